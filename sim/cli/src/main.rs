@@ -1,0 +1,2 @@
+//! The `daxsim` command.
+fn main() {}

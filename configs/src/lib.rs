@@ -1,1 +1,4 @@
-//! daxsim-configs
+//! Machine and kernel configurations.
+
+pub mod kernel;
+pub mod machine;

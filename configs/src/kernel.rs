@@ -1,0 +1,252 @@
+//! The validated description of a kernel: a table of named knobs, never a version test.
+//!
+//! `[dax]` holds what the DAX reference-count series changed (the three insert semantics),
+//! `[tree]` what belongs to the kernel tree whatever its DAX code, and `[path_length]` how many
+//! instructions each building block of the fault path executes.
+
+/// A kernel, ready to be simulated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelSpec {
+    /// Short name, as `--kernel` takes it.
+    pub name: String,
+    /// One line for reports.
+    pub description: String,
+    /// The DAX variant.
+    pub dax: DaxKnobs,
+    /// Properties of the tree around it.
+    pub tree: TreeKnobs,
+    /// Instructions per building block.
+    pub path_length: PathLengths,
+}
+
+/// Software bits that an entry gets beside the hardware ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SwBits {
+    /// `_PAGE_SPECIAL` (bit 9).
+    pub special: bool,
+    /// `_PAGE_DEVMAP` (bit 57).
+    pub devmap: bool,
+}
+
+/// What a write to an entry that maps another frame becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The fault succeeds and the access is tried again.
+    NoPage,
+    /// The task gets SIGBUS.
+    Sigbus,
+}
+
+/// Which vm_operations callback a write-protect fault on a DAX page calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WpCallback {
+    /// `pfn_mkwrite`, through `wp_pfn_shared`.
+    PfnMkwrite,
+    /// `page_mkwrite`, through `wp_page_shared`.
+    PageMkwrite,
+}
+
+/// When `dax_busy_page` calls a page busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusyTest {
+    /// `refcount > 1`
+    RefAboveOne,
+    /// `refcount != 0`
+    RefNonZero,
+    /// `refcount != mapcount`
+    RefNotMapcount,
+}
+
+/// What a 2 MiB hole read finds out when its PMD slot was filled meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolePmdBusy {
+    /// VM_FAULT_FALLBACK
+    Fallback,
+    /// VM_FAULT_NOPAGE
+    NoPage,
+}
+
+/// `[dax]`: the knobs of the insert semantics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaxKnobs {
+    /// Bits of a 4 KiB PTE that maps a block.
+    pub pte_block_sw_bits: SwBits,
+    /// Bits of a 4 KiB PTE that maps the zero page.
+    pub pte_zero_sw_bits: SwBits,
+    /// Bits of a 2 MiB PMD that maps a block.
+    pub pmd_block_sw_bits: SwBits,
+    /// Bits of a 2 MiB PMD that maps the huge zero page.
+    pub pmd_zero_sw_bits: SwBits,
+    /// Whether a fresh 4 KiB insert for a write stores a writable PTE.
+    pub fresh_write_stores_rw: bool,
+    /// Whether that PTE is dirty (and soft-dirty) from the start.
+    pub fresh_write_sets_d: bool,
+    /// Whether the upgrade of a read-only 4 KiB PTE sets D.
+    pub upgrade_sets_d_4k: bool,
+    /// Whether the upgrade of a read-only 2 MiB PMD sets D.
+    pub upgrade_sets_d_2m: bool,
+    /// Whether the 4 KiB device-dax fault passes its write flag to the insert.
+    pub devdax_4k_honours_write: bool,
+    /// References taken per mapping of a page: 0 or 1.
+    pub refcount_per_map: u32,
+    /// Whether the 4 KiB zero page is counted like any other.
+    pub zero_page_refcounted_4k: bool,
+    /// Whether fsdax holds a reference around the insert.
+    pub temp_ref_around_insert: bool,
+    /// Whether the insert looks the memory type up under the global `memtype_lock`.
+    pub memtype_lookup: bool,
+    /// A 4 KiB write insert over another frame.
+    pub mismatch_4k: Mismatch,
+    /// A 2 MiB write insert over another frame.
+    pub mismatch_2m: Mismatch,
+    /// Whether a fresh 4 KiB insert calls `update_mmu_cache`.
+    pub hook_on_fresh_4k: bool,
+    /// Whether a fresh 2 MiB hole calls `update_mmu_cache_pmd`.
+    pub hook_on_2m_hole: bool,
+    /// A 2 MiB hole read that lost the race for its slot.
+    pub hole_2m_busy: HolePmdBusy,
+    /// The write-protect callback of fsdax.
+    pub wp_callback_fsdax: WpCallback,
+    /// Whether zapping a dirty PTE flushes before the page-table lock is dropped.
+    pub zap_forces_flush_if_dirty: bool,
+    /// `dax_busy_page`.
+    pub busy_test: BusyTest,
+    /// Whether breaking layouts deletes every DAX entry of the file.
+    pub break_layout_deletes_entries: bool,
+}
+
+/// `[tree]`: properties of the kernel tree, independent of the DAX series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeKnobs {
+    /// Whether a task switch clears the CPU's bit in the old mm's cpumask.
+    pub cpumask_cleared_on_switch: bool,
+    /// Whether the tree uses INVLPGB where the CPU has it.
+    pub invlpgb: bool,
+    /// `tlb_single_page_flush_ceiling`: most pages flushed one by one.
+    pub flush_ceiling_pages: u32,
+    /// Kernel page-table isolation.
+    pub pti: bool,
+    /// Whether page tables are freed without a forced flush of their own (7.2 issues it apart
+    /// from the flush of the pages, 6.12 folds both into one).
+    pub dirty_zap_flushes_tables_apart: bool,
+}
+
+/// `[path_length]`: instructions of each building block (spec section 7.2), without the entry and
+/// exit microcode, which the machine prices in time. Sums are checked against measured totals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathLengths {
+    /// Blocks that do not depend on the file system.
+    pub common: CommonPath,
+    /// ext4's own.
+    pub ext4: FsPath,
+    /// XFS's own.
+    pub xfs: FsPath,
+    /// device-dax's own.
+    pub devdax: FsPath,
+}
+
+impl PathLengths {
+    /// The table of one file system.
+    #[must_use]
+    pub const fn of(&self, fs: daxsim_types::FileSystem) -> &FsPath {
+        match fs {
+            daxsim_types::FileSystem::Ext4 => &self.ext4,
+            daxsim_types::FileSystem::Xfs => &self.xfs,
+            daxsim_types::FileSystem::Devdax => &self.devdax,
+        }
+    }
+}
+
+/// `[path_length.common]`, in instructions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommonPath {
+    /// Entry code: save registers, read CR2, context tracking.
+    pub entry: u32,
+    /// Exit code: work test, restore.
+    pub exit: u32,
+    /// RCU, maple-tree walk, lock of the VMA.
+    pub vma_lock: u32,
+    /// Release of it.
+    pub vma_unlock: u32,
+    /// `lock_mm_and_find_vma`.
+    pub mmap_lock: u32,
+    /// Release of it.
+    pub mmap_unlock: u32,
+    /// `handle_mm_fault` down to the handler: one pass.
+    pub dispatch: u32,
+    /// `do_wp_page` up to the callback.
+    pub wp_page: u32,
+    /// `grab_mapping_entry`.
+    pub grab_entry: u32,
+    /// `dax_direct_access`.
+    pub direct_access: u32,
+    /// `dax_insert_entry`, a new entry.
+    pub insert_entry_new: u32,
+    /// `dax_insert_entry`, an entry that is kept.
+    pub insert_entry_keep: u32,
+    /// `dax_unlock_entry`.
+    pub unlock_entry: u32,
+    /// Association or its undoing, per struct page of a folio.
+    pub associate_per_page: u32,
+    /// The 4 KiB insert, fresh.
+    pub insert_4k_fresh: u32,
+    /// The 4 KiB insert, upgrade.
+    pub insert_4k_upgrade: u32,
+    /// The 4 KiB insert of the zero page.
+    pub insert_4k_zero: u32,
+    /// The 2 MiB insert, fresh or upgrade.
+    pub insert_2m: u32,
+    /// The memory-type lookup (`track_pfn_insert`).
+    pub memtype_lookup: u32,
+    /// Allocation and zeroing of one page-table page.
+    pub table_alloc: u32,
+    /// Freeing of one.
+    pub table_free: u32,
+    /// A huge attempt that is refused before any lock (per attempt).
+    pub huge_fallback: u32,
+    /// A spurious or lost-race fault below the page-table lock.
+    pub spurious: u32,
+    /// The page-table read of a huge hole: huge zero folio.
+    pub huge_zero: u32,
+    /// `unmap_mapping_range`/`unmap_mapping_pages`: per call.
+    pub unmap_mapping: u32,
+    /// Zap: per page-table entry cleared.
+    pub zap_entry: u32,
+    /// Zap of a counted page: reference, rmap, statistics, per page.
+    pub zap_counted: u32,
+    /// `flush_tlb_mm_range` up to the flush itself.
+    pub flush_request: u32,
+    /// `flush_tlb_func` without the invalidations.
+    pub flush_func: u32,
+    /// Sending a shootdown, per target.
+    pub flush_send_target: u32,
+    /// `pfn_mkclean_range` and the lock work of writeback, per entry.
+    pub writeback_entry: u32,
+    /// `pfn_mkclean_range`, per VMA visited.
+    pub writeback_vma: u32,
+    /// mmap, fixed address, no population.
+    pub mmap: u32,
+    /// munmap, without the zap.
+    pub munmap: u32,
+    /// msync or fsync, without the per-entry work and the journal.
+    pub fsync: u32,
+    /// A task switch.
+    pub task_switch: u32,
+}
+
+/// `[path_length.<fs>]`, in instructions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FsPath {
+    /// Prologue and epilogue of a read fault.
+    pub read: u32,
+    /// Prologue and epilogue of a write fault (freeze protection, time update, journal handle).
+    pub write: u32,
+    /// One iomap lookup.
+    pub iomap: u32,
+    /// Allocation of a block, without its zeroing.
+    pub block_alloc: u32,
+    /// fault-around scan of a read fault (0 where there is no `map_pages`).
+    pub fault_around: u32,
+    /// A journal commit or log force by fsync.
+    pub commit: u32,
+}

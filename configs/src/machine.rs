@@ -1,0 +1,233 @@
+//! The validated description of a simulated machine: what a machine TOML means once its
+//! keys are known, its units are converted and its geometry is possible.
+//!
+//! Times are already in picoseconds; a value written in cycles was multiplied by the clock's
+//! period. Nothing here can be zero where zero is impossible, so the simulator need not check.
+
+use daxsim_types::{CpuClock, PageSize, Time};
+
+/// A machine, ready to be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineSpec {
+    /// Short name, as `--machine` takes it.
+    pub name: String,
+    /// One line for reports.
+    pub description: String,
+    /// Cores and their clock.
+    pub cpu: CpuSpec,
+    /// Paging behaviour that is not geometry.
+    pub mmu: MmuSpec,
+    /// First- and second-level TLBs.
+    pub tlb: TlbsSpec,
+    /// Paging-structure caches.
+    pub psc: PscSpec,
+    /// Data caches and transfers between them.
+    pub cache: CachesSpec,
+    /// Exception, system-call and serialising-instruction costs.
+    pub cost: CostSpec,
+    /// Inter-processor interrupts.
+    pub ipi: IpiSpec,
+    /// Main memory.
+    pub dram: DramSpec,
+    /// Persistent memory, which holds the DAX files.
+    pub pmem: PmemSpec,
+}
+
+/// `[cpu]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CpuSpec {
+    /// Logical CPUs, in 1..=256.
+    pub count: u16,
+    /// Core clock.
+    pub clock: CpuClock,
+    /// Thousandths of a cycle per instruction of straight-line kernel code whose
+    /// loads hit the L1D: the price of the counted path lengths.
+    pub milli_cpi: u32,
+}
+
+/// `[mmu]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct MmuSpec {
+    /// Whether TLB entries are tagged with a PCID and survive a CR3 write with NOFLUSH.
+    pub pcid: bool,
+    /// Whether a TLB entry that refuses an access is dropped and the tables are walked again before
+    /// a #PF is raised (QEMU's TCG does; hardware faults on the stale entry).
+    pub rewalk_before_fault: bool,
+    /// Cost of setting A in a paging-structure entry, over the locked RMW itself.
+    pub accessed_assist: Time,
+    /// Cost of setting D in a leaf entry, over the locked RMW itself.
+    pub dirty_assist: Time,
+}
+
+/// How a set-associative array picks its victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// Exact least recently used.
+    Lru,
+}
+
+/// How a page number picks its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetIndex {
+    /// Low bits of the page number.
+    Linear,
+    /// Low bits exclusive-or the next as many bits (TLB;DR: "XOR-7" for 128 sets).
+    Xor,
+}
+
+/// One TLB array. `entries / ways` is a power of two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlbSpec {
+    /// Entries in all, in 1..=65536.
+    pub entries: u32,
+    /// Ways, in 1..=entries; equal to `entries` for a fully associative array.
+    pub ways: u32,
+    /// Victim choice.
+    pub replacement: Replacement,
+    /// Set choice.
+    pub index: SetIndex,
+    /// Page sizes that the array holds, ascending, at least one.
+    pub page_sizes: Vec<PageSize>,
+    /// What a hit here adds to the access: zero for a first-level TLB.
+    pub hit_penalty: Time,
+}
+
+impl TlbSpec {
+    /// Number of sets.
+    #[must_use]
+    pub const fn sets(&self) -> u32 {
+        self.entries / self.ways
+    }
+
+    /// Whether the array can hold a page of `size`.
+    #[must_use]
+    pub fn holds(&self, size: PageSize) -> bool {
+        self.page_sizes.contains(&size)
+    }
+}
+
+/// `[tlb.*]`: data-side TLBs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlbsSpec {
+    /// `[tlb.dtlb_4k]`: first level, 4 KiB pages (or all sizes, if it says so).
+    pub dtlb_4k: TlbSpec,
+    /// `[tlb.dtlb_2m]`: first level, 2 MiB pages; absent where `dtlb_4k` holds them.
+    pub dtlb_2m: Option<TlbSpec>,
+    /// `[tlb.dtlb_1g]`: first level, 1 GiB pages; absent where another array holds them.
+    pub dtlb_1g: Option<TlbSpec>,
+    /// `[tlb.stlb]`: second level.
+    pub stlb: TlbSpec,
+}
+
+/// `[psc]`: fully associative LRU paging-structure caches; 0 entries means absent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PscSpec {
+    /// Entries of the PML4E cache.
+    pub pml4e: u32,
+    /// Entries of the PDPTE cache.
+    pub pdpte: u32,
+    /// Entries of the PDE cache.
+    pub pde: u32,
+    /// Cost of the lookup that precedes a walk.
+    pub latency: Time,
+}
+
+/// One cache. `size / (64 * ways)` is a power of two unless it is the L3, whose sets may be any number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheSpec {
+    /// Bytes.
+    pub size: u64,
+    /// Ways.
+    pub ways: u32,
+    /// Load-to-use latency of a hit, from the core.
+    pub latency: Time,
+}
+
+/// `[cache.*]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachesSpec {
+    /// Private first-level data cache.
+    pub l1d: CacheSpec,
+    /// Private second level.
+    pub l2: CacheSpec,
+    /// Shared third level.
+    pub l3: CacheSpec,
+    /// Latency of a line that another core holds modified (or must give up), from the asking core.
+    pub transfer: Time,
+}
+
+/// `[cost]`: fixed costs of the core.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CostSpec {
+    /// #PF from detection to the handler's first instruction.
+    pub exception_entry: Time,
+    /// IRET to user mode.
+    pub iret: Time,
+    /// SYSCALL to the handler.
+    pub syscall_entry: Time,
+    /// SYSRET to user mode.
+    pub syscall_exit: Time,
+    /// One INVLPG.
+    pub invlpg: Time,
+    /// One MOV to CR3.
+    pub cr3_write: Time,
+    /// One CLWB issued, without waiting for its write-back.
+    pub clwb_issue: Time,
+    /// A locked RMW on a line that the L1D owns.
+    pub locked_rmw: Time,
+}
+
+/// `[ipi]`: the interrupt path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IpiSpec {
+    /// One write to the x2APIC ICR by the sender.
+    pub icr_write: Time,
+    /// From the ICR write to the target's acceptance.
+    pub delivery: Time,
+    /// Interrupt delivery on the target to the handler's first instruction.
+    pub handler_entry: Time,
+    /// EOI and IRET on the target.
+    pub handler_exit: Time,
+}
+
+/// `[dram]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct DramSpec {
+    /// Bytes, a multiple of 4096.
+    pub capacity: u64,
+    /// Channels, lines interleaved over them.
+    pub channels: u32,
+    /// Idle latency of a 64-byte read, from the L3's miss.
+    pub read_latency: Time,
+    /// Time that a 64-byte transfer occupies its channel (64 B / channel bandwidth).
+    pub line_occupancy: Time,
+}
+
+/// `[pmem]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct PmemSpec {
+    /// Physical address of the first byte of the DAX data area, 2 MiB aligned.
+    pub base: u64,
+    /// Bytes, a multiple of 2 MiB.
+    pub capacity: u64,
+    /// DIMMs in the interleave set.
+    pub dimms: u32,
+    /// Interleave granularity in bytes.
+    pub interleave: u64,
+    /// Bytes of a media access unit (XPLine).
+    pub media_line: u64,
+    /// Media lines in the on-DIMM buffer.
+    pub buffer_lines: u32,
+    /// 64-byte read that hits the on-DIMM buffer, from the L3's miss.
+    pub read_latency_buffered: Time,
+    /// 64-byte read that goes to the media, from the L3's miss.
+    pub read_latency_media: Time,
+    /// 64-byte write until the WPQ (ADR domain) accepts it, with room in the queue.
+    pub write_latency: Time,
+    /// Lines that the write pending queue of a DIMM holds.
+    pub wpq_lines: u32,
+    /// Time that reading one media line occupies the media.
+    pub media_read_occupancy: Time,
+    /// Time that writing one media line occupies the media.
+    pub media_write_occupancy: Time,
+}

@@ -1,4 +1,39 @@
-//! Machine and kernel configurations.
+//! Machine and kernel configurations: TOML files, checked and turned into [`machine::MachineSpec`] and
+//! [`kernel::KernelSpec`].
+//!
+//! A configuration is a builtin ([`builtin_machines`], [`builtin_kernels`]) or a file; a file may start from
+//! another by `base = "NAME or path"`, and [`Override`]s win over both. Every quantity carries its unit, and
+//! every problem is reported with its place, its key, what was found and what was expected.
 
+mod builtin;
+mod check;
+mod describe;
+mod error;
 pub mod kernel;
+mod kernel_schema;
+mod kind;
+mod load;
 pub mod machine;
+mod machine_schema;
+mod overrides;
+mod reader;
+mod schema;
+mod units;
+mod value;
+
+pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines};
+pub use describe::{KeyValue, describe_kernel, describe_machine};
+pub use error::{ConfigError, MAX_PROBLEMS, Problem, ProblemKind};
+pub use load::{load_kernel, load_machine, parse_kernel, parse_machine};
+pub use overrides::{Override, split_overrides};
+
+fn machine_keys() -> &'static [schema::KeyDef] {
+    &machine_schema::KEYS
+}
+
+fn kernel_keys() -> &'static [schema::KeyDef] {
+    &kernel_schema::KEYS
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,20 @@
-//! daxsim-traces
+//! Readers for what daxsim replays and compares with: workload scripts, recorded kernel traces,
+//! fault tables, extent lists and operation logs.
+//!
+//! All readers stream, hold bounded memory, and report what they cannot use with the file, the
+//! line and what was expected. Nothing here knows of a machine.
+
+pub mod fault_table;
+pub mod ftrace;
+pub mod layout;
+pub mod open;
+pub mod oplog;
+pub mod script;
+
+mod error;
+mod lines;
+mod sniff;
+mod xz;
+
+pub use error::TraceError;
+pub use open::{Compression, Input, InputKind, open};

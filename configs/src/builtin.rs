@@ -1,0 +1,63 @@
+//! The configurations that the program carries with it.
+
+use serde::Serialize;
+
+use crate::error::ConfigError;
+use crate::load::{load_kernel, load_machine};
+
+/// A file of `machines/` or `kernels/`.
+pub(crate) struct Builtin {
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+macro_rules! files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(Builtin {
+            name: $name,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder, "/", $name, ".toml")),
+        }),*]
+    };
+}
+
+pub(crate) fn machine_files() -> &'static [Builtin] {
+    files!("machines": "skylake-sp-optane", "qemu-tcg")
+}
+
+pub(crate) fn kernel_files() -> &'static [Builtin] {
+    files!("kernels": "linux-6.12", "linux-7.2", "dax-patch-v1")
+}
+
+/// A builtin, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BuiltinInfo {
+    /// What `--machine` or `--kernel` takes.
+    pub name: &'static str,
+    /// One line.
+    pub description: String,
+}
+
+/// Every builtin machine.
+///
+/// # Errors
+///
+/// None, as long as the builtins are valid.
+pub fn builtin_machines() -> Result<Vec<BuiltinInfo>, ConfigError> {
+    list(machine_files(), |name| Ok(load_machine(name, &[])?.description))
+}
+
+/// Every builtin kernel.
+///
+/// # Errors
+///
+/// None, as long as the builtins are valid.
+pub fn builtin_kernels() -> Result<Vec<BuiltinInfo>, ConfigError> {
+    list(kernel_files(), |name| Ok(load_kernel(name, &[])?.description))
+}
+
+fn list(
+    files: &[Builtin],
+    describe: impl Fn(&str) -> Result<String, ConfigError>,
+) -> Result<Vec<BuiltinInfo>, ConfigError> {
+    files.iter().map(|b| Ok(BuiltinInfo { name: b.name, description: describe(b.name)? })).collect()
+}

@@ -1,0 +1,135 @@
+//! Checks of several keys against each other: geometry that cannot be built, ranges that overlap.
+
+use daxsim_types::PageSize;
+
+use crate::reader::Reader;
+
+/// Records every combination of machine keys that no machine can have.
+pub(crate) fn machine(r: &mut Reader<'_>) {
+    for array in ["tlb.dtlb_4k", "tlb.dtlb_2m", "tlb.dtlb_1g", "tlb.stlb"] {
+        tlb_geometry(r, array);
+    }
+    page_sizes(r);
+    cache_geometry(r, "cache.l1d", true);
+    cache_geometry(r, "cache.l2", true);
+    cache_geometry(r, "cache.l3", false);
+    memory(r);
+}
+
+/// Records every combination of kernel keys that means nothing.
+pub(crate) fn kernel(r: &mut Reader<'_>) {
+    let rw = r.get::<bool>("dax.fresh_write_stores_rw");
+    if r.get("dax.fresh_write_sets_d") == Some(true) && rw == Some(false) {
+        let found = "true with dax.fresh_write_stores_rw = false".to_owned();
+        let expected = "false: a read-only entry with D set is a shadow-stack page".to_owned();
+        r.bad("dax.fresh_write_sets_d", found, expected);
+    }
+}
+
+fn tlb_geometry(r: &mut Reader<'_>, array: &str) {
+    let ways_key = format!("{array}.ways");
+    let (Some(entries), Some(ways)) = (r.get::<u32>(&format!("{array}.entries")), r.get::<u32>(&ways_key))
+    else {
+        return;
+    };
+    let found = format!("{}, {}", count(entries, "entry", "entries"), count(ways, "way", "ways"));
+    if ways > entries {
+        r.bad(&ways_key, found, format!("1..={entries} ways"));
+    } else if !entries.is_multiple_of(ways) {
+        r.bad(&ways_key, found, "entries to be a multiple of ways".to_owned());
+    } else if !(entries / ways).is_power_of_two() {
+        let found = format!("{found}: {} sets", entries / ways);
+        r.bad(&ways_key, found, "entries / ways to be a power of two".to_owned());
+    }
+}
+
+/// Each page size has one first-level array, the one named after it or a smaller one's.
+fn page_sizes(r: &mut Reader<'_>) {
+    let arrays = [
+        ("tlb.dtlb_4k", PageSize::Size4K),
+        ("tlb.dtlb_2m", PageSize::Size2M),
+        ("tlb.dtlb_1g", PageSize::Size1G),
+    ];
+    let held = arrays.map(|(array, _)| r.get::<Vec<PageSize>>(&format!("{array}.page_sizes")));
+    for ((array, own), sizes) in arrays.iter().zip(&held) {
+        if sizes.as_ref().is_some_and(|sizes| !sizes.contains(own)) {
+            let found = format!("no {own} pages");
+            r.bad(&format!("{array}.page_sizes"), found, format!("\"{own}\" among the sizes of this array"));
+        }
+    }
+    let is_wrong = |i: usize| {
+        held.get(i).is_some_and(|h: &Option<_>| h.is_none()) && {
+            arrays.get(i).is_some_and(|(array, _)| r.has(array))
+        }
+    };
+    if (0..arrays.len()).any(is_wrong) || held.iter().all(Option::is_none) {
+        return;
+    }
+    for size in PageSize::ALL {
+        let holders: Vec<&str> = arrays
+            .iter()
+            .zip(&held)
+            .filter(|(_, sizes)| sizes.as_ref().is_some_and(|s| s.contains(&size)))
+            .map(|((array, _), _)| *array)
+            .collect();
+        match holders.as_slice() {
+            [_] => {}
+            [] => r.bad(
+                "tlb.dtlb_4k.page_sizes",
+                format!("no first-level array holds {size} pages"),
+                format!("\"{size}\" here or a table for it"),
+            ),
+            [first, second, ..] => {
+                let found = format!("{size} pages, which {first} holds too");
+                let expected = "each page size in one first-level array".to_owned();
+                r.bad(&format!("{second}.page_sizes"), found, expected);
+            }
+        }
+    }
+}
+
+fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
+    let ways_key = format!("{cache}.ways");
+    let (Some(size), Some(ways)) = (r.get::<u64>(&format!("{cache}.size")), r.get::<u32>(&ways_key)) else {
+        return;
+    };
+    let lines = size / daxsim_types::LINE_BYTES;
+    let ways = u64::from(ways);
+    let found = format!("{lines} lines of 64 B, {ways} ways");
+    if ways > lines {
+        r.bad(&ways_key, found, format!("1..={lines} ways"));
+    } else if !lines.is_multiple_of(ways) {
+        r.bad(&ways_key, found, "size to be a multiple of 64 B x ways".to_owned());
+    } else if power_of_two && !(lines / ways).is_power_of_two() {
+        let found = format!("{found}: {} sets", lines / ways);
+        r.bad(&ways_key, found, "size / (64 B x ways) to be a power of two".to_owned());
+    }
+}
+
+fn memory(r: &mut Reader<'_>) {
+    let (base, dram) = (r.get::<u64>("pmem.base"), r.get::<u64>("dram.capacity"));
+    if let (Some(base), Some(dram)) = (base, dram)
+        && base < dram
+    {
+        r.bad("pmem.base", format!("{base:#x}"), format!("at or above the end of main memory, {dram:#x}"));
+    }
+    if let (Some(base), Some(size)) = (base, r.get::<u64>("pmem.capacity"))
+        && base + size > 1 << 52
+    {
+        let found = format!("an end at {:#x}", base + size);
+        r.bad("pmem.capacity", found, "an end at or below 2^52".to_owned());
+    }
+    if let (Some(interleave), Some(line)) = (r.get::<u64>("pmem.interleave"), r.get::<u64>("pmem.media_line"))
+        && !interleave.is_multiple_of(line)
+    {
+        r.bad(
+            "pmem.interleave",
+            format!("{interleave} B"),
+            format!("a multiple of pmem.media_line, {line} B"),
+        );
+    }
+}
+
+fn count(n: u32, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}

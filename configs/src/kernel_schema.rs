@@ -1,0 +1,173 @@
+//! The keys of a kernel file.
+
+use std::sync::LazyLock;
+
+use crate::kernel::{
+    BusyTest, CommonPath, DaxKnobs, FsPath, HolePmdBusy, KernelSpec, Mismatch, PathLengths, SwBits,
+    TreeKnobs, WpCallback,
+};
+use crate::schema::{Field, KeyDef, Kind, Parsed, Reader, Shown, choices, section};
+
+choices!(MISMATCHES: Mismatch { "nopage" => NoPage, "sigbus" => Sigbus });
+choices!(WP_CALLBACKS: WpCallback { "pfn_mkwrite" => PfnMkwrite, "page_mkwrite" => PageMkwrite });
+choices!(BUSY_TESTS: BusyTest {
+    "ref_above_one" => RefAboveOne,
+    "ref_nonzero" => RefNonZero,
+    "ref_not_mapcount" => RefNotMapcount,
+});
+choices!(HOLE_PMD_BUSY: HolePmdBusy { "fallback" => Fallback, "nopage" => NoPage });
+
+impl Field for SwBits {
+    fn from_parsed(parsed: &Parsed) -> Option<Self> {
+        let Parsed::Set(bits) = parsed else { return None };
+        Some(Self { special: bits & 1 != 0, devmap: bits & 2 != 0 })
+    }
+
+    fn to_parsed(&self) -> Parsed {
+        Parsed::Set(u32::from(self.special) | u32::from(self.devmap) << 1)
+    }
+}
+
+const BOOL: Kind = Kind::Bool;
+const SW_BITS: Kind = Kind::Set { names: &["special", "devmap"], empty: true };
+const LENGTH: Kind = Kind::Count { min: 0, max: 10_000_000 };
+
+section!(dax: DaxKnobs, "dax" {
+    pte_block_sw_bits "pte_block_sw_bits": SW_BITS, "Bits of a 4 KiB PTE that maps a block.";
+    pte_zero_sw_bits "pte_zero_sw_bits": SW_BITS, "Bits of a 4 KiB PTE that maps the zero page.";
+    pmd_block_sw_bits "pmd_block_sw_bits": SW_BITS, "Bits of a 2 MiB PMD that maps a block.";
+    pmd_zero_sw_bits "pmd_zero_sw_bits": SW_BITS, "Bits of a 2 MiB PMD that maps the huge zero page.";
+    fresh_write_stores_rw "fresh_write_stores_rw": BOOL,
+        "Whether a fresh 4 KiB insert for a write stores a writable PTE.";
+    fresh_write_sets_d "fresh_write_sets_d": BOOL,
+        "Whether that PTE is dirty (and soft-dirty) from the start.";
+    upgrade_sets_d_4k "upgrade_sets_d_4k": BOOL, "Whether the upgrade of a read-only 4 KiB PTE sets D.";
+    upgrade_sets_d_2m "upgrade_sets_d_2m": BOOL, "Whether the upgrade of a read-only 2 MiB PMD sets D.";
+    devdax_4k_honours_write "devdax_4k_honours_write": BOOL,
+        "Whether the 4 KiB device-dax fault passes its write flag to the insert.";
+    refcount_per_map "refcount_per_map": Kind::Count { min: 0, max: 1 },
+        "References taken per mapping of a page: 0 or 1.";
+    zero_page_refcounted_4k "zero_page_refcounted_4k": BOOL,
+        "Whether the 4 KiB zero page is counted like any other.";
+    temp_ref_around_insert "temp_ref_around_insert": BOOL,
+        "Whether fsdax holds a reference around the insert.";
+    memtype_lookup "memtype_lookup": BOOL,
+        "Whether the insert looks the memory type up under the global `memtype_lock`.";
+    mismatch_4k "mismatch_4k": Kind::Choice(MISMATCHES), "A 4 KiB write insert over another frame.";
+    mismatch_2m "mismatch_2m": Kind::Choice(MISMATCHES), "A 2 MiB write insert over another frame.";
+    hook_on_fresh_4k "hook_on_fresh_4k": BOOL, "Whether a fresh 4 KiB insert calls `update_mmu_cache`.";
+    hook_on_2m_hole "hook_on_2m_hole": BOOL, "Whether a fresh 2 MiB hole calls `update_mmu_cache_pmd`.";
+    hole_2m_busy "hole_2m_busy": Kind::Choice(HOLE_PMD_BUSY),
+        "A 2 MiB hole read that lost the race for its slot.";
+    wp_callback_fsdax "wp_callback_fsdax": Kind::Choice(WP_CALLBACKS),
+        "The write-protect callback of fsdax.";
+    zap_forces_flush_if_dirty "zap_forces_flush_if_dirty": BOOL,
+        "Whether zapping a dirty PTE flushes before the page-table lock is dropped.";
+    busy_test "busy_test": Kind::Choice(BUSY_TESTS), "`dax_busy_page`.";
+    break_layout_deletes_entries "break_layout_deletes_entries": BOOL,
+        "Whether breaking layouts deletes every DAX entry of the file.";
+});
+
+section!(tree: TreeKnobs, "tree" {
+    cpumask_cleared_on_switch "cpumask_cleared_on_switch": BOOL,
+        "Whether a task switch clears the CPU's bit in the old mm's cpumask.";
+    invlpgb "invlpgb": BOOL, "Whether the tree uses INVLPGB where the CPU has it.";
+    flush_ceiling_pages "flush_ceiling_pages": Kind::Count { min: 0, max: 1 << 20 },
+        "`tlb_single_page_flush_ceiling`: most pages flushed one by one.";
+    pti "pti": BOOL, "Kernel page-table isolation.";
+    dirty_zap_flushes_tables_apart "dirty_zap_flushes_tables_apart": BOOL,
+        "Whether an unmap of dirty pages flushes once for the pages and again for the freed tables, not once for both.";
+});
+
+section!(common: CommonPath, "path_length.common" {
+    entry "entry": LENGTH, "Entry code: save registers, read CR2, context tracking.";
+    exit "exit": LENGTH, "Exit code: work test, restore.";
+    vma_lock "vma_lock": LENGTH, "RCU, maple-tree walk, lock of the VMA.";
+    vma_unlock "vma_unlock": LENGTH, "Release of it.";
+    mmap_lock "mmap_lock": LENGTH, "`lock_mm_and_find_vma`.";
+    mmap_unlock "mmap_unlock": LENGTH, "Release of it.";
+    dispatch "dispatch": LENGTH, "`handle_mm_fault` down to the handler: one pass.";
+    wp_page "wp_page": LENGTH, "`do_wp_page` up to the callback.";
+    grab_entry "grab_entry": LENGTH, "`grab_mapping_entry`.";
+    direct_access "direct_access": LENGTH, "`dax_direct_access`.";
+    insert_entry_new "insert_entry_new": LENGTH, "`dax_insert_entry`, a new entry.";
+    insert_entry_keep "insert_entry_keep": LENGTH, "`dax_insert_entry`, an entry that is kept.";
+    unlock_entry "unlock_entry": LENGTH, "`dax_unlock_entry`.";
+    associate_per_page "associate_per_page": LENGTH,
+        "Association or its undoing, per struct page of a folio.";
+    insert_4k_fresh "insert_4k_fresh": LENGTH, "The 4 KiB insert, fresh.";
+    insert_4k_upgrade "insert_4k_upgrade": LENGTH, "The 4 KiB insert, upgrade.";
+    insert_4k_zero "insert_4k_zero": LENGTH, "The 4 KiB insert of the zero page.";
+    insert_2m "insert_2m": LENGTH, "The 2 MiB insert, fresh or upgrade.";
+    memtype_lookup "memtype_lookup": LENGTH, "The memory-type lookup (`track_pfn_insert`).";
+    table_alloc "table_alloc": LENGTH, "Allocation and zeroing of one page-table page.";
+    table_free "table_free": LENGTH, "Freeing of one.";
+    huge_fallback "huge_fallback": LENGTH, "A huge attempt that is refused before any lock (per attempt).";
+    spurious "spurious": LENGTH, "A spurious or lost-race fault below the page-table lock.";
+    huge_zero "huge_zero": LENGTH, "The page-table read of a huge hole: huge zero folio.";
+    unmap_mapping "unmap_mapping": LENGTH, "`unmap_mapping_range`/`unmap_mapping_pages`: per call.";
+    zap_entry "zap_entry": LENGTH, "Zap: per page-table entry cleared.";
+    zap_counted "zap_counted": LENGTH, "Zap of a counted page: reference, rmap, statistics, per page.";
+    flush_request "flush_request": LENGTH, "`flush_tlb_mm_range` up to the flush itself.";
+    flush_func "flush_func": LENGTH, "`flush_tlb_func` without the invalidations.";
+    flush_send_target "flush_send_target": LENGTH, "Sending a shootdown, per target.";
+    writeback_entry "writeback_entry": LENGTH,
+        "`pfn_mkclean_range` and the lock work of writeback, per entry.";
+    writeback_vma "writeback_vma": LENGTH, "`pfn_mkclean_range`, per VMA visited.";
+    mmap "mmap": LENGTH, "mmap, fixed address, no population.";
+    munmap "munmap": LENGTH, "munmap, without the zap.";
+    fsync "fsync": LENGTH, "msync or fsync, without the per-entry work and the journal.";
+    task_switch "task_switch": LENGTH, "A task switch.";
+});
+
+macro_rules! fs_section {
+    ($module:ident, $prefix:literal) => {
+        section!($module: FsPath, $prefix {
+            read "read": LENGTH, "Prologue and epilogue of a read fault.";
+            write "write": LENGTH,
+                "Prologue and epilogue of a write fault (freeze protection, time update, journal handle).";
+            iomap "iomap": LENGTH, "One iomap lookup.";
+            block_alloc "block_alloc": LENGTH, "Allocation of a block, without its zeroing.";
+            fault_around "fault_around": LENGTH,
+                "fault-around scan of a read fault (0 where there is no `map_pages`).";
+            commit "commit": LENGTH, "A journal commit or log force by fsync.";
+        });
+    };
+}
+fs_section!(ext4, "path_length.ext4");
+fs_section!(xfs, "path_length.xfs");
+fs_section!(devdax, "path_length.devdax");
+
+const DESCRIPTION: &[KeyDef] =
+    &[KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." }];
+
+/// Every key, in the order of the documentation.
+pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
+    [DESCRIPTION, dax::KEYS, tree::KEYS, common::KEYS, ext4::KEYS, xfs::KEYS, devdax::KEYS].concat()
+});
+
+/// The kernel, if every key is there and right.
+pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<KernelSpec> {
+    Some(KernelSpec {
+        name: name.to_owned(),
+        description: r.get("description")?,
+        dax: dax::read(r)?,
+        tree: tree::read(r)?,
+        path_length: PathLengths {
+            common: common::read(r)?,
+            ext4: ext4::read(r)?,
+            xfs: xfs::read(r)?,
+            devdax: devdax::read(r)?,
+        },
+    })
+}
+
+/// Puts every value but the description.
+pub(crate) fn show(spec: &KernelSpec, shown: &mut Shown) {
+    dax::show(&spec.dax, shown);
+    tree::show(&spec.tree, shown);
+    common::show(&spec.path_length.common, shown);
+    ext4::show(&spec.path_length.ext4, shown);
+    xfs::show(&spec.path_length.xfs, shown);
+    devdax::show(&spec.path_length.devdax, shown);
+}

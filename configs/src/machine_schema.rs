@@ -1,0 +1,204 @@
+//! The keys of a machine file.
+
+use std::sync::LazyLock;
+
+use daxsim_types::Time;
+
+use crate::machine::{
+    CacheSpec, CachesSpec, CostSpec, CpuSpec, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec, PscSpec,
+    Replacement, SetIndex, TlbSpec, TlbsSpec,
+};
+use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
+
+/// Tables that a file may leave out or set to `"absent"`.
+pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g"];
+
+choices!(REPLACEMENTS: Replacement { "lru" => Lru });
+choices!(INDICES: SetIndex { "linear" => Linear, "xor" => Xor });
+
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+const CACHE_SIZE: Kind = Kind::Size { min: 64, max: 4 * GIB, multiple: 64 };
+const WAYS: Kind = Kind::Count { min: 1, max: 65_536 };
+const ENTRIES: Kind = Kind::Count { min: 1, max: 65_536 };
+const PSC_ENTRIES: Kind = Kind::Count { min: 0, max: 65_536 };
+const PAGE_SIZES: Kind = Kind::Set { names: &["4K", "2M", "1G"], empty: false };
+
+section!(cpu: CpuSpec, "cpu" {
+    count "count": Kind::Count { min: 1, max: 256 }, "Logical CPUs.";
+    clock "clock": Kind::Frequency, "Core clock; its period is rounded to a whole picosecond.";
+    milli_cpi "cpi": Kind::Cpi, "Cycles per instruction of straight-line kernel code whose loads hit the L1D.";
+});
+
+section!(mmu: MmuSpec, "mmu" {
+    pcid "pcid": Kind::Bool, "Whether TLB entries are tagged with a PCID and survive a CR3 write with NOFLUSH.";
+    rewalk_before_fault "rewalk_before_fault": Kind::Bool,
+        "Whether a TLB entry that refuses an access is dropped and the tables walked again before a #PF.";
+    accessed_assist "accessed_assist": TIME, "Setting A in a paging-structure entry, over the locked RMW itself.";
+    dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
+});
+
+macro_rules! tlb_section {
+    ($module:ident, $prefix:literal, { $($more:tt)* } { $($fixed:tt)* }) => {
+        section!($module: TlbSpec, $prefix {
+            entries "entries": ENTRIES, "Entries in all.";
+            ways "ways": WAYS, "Ways; as many as entries for a fully associative array.";
+            replacement "replacement": Kind::Choice(REPLACEMENTS), "How the victim in a set is picked.";
+            index "index": Kind::Choice(INDICES),
+                "How a page number picks its set: its low bits, or those xor the next as many.";
+            page_sizes "page_sizes": PAGE_SIZES, "Page sizes that the array holds.";
+            $($more)*
+        } { $($fixed)* });
+    };
+}
+tlb_section!(dtlb_4k, "tlb.dtlb_4k", {} { hit_penalty = Time::ZERO; });
+tlb_section!(dtlb_2m, "tlb.dtlb_2m", {} { hit_penalty = Time::ZERO; });
+tlb_section!(dtlb_1g, "tlb.dtlb_1g", {} { hit_penalty = Time::ZERO; });
+tlb_section!(stlb, "tlb.stlb", { hit_penalty "hit_penalty": TIME, "What a hit here adds to the access."; } {});
+
+section!(psc: PscSpec, "psc" {
+    pml4e "pml4e": PSC_ENTRIES, "Entries of the fully associative PML4E cache; 0 if there is none.";
+    pdpte "pdpte": PSC_ENTRIES, "Entries of the fully associative PDPTE cache; 0 if there is none.";
+    pde "pde": PSC_ENTRIES, "Entries of the fully associative PDE cache; 0 if there is none.";
+    latency "latency": TIME, "The lookup that precedes a walk.";
+});
+
+macro_rules! cache_section {
+    ($module:ident, $prefix:literal) => {
+        section!($module: CacheSpec, $prefix {
+            size "size": CACHE_SIZE, "Capacity.";
+            ways "ways": WAYS, "Ways.";
+            latency "latency": POSITIVE_TIME, "Load-to-use latency of a hit, from the core.";
+        });
+    };
+}
+cache_section!(l1d, "cache.l1d");
+cache_section!(l2, "cache.l2");
+cache_section!(l3, "cache.l3");
+
+/// `cache.transfer`, which stands beside the cache tables.
+const TRANSFER: &[KeyDef] = &[KeyDef {
+    key: "cache.transfer",
+    kind: POSITIVE_TIME,
+    doc: "Latency of a line that another core holds modified or must give up, from the asking core.",
+}];
+
+section!(cost: CostSpec, "cost" {
+    exception_entry "exception_entry": TIME, "#PF from its detection to the handler's first instruction.";
+    iret "iret": TIME, "IRET to user mode.";
+    syscall_entry "syscall_entry": TIME, "SYSCALL to the handler.";
+    syscall_exit "syscall_exit": TIME, "SYSRET to user mode.";
+    invlpg "invlpg": TIME, "One INVLPG.";
+    cr3_write "cr3_write": TIME, "One MOV to CR3.";
+    clwb_issue "clwb_issue": TIME, "One CLWB issued, without waiting for its write-back.";
+    locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
+});
+
+section!(ipi: IpiSpec, "ipi" {
+    icr_write "icr_write": TIME, "One write to the x2APIC ICR by the sender.";
+    delivery "delivery": TIME, "From the ICR write to the target's acceptance.";
+    handler_entry "handler_entry": TIME, "From acceptance to the handler's first instruction.";
+    handler_exit "handler_exit": TIME, "EOI and IRET on the target.";
+});
+
+section!(dram: DramSpec, "dram" {
+    capacity "capacity": Kind::Size { min: 4096, max: 65_536 * GIB, multiple: 4096 }, "Bytes of main memory.";
+    channels "channels": Kind::Count { min: 1, max: 64 }, "Channels, 64-byte lines interleaved over them.";
+    read_latency "read_latency": POSITIVE_TIME, "Idle latency of a 64-byte read, from the L3's miss.";
+    line_occupancy "bandwidth_per_channel": Kind::Bandwidth(Transfer::CacheLine),
+        "Bandwidth of a channel: how long a line occupies it.";
+});
+
+section!(pmem: PmemSpec, "pmem" {
+    base "base": Kind::Address { multiple: 2 * MIB }, "Physical address of the DAX data area.";
+    capacity "capacity": Kind::Size { min: 2 * MIB, max: 65_536 * GIB, multiple: 2 * MIB },
+        "Bytes of the DAX data area.";
+    dimms "dimms": Kind::Count { min: 1, max: 64 }, "DIMMs in the interleave set.";
+    interleave "interleave": Kind::Size { min: 64, max: GIB, multiple: 64 }, "Bytes in a row on one DIMM.";
+    media_line "media_line": Kind::Size { min: 64, max: 4096, multiple: 64 }, "Media access unit (XPLine).";
+    buffer_lines "buffer_lines": Kind::Count { min: 1, max: 1 << 20 }, "Media lines in a DIMM's buffer.";
+    read_latency_buffered "read_latency_buffered": POSITIVE_TIME,
+        "64-byte read that hits the DIMM's buffer, from the L3's miss.";
+    read_latency_media "read_latency_media": POSITIVE_TIME,
+        "64-byte read that goes to the media, from the L3's miss.";
+    write_latency "write_latency": POSITIVE_TIME,
+        "64-byte write until the write pending queue accepts it, with room in the queue.";
+    wpq_lines "wpq_lines": Kind::Count { min: 1, max: 65_536 }, "64-byte lines that a DIMM's write pending queue holds.";
+    media_read_occupancy "media_read_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
+        "Read bandwidth of one DIMM's media: how long reading a media line occupies it.";
+    media_write_occupancy "media_write_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
+        "Write bandwidth of one DIMM's media: how long writing a media line occupies it.";
+});
+
+const DESCRIPTION: &[KeyDef] =
+    &[KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." }];
+
+/// Every key, in the order of the documentation.
+pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
+    [
+        DESCRIPTION,
+        cpu::KEYS,
+        mmu::KEYS,
+        dtlb_4k::KEYS,
+        dtlb_2m::KEYS,
+        dtlb_1g::KEYS,
+        stlb::KEYS,
+        psc::KEYS,
+        l1d::KEYS,
+        l2::KEYS,
+        l3::KEYS,
+        TRANSFER,
+        cost::KEYS,
+        ipi::KEYS,
+        dram::KEYS,
+        pmem::KEYS,
+    ]
+    .concat()
+});
+
+/// The machine, if every key is there and right.
+pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
+    let dtlb_2m = if r.has("tlb.dtlb_2m") { Some(dtlb_2m::read(r)?) } else { None };
+    let dtlb_1g = if r.has("tlb.dtlb_1g") { Some(dtlb_1g::read(r)?) } else { None };
+    Some(MachineSpec {
+        name: name.to_owned(),
+        description: r.get("description")?,
+        cpu: cpu::read(r)?,
+        mmu: mmu::read(r)?,
+        tlb: TlbsSpec { dtlb_4k: dtlb_4k::read(r)?, dtlb_2m, dtlb_1g, stlb: stlb::read(r)? },
+        psc: psc::read(r)?,
+        cache: CachesSpec {
+            l1d: l1d::read(r)?,
+            l2: l2::read(r)?,
+            l3: l3::read(r)?,
+            transfer: r.get("cache.transfer")?,
+        },
+        cost: cost::read(r)?,
+        ipi: ipi::read(r)?,
+        dram: dram::read(r)?,
+        pmem: pmem::read(r)?,
+    })
+}
+
+/// Puts every value but the description.
+pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
+    cpu::show(&spec.cpu, shown);
+    mmu::show(&spec.mmu, shown);
+    dtlb_4k::show(&spec.tlb.dtlb_4k, shown);
+    if let Some(array) = &spec.tlb.dtlb_2m {
+        dtlb_2m::show(array, shown);
+    }
+    if let Some(array) = &spec.tlb.dtlb_1g {
+        dtlb_1g::show(array, shown);
+    }
+    stlb::show(&spec.tlb.stlb, shown);
+    psc::show(&spec.psc, shown);
+    l1d::show(&spec.cache.l1d, shown);
+    l2::show(&spec.cache.l2, shown);
+    l3::show(&spec.cache.l3, shown);
+    shown.put("cache.transfer", &spec.cache.transfer);
+    cost::show(&spec.cost, shown);
+    ipi::show(&spec.ipi, shown);
+    dram::show(&spec.dram, shown);
+    pmem::show(&spec.pmem, shown);
+}

@@ -1,0 +1,274 @@
+use super::{kernel_text, machine_text, message, place};
+use crate::{parse_kernel, parse_machine};
+
+/// What is wrong with `foo.toml`, a copy of the Skylake machine with `from` replaced by `to`.
+fn machine(from: &str, to: &str) -> String {
+    let text = machine_text("skylake-sp-optane");
+    assert!(text.contains(from), "{from}");
+    message(parse_machine("foo.toml", &text.replacen(from, to, 1), &[]))
+}
+
+/// What is wrong with `foo.toml`, which changes one thing of the Skylake machine.
+fn derived(text: &str) -> String {
+    message(parse_machine("foo.toml", &format!("base = \"skylake-sp-optane\"\n{text}"), &[]))
+}
+
+const TIME: &str = "with its unit (cycles, ps, ns, us, ms), such as \"14 cycles\" or \"81.4 ns\"";
+
+#[test]
+fn text_that_is_not_toml() {
+    assert_eq!(
+        message(parse_machine("foo.toml", "[cpu\ncount = 4\nclock = \n", &[])),
+        "foo.toml:1:5: invalid TOML: unclosed table, expected `]`"
+    );
+    assert_eq!(
+        message(parse_machine("foo.toml", "a = 1\nb = x\nc = \n", &[])),
+        "foo.toml:2:5: invalid TOML: string values must be quoted, expected literal string\n\
+         foo.toml:3:5: invalid TOML: string values must be quoted, expected literal string"
+    );
+    assert_eq!(
+        message(parse_machine("foo.toml", "a = 1\na = 2\n", &[])),
+        "foo.toml:2:1: invalid TOML: duplicate key"
+    );
+}
+
+#[test]
+fn unknown_keys() {
+    assert_eq!(
+        derived("[tlb.stlb]\nentires = 4"),
+        "foo.toml:3:1: tlb.stlb.entires: unknown key: the nearest valid key is `tlb.stlb.entries`"
+    );
+    assert_eq!(
+        derived("  \"tlb.stlb.ways\" = 4"),
+        "foo.toml:2:3: \"tlb.stlb.ways\": unknown key: the nearest valid key is `tlb.stlb.ways`"
+    );
+    assert_eq!(
+        derived("cpus.count = 4"),
+        "foo.toml:2:6: cpus.count: unknown key: the nearest valid key is `cpu.count`"
+    );
+    let text = kernel_text("linux-7.2").replace("mismatch_4k", "missmatch_4k");
+    let line = text.lines().position(|l| l.starts_with("missmatch_4k")).unwrap() + 1;
+    assert_eq!(
+        message(parse_kernel("bar.toml", &text, &[])),
+        format!(
+            "bar.toml:{line}:1: dax.missmatch_4k: unknown key: the nearest valid key is `dax.mismatch_4k`\n\
+             bar.toml: dax.mismatch_4k: missing key: expected one of \"nopage\", \"sigbus\""
+        )
+    );
+}
+
+#[test]
+fn missing_keys() {
+    assert_eq!(
+        machine("iret = ", "# iret = "),
+        format!("foo.toml: cost.iret: missing key: expected a time up to 1 s {TIME}")
+    );
+    assert_eq!(
+        message(parse_machine("foo.toml", "", &[])).lines().last().unwrap(),
+        "... and 41 more problems"
+    );
+}
+
+#[test]
+fn wrong_types() {
+    let of = |value: &str| derived(&format!("cpu.count = {value}"));
+    let expected = "expected an integer in 1..=256";
+    for (value, found) in [
+        ("\"4\"", "\"4\""),
+        ("0", "the number 0"),
+        ("257", "the number 257"),
+        ("-1", "the number -1"),
+        ("4.0", "the number 4.0"),
+        ("true", "true"),
+        ("[4]", "an array"),
+        ("{}", "a table"),
+        ("2026-11-22", "a date or time"),
+        ("99999999999999999999", "the number 99999999999999999999"),
+        ("9999999999999999999999999999999999999999", "a number too large for any integer"),
+    ] {
+        assert_eq!(of(value), format!("foo.toml:2:13: cpu.count: {found}: {expected}"));
+    }
+    assert_eq!(derived("mmu.pcid = 1"), "foo.toml:2:12: mmu.pcid: the number 1: expected true or false");
+    assert_eq!(
+        derived("tlb.stlb = 3"),
+        "foo.toml:2:12: tlb.stlb: the number 3: expected a table with keys such as tlb.stlb.entries"
+    );
+    assert_eq!(
+        derived("tlb.stlb.index = \"hash\""),
+        "foo.toml:2:18: tlb.stlb.index: \"hash\": expected one of \"linear\", \"xor\""
+    );
+    for sizes in ["[]", "[\"8K\"]", "[4096]", "[\"4K\", \"4K\"]"] {
+        assert_eq!(
+            derived(&format!("tlb.stlb.page_sizes = {sizes}")),
+            "foo.toml:2:23: tlb.stlb.page_sizes: an array: expected an array of one or more of \
+             \"4K\", \"2M\", \"1G\", each at most once"
+        );
+    }
+    assert_eq!(
+        derived("cpu.cpi = 0"),
+        "foo.toml:2:11: cpu.cpi: the number 0: expected cycles per instruction in 0.001..=1000, such as 0.9"
+    );
+    for cpi in ["inf", "nan", "-0.5"] {
+        assert!(derived(&format!("cpu.cpi = {cpi}")).contains("expected cycles per instruction"));
+    }
+    assert_eq!(derived("description = \"\""), "foo.toml:2:15: description: \"\": expected one line of text");
+}
+
+#[test]
+fn wrong_units() {
+    assert_eq!(
+        derived("cost.iret = \"14 KiB\""),
+        format!("foo.toml:2:13: cost.iret: \"14 KiB\": expected a time up to 1 s {TIME}")
+    );
+    assert_eq!(
+        derived("cache.transfer = 47.5"),
+        format!(
+            "foo.toml:2:18: cache.transfer: the number 47.5: expected a time above zero, up to 1 s {TIME}"
+        )
+    );
+    assert_eq!(
+        derived("cache.transfer = \"0 ns\""),
+        format!("foo.toml:2:18: cache.transfer: \"0 ns\": expected a time above zero, up to 1 s {TIME}")
+    );
+    assert_eq!(
+        derived("cost.iret = \"99999999999999999999999 ns\""),
+        format!("foo.toml:2:13: cost.iret: \"99999999999999999999999 ns\": expected a time up to 1 s {TIME}")
+    );
+    assert_eq!(
+        derived("cache.l3.size = \"33 MB\""),
+        "foo.toml:2:17: cache.l3.size: \"33 MB\": expected a size in 64 B..=4 GiB, a multiple of 64 B with its \
+         unit (B, KiB, MiB, GiB, TiB), such as \"32 KiB\""
+    );
+    assert_eq!(
+        derived("cpu.clock = \"2.2 GB/s\""),
+        "foo.toml:2:13: cpu.clock: \"2.2 GB/s\": expected a frequency in 1 MHz..=10 GHz with its unit \
+         (Hz, kHz, MHz, GHz), such as \"2.2 GHz\""
+    );
+    assert_eq!(
+        derived("pmem.media_read_bandwidth = \"6.5 GHz\""),
+        "foo.toml:2:29: pmem.media_read_bandwidth: \"6.5 GHz\": expected a bandwidth in 1 MB/s..=10000 GB/s \
+         with its unit (MB/s, GB/s, MiB/s, GiB/s), such as \"21.3 GB/s\""
+    );
+    assert_eq!(
+        derived("pmem.base = 0x140100000"),
+        "foo.toml:2:13: pmem.base: the number 5369757696: expected an address below 2^52, a multiple of 2 MiB, \
+         such as 0x140200000"
+    );
+}
+
+#[test]
+fn impossible_geometry() {
+    for (text, expected) in [
+        ("tlb.stlb.ways = 0", "2:17: tlb.stlb.ways: the number 0: expected an integer in 1..=65536"),
+        ("tlb.stlb.ways = 1537", "2:17: tlb.stlb.ways: 1536 entries, 1537 ways: expected 1..=1536 ways"),
+        (
+            "tlb.dtlb_4k.ways = 3",
+            "2:20: tlb.dtlb_4k.ways: 64 entries, 3 ways: expected entries to be a multiple of ways",
+        ),
+        (
+            "tlb.stlb.ways = 1",
+            "2:17: tlb.stlb.ways: 1536 entries, 1 way: 1536 sets: expected entries / ways to be a power of two",
+        ),
+        ("cache.l1d.ways = 513", "2:18: cache.l1d.ways: 512 lines of 64 B, 513 ways: expected 1..=512 ways"),
+        (
+            "cache.l3.ways = 7",
+            "2:17: cache.l3.ways: 540672 lines of 64 B, 7 ways: expected size to be a multiple of 64 B x ways",
+        ),
+        (
+            "cache.l2.size = \"1.5 MiB\"",
+            "@cache.l2 ways: cache.l2.ways: 24576 lines of 64 B, 16 ways: 1536 sets: \
+             expected size / (64 B x ways) to be a power of two",
+        ),
+        ("pmem.dimms = 0", "2:14: pmem.dimms: the number 0: expected an integer in 1..=64"),
+        (
+            "pmem.buffer_lines = 0",
+            "2:21: pmem.buffer_lines: the number 0: expected an integer in 1..=1048576",
+        ),
+        (
+            "dram.capacity = \"0 B\"",
+            "2:17: dram.capacity: \"0 B\": expected a size in 4 KiB..=64 TiB, a multiple of 4 KiB with its unit \
+             (B, KiB, MiB, GiB, TiB), such as \"32 KiB\"",
+        ),
+        (
+            "pmem.base = 0x40000000",
+            "2:13: pmem.base: 0x40000000: expected at or above the end of main memory, 0x400000000",
+        ),
+        (
+            "pmem.base = 0xfffffffe00000",
+            "@pmem capacity: pmem.capacity: an end at 0x100003ffe00000: expected an end \
+             at or below 2^52",
+        ),
+        (
+            "pmem.interleave = \"320 B\"",
+            "2:19: pmem.interleave: 320 B: expected a multiple of pmem.media_line, 256 B",
+        ),
+    ] {
+        let expected = match expected.strip_prefix('@').and_then(|e| e.split_once(": ")) {
+            Some((at, rest)) => {
+                let (section, key) = at.split_once(' ').unwrap();
+                format!("{}: {rest}", place(section, key))
+            }
+            None => format!("foo.toml:{expected}"),
+        };
+        assert_eq!(derived(text), expected);
+    }
+}
+
+#[test]
+fn page_sizes_have_one_first_level_array() {
+    assert_eq!(
+        derived("tlb.dtlb_2m = \"absent\""),
+        format!(
+            "{}: tlb.dtlb_4k.page_sizes: no first-level array holds 2M pages: expected \"2M\" here or a table for it",
+            place("tlb.dtlb_4k", "page_sizes")
+        )
+    );
+    assert_eq!(
+        derived("tlb.dtlb_2m.page_sizes = [\"2M\", \"1G\"]"),
+        format!(
+            "{}: tlb.dtlb_1g.page_sizes: 1G pages, which tlb.dtlb_2m holds too: expected each page size in one \
+             first-level array",
+            place("tlb.dtlb_1g", "page_sizes")
+        )
+    );
+    assert_eq!(
+        derived("tlb.dtlb_1g.page_sizes = [\"4K\"]").lines().next().unwrap(),
+        "foo.toml:2:26: tlb.dtlb_1g.page_sizes: no 1G pages: expected \"1G\" among the sizes of this array"
+    );
+}
+
+#[test]
+fn knobs_that_contradict_each_other() {
+    let text = "base = \"dax-patch-v1\"\ndax.fresh_write_sets_d = true\n";
+    assert_eq!(
+        message(parse_kernel("k.toml", text, &[])),
+        "k.toml:2:26: dax.fresh_write_sets_d: true with dax.fresh_write_stores_rw = false: expected false: \
+         a read-only entry with D set is a shadow-stack page"
+    );
+    let text = "base = \"linux-7.2\"\ndax.refcount_per_map = 2\ntree.flush_ceiling_pages = 0\n";
+    assert_eq!(
+        message(parse_kernel("k.toml", text, &[])),
+        "k.toml:2:24: dax.refcount_per_map: the number 2: expected an integer in 0..=1"
+    );
+}
+
+#[test]
+fn one_problem_does_not_hide_the_next() {
+    assert_eq!(
+        derived("[cpu]\ncount = 0\ncpi = \"x\"\n[tlb.stlb]\nways = 5\nfoo = 1\n[pmem]\ndimms = 6.0"),
+        "foo.toml:3:9: cpu.count: the number 0: expected an integer in 1..=256\n\
+         foo.toml:4:7: cpu.cpi: \"x\": expected cycles per instruction in 0.001..=1000, such as 0.9\n\
+         foo.toml:6:8: tlb.stlb.ways: 1536 entries, 5 ways: expected entries to be a multiple of ways\n\
+         foo.toml:7:1: tlb.stlb.foo: unknown key: the nearest valid key is `tlb.stlb.ways`\n\
+         foo.toml:9:9: pmem.dimms: the number 6.0: expected an integer in 1..=64"
+    );
+}
+
+#[test]
+fn columns_count_characters() {
+    assert_eq!(
+        derived("\"µ\".x = 1\r\n\tcpu = { count = \"é\" }"),
+        "foo.toml:2:5: \"µ\".x: unknown key: the nearest valid key is `cpu.cpi`\n\
+         foo.toml:3:18: cpu.count: \"é\": expected an integer in 1..=256"
+    );
+}

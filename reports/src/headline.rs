@@ -1,0 +1,154 @@
+//! The answer in words: what ran, and what came out, for the top of every form.
+
+use crate::model::RunReport;
+use crate::units::{count, counted, percent, time};
+
+/// What ran on which machine and kernel.
+#[must_use]
+pub fn title(report: &RunReport) -> String {
+    let input = match report.inputs.as_slice() {
+        [] => "a generated run",
+        [first, ..] => first.name.as_str(),
+    };
+    let more = match report.inputs.len() {
+        0 | 1 => String::new(),
+        n => format!(" and {}", counted(n as u64 - 1, "more input", "more inputs")),
+    };
+    let fs = report.fs.map(|fs| format!(" with {fs}")).unwrap_or_default();
+    format!(
+        "{input}{more} on {} under {}{fs}",
+        named(&report.machine.name, "an unnamed machine"),
+        named(&report.kernel.name, "an unnamed kernel"),
+    )
+}
+
+/// The answer, in a few plain sentences.
+#[must_use]
+pub fn sentences(report: &RunReport) -> Vec<String> {
+    let mut out = vec![faults(report)];
+    out.extend(dominant(report));
+    out.extend(shootdowns(report));
+    out.extend(agreement(report));
+    out
+}
+
+/// Share of all CPU cycles that passed inside page faults, as far as they were timed.
+#[must_use]
+pub fn fault_share(report: &RunReport) -> Option<f64> {
+    let attributed: u128 = report.attribution.iter().map(|part| u128::from(part.cycles)).sum();
+    let all =
+        if attributed > 0 { attributed } else { u128::from(report.cycles) * u128::from(report.machine.cpus) };
+    if all == 0 {
+        return None;
+    }
+    let faults = report.faults.by_kind();
+    let in_faults: f64 =
+        faults.iter().filter_map(|(kind, _)| report.latency.get(*kind)).map(|l| l.total_ns()).sum();
+    let cycles = in_faults * report.machine.frequency_hz as f64 / 1.0e9;
+    Some((cycles / all as f64).clamp(0.0, 1.0))
+}
+
+/// How many faults of a kind, in words: `64 mkwrite upgrades`.
+#[must_use]
+pub fn faults_of_kind(kind: &str, n: u64) -> String {
+    let (one, many) = match kind {
+        "read" => ("read", "reads"),
+        "write" => ("write", "writes"),
+        "mkwrite" => ("mkwrite upgrade", "mkwrite upgrades"),
+        "spurious" => ("spurious", "spurious"),
+        "cow" => ("private copy", "private copies"),
+        "pmd_read" => ("PMD read", "PMD reads"),
+        "pmd_write" => ("PMD write", "PMD writes"),
+        "pmd_mkwrite" => ("PMD mkwrite upgrade", "PMD mkwrite upgrades"),
+        "pmd_fallback" => ("PMD fallback", "PMD fallbacks"),
+        "sigbus" => ("SIGBUS", "SIGBUS"),
+        "sigsegv" => ("SIGSEGV", "SIGSEGV"),
+        "other" => ("other", "others"),
+        kind => (kind, kind),
+    };
+    counted(n, one, many)
+}
+
+/// A part's name in words, where the config's short name needs them.
+#[must_use]
+pub fn part_in_words(name: &str) -> &str {
+    match name {
+        "fs" => "the file system",
+        "entry" => "exception entry and exit",
+        "walk" => "page walks",
+        "locks" => "locks",
+        "insert" => "inserting the entry",
+        "flush" => "local TLB flushes",
+        "ipi" | "ipi_wait" => "waiting for IPIs",
+        "assist" => "setting accessed and dirty bits",
+        "memory" => "waiting for memory",
+        name => name,
+    }
+}
+
+fn named<'a>(name: &'a str, otherwise: &'a str) -> &'a str {
+    if name.is_empty() { otherwise } else { name }
+}
+
+fn faults(report: &RunReport) -> String {
+    let by_kind = report.faults.by_kind();
+    let kinds: Vec<_> =
+        by_kind.iter().filter(|(_, n)| *n > 0).map(|(kind, n)| faults_of_kind(kind, *n)).collect();
+    let accesses = counted(report.accesses.total, "access", "accesses");
+    if report.faults.total == 0 && kinds.is_empty() {
+        return format!("No faults in {accesses}.");
+    }
+    let total = counted(report.faults.total, "fault", "faults");
+    if kinds.is_empty() {
+        format!("{total} in {accesses}.")
+    } else {
+        format!("{total} in {accesses}: {}.", list(&kinds))
+    }
+}
+
+fn dominant(report: &RunReport) -> Option<String> {
+    let (kind, latency) = report.dominant_kind()?;
+    let noun = if report.faults.by_kind().iter().any(|(k, _)| *k == kind) { " fault" } else { "" };
+    let mut text = format!("The median {kind}{noun} cost {} (p99 {})", time(latency.p50), time(latency.p99));
+    let mut largest = None;
+    for part in &latency.parts {
+        if largest.is_none_or(|l: &crate::model::Part| part.total_ns > l.total_ns) {
+            largest = Some(part);
+        }
+    }
+    if let Some(part) = largest.filter(|p| p.total_ns > 0.0) {
+        text += &format!("; {} of that time went to {}", percent(part.share), part_in_words(&part.name));
+    }
+    Some(text + ".")
+}
+
+fn shootdowns(report: &RunReport) -> Option<String> {
+    let s = &report.shootdowns;
+    (s.requests > 0).then(|| {
+        format!(
+            "{} sent {} and kept the asking CPUs busy for {} cycles.",
+            counted(s.requests, "TLB shootdown", "TLB shootdowns"),
+            counted(s.ipis_sent, "IPI", "IPIs"),
+            count(s.initiator_cycles)
+        )
+    })
+}
+
+fn agreement(report: &RunReport) -> Option<String> {
+    let share = report.replay.reproduced_share()?;
+    Some(format!(
+        "The simulation reproduced {} of {} recorded outcomes ({}).",
+        count(report.replay.reproduced),
+        count(report.replay.recorded),
+        percent(share)
+    ))
+}
+
+/// `a, b and c`.
+fn list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [init @ .., last] => format!("{} and {last}", init.join(", ")),
+    }
+}

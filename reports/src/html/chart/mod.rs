@@ -1,0 +1,73 @@
+//! Charts as inline SVG. Only this module knows the charting library.
+
+mod axis;
+mod histogram;
+mod ink;
+mod stacked;
+
+use maud::{Markup, PreEscaped, html};
+use plotters::backend::SVGBackend;
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
+use plotters::style::{IntoTextStyle, TextStyle, text_anchor};
+
+use crate::ReportError;
+pub(super) use histogram::histogram;
+use ink::Ink;
+pub(super) use ink::{PARTS, css};
+pub(super) use stacked::{Row, Segment, stacked};
+
+/// Size that the library is told for a label of about 12 px.
+const LABEL: u32 = 15;
+/// Width to reckon for a character of a label.
+const CHAR_PX: i32 = 7;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// What a chart is called and what it shows, for those who cannot see it.
+pub(super) struct Caption<'a> {
+    /// Unique in the page.
+    pub id: &'a str,
+    /// Short title.
+    pub title: &'a str,
+    /// What the marks say, in a sentence.
+    pub description: &'a str,
+}
+
+/// Draws on a canvas of `size` and wraps the marks as an image.
+fn svg(
+    caption: &Caption<'_>,
+    size: (u32, u32),
+    class: &str,
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<Markup, ReportError> {
+    let failed = |why: DrawingAreaErrorKind<std::io::Error>| ReportError::Chart {
+        chart: caption.title.to_owned(),
+        why: why.to_string(),
+    };
+    let mut drawing = String::new();
+    {
+        let root = SVGBackend::with_string(&mut drawing, size).into_drawing_area();
+        draw(&root).map_err(failed)?;
+        root.present().map_err(failed)?;
+    }
+    let (title_id, desc_id) = (format!("{}-t", caption.id), format!("{}-d", caption.id));
+    Ok(html! {
+        svg .(class) role="img" aria-labelledby={ (title_id) " " (desc_id) }
+            viewBox={ "0 0 " (size.0) " " (size.1) } width=(size.0) height=(size.1) {
+            title id=(title_id) { (caption.title) }
+            desc id=(desc_id) { (caption.description) }
+            (PreEscaped(ink::adopt(&drawing)))
+        }
+    })
+}
+
+fn label<'a>(area: &Area<'_>, ink: Ink, h: text_anchor::HPos, v: text_anchor::VPos) -> TextStyle<'a> {
+    ("sans-serif", LABEL).with_color(ink.rgb()).into_text_style(area).pos(text_anchor::Pos::new(h, v))
+}
+
+/// Reckoned width of a label.
+fn text_width(text: &str) -> i32 {
+    text.chars().count() as i32 * CHAR_PX
+}

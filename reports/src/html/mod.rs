@@ -1,0 +1,94 @@
+//! `report.html`: one page for people, with everything it needs inside it.
+//!
+//! It loads nothing from anywhere, follows the reader's light or dark
+//! preference, prints, and reads well without eyes or mouse: every chart has a
+//! description and a table with the same numbers.
+
+mod chart;
+mod sections;
+mod table;
+mod theme;
+
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::model::RunReport;
+use crate::{ReportError, headline, write_atomically};
+
+/// What the page may load: what is written in it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+
+/// A section of the page: its anchor, its heading, and its content if it has any.
+struct Section {
+    id: &'static str,
+    heading: &'static str,
+    body: Markup,
+}
+
+/// The page.
+///
+/// # Errors
+///
+/// [`ReportError::Chart`] if the charting library refuses a value.
+pub fn render(report: &RunReport) -> Result<String, ReportError> {
+    let colors = sections::PartColors::of(report);
+    let sections = [
+        sections::faults(report),
+        sections::distributions(report)?,
+        sections::parts(report, &colors)?,
+        sections::cycles(report, &colors)?,
+        sections::shootdowns(report),
+        sections::translation(report),
+        sections::caches(report),
+        sections::memory(report),
+        sections::replay(report),
+        sections::caveats(report),
+        sections::provenance(report),
+    ];
+    let title = headline::title(report);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(theme::css())) }
+            }
+            body {
+                a.skip href="#main" { "Skip to the results" }
+                header {
+                    h1 { (title) }
+                    button #theme type="button" hidden { "Dark theme" }
+                }
+                main #main {
+                    (sections::overview(report))
+                    nav aria-label="Sections" {
+                        ul { @for s in &sections { li { a href={ "#" (s.id) } { (s.heading) } } } }
+                    }
+                    @for s in &sections {
+                        section aria-labelledby=(s.id) {
+                            h2 id=(s.id) { (s.heading) }
+                            (s.body)
+                        }
+                    }
+                }
+                script { (PreEscaped(include_str!("theme.js"))) }
+            }
+        }
+    };
+    let mut text = page.into_string();
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes the page to `path`, atomically.
+///
+/// # Errors
+///
+/// As [`render`] and [`write_atomically`].
+pub fn write(report: &RunReport, path: &Path) -> Result<(), ReportError> {
+    write_atomically(path, render(report)?.as_bytes())
+}

@@ -1,0 +1,98 @@
+//! TLBs and walks, caches, memory devices.
+
+use std::collections::BTreeMap;
+
+use maud::html;
+
+use super::{Section, nothing};
+use crate::html::table::{numbers, table};
+use crate::model::{Lookups, RunReport};
+use crate::units::{average, bytes, count, ratio, time};
+
+/// TLBs, paging-structure caches, walks and assists.
+pub(in crate::html) fn translation(report: &RunReport) -> Section {
+    let lookups = |caption: &str, of: &BTreeMap<String, Lookups>| {
+        let rows: Vec<_> = of
+            .iter()
+            .map(|(name, l)| {
+                let mut row = vec![name.clone(), count(l.lookups), ratio(l.hits, l.lookups)];
+                row.extend([l.hits, l.misses, l.fills, l.invalidations].map(count));
+                row
+            })
+            .collect();
+        let heads = ["structure", "lookups", "hit rate", "hits", "misses", "fills", "invalidations"];
+        table(caption, &numbers(&heads), &rows)
+    };
+    let w = &report.walks;
+    let per = |n: u64| average(n, w.count);
+    let walks = [
+        vec!["page walks".to_owned(), count(w.count), String::new()],
+        vec!["memory references".to_owned(), count(w.memory_references), per(w.memory_references)],
+        vec!["cycles".to_owned(), count(w.cycles), per(w.cycles)],
+        vec!["accessed bits set by hardware".to_owned(), count(report.assists.a), per(report.assists.a)],
+        vec!["dirty bits set by hardware".to_owned(), count(report.assists.d), per(report.assists.d)],
+    ];
+    let body = html! {
+        @if report.tlb.is_empty() { (nothing("No TLB was simulated.")) }
+        @else { (lookups("TLBs", &report.tlb)) }
+        @if !report.psc.is_empty() { (lookups("Paging-structure caches", &report.psc)) }
+        (table("Page walks and assists", &numbers(&["what", "count", "per walk"]), &walks))
+    };
+    Section { id: "translation", heading: "TLBs and page walks", body }
+}
+
+/// Data caches.
+pub(in crate::html) fn caches(report: &RunReport) -> Section {
+    let rows: Vec<_> = report
+        .caches
+        .iter()
+        .map(|(name, c)| {
+            let mut row = vec![name.clone(), count(c.lookups), ratio(c.hits, c.lookups)];
+            row.extend([c.hits, c.misses, c.writebacks].map(count));
+            row
+        })
+        .collect();
+    let body = if rows.is_empty() {
+        nothing("No data cache was simulated.")
+    } else {
+        table(
+            "Data caches",
+            &numbers(&["cache", "lookups", "hit rate", "hits", "misses", "writebacks"]),
+            &rows,
+        )
+    };
+    Section { id: "caches", heading: "Caches", body }
+}
+
+/// Memory devices.
+pub(in crate::html) fn memory(report: &RunReport) -> Section {
+    let rows: Vec<_> = report
+        .memory
+        .iter()
+        .map(|(name, m)| {
+            let amplification = m.write_amplification.map_or_else(|| "–".to_owned(), |a| format!("{a:.2}"));
+            let mut row = vec![name.clone(), count(m.reads), count(m.writes)];
+            row.extend([m.bytes_read, m.bytes_written, m.media_bytes_read, m.media_bytes_written].map(bytes));
+            row.extend([amplification, count(m.stalls), time(m.stalls_ns)]);
+            row
+        })
+        .collect();
+    let body = if rows.is_empty() {
+        nothing("No memory device was simulated.")
+    } else {
+        let heads = [
+            "device",
+            "reads",
+            "writes",
+            "read",
+            "written",
+            "media read",
+            "media written",
+            "write amplification",
+            "stalls",
+            "stalled",
+        ];
+        table("Requests, bytes at the controller and at the medium, and waits", &numbers(&heads), &rows)
+    };
+    Section { id: "memory", heading: "Memory devices", body }
+}

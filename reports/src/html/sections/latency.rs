@@ -1,0 +1,160 @@
+//! Distributions, parts of each kind, and where all cycles went.
+
+use maud::{Markup, html};
+
+use super::{Section, nothing};
+use crate::ReportError;
+use crate::html::chart::{self, Caption, PARTS, Row, Segment};
+use crate::html::table::{numbers, table};
+use crate::model::{Latency, RunReport};
+use crate::units::{count, percent, ratio, time};
+
+/// A colour for every part name, the same in every chart.
+pub(in crate::html) struct PartColors {
+    latency: Vec<String>,
+    cycles: Vec<String>,
+}
+
+impl PartColors {
+    /// Colours in the order in which the report first names the parts.
+    pub(in crate::html) fn of(report: &RunReport) -> Self {
+        let mut latency: Vec<String> = Vec::new();
+        for (_, l) in report.latency_kinds() {
+            for part in l.parts.iter().filter(|p| p.total_ns > 0.0) {
+                if !latency.contains(&part.name) {
+                    latency.push(part.name.clone());
+                }
+            }
+        }
+        let cycles = report.attribution.iter().map(|p| p.name.clone()).collect();
+        Self { latency, cycles }
+    }
+}
+
+fn color(names: &[String], name: &str) -> usize {
+    names.iter().position(|n| n == name).unwrap_or(PARTS - 1).min(PARTS - 1)
+}
+
+fn legend(names: &[String]) -> Markup {
+    html! {
+        ul.legend aria-label="Legend" {
+            @for (i, name) in names.iter().enumerate() {
+                li { span.swatch.{ "b-" (i.min(PARTS - 1)) } aria-hidden="true" {} (name) }
+            }
+        }
+    }
+}
+
+fn timed(report: &RunReport) -> Vec<(&str, &Latency)> {
+    report.latency_kinds().into_iter().filter(|(_, l)| l.count > 0).collect()
+}
+
+/// A histogram for each kind.
+pub(in crate::html) fn distributions(report: &RunReport) -> Result<Section, ReportError> {
+    let mut figures = Vec::new();
+    for (i, (kind, l)) in timed(report).into_iter().enumerate() {
+        let description = format!(
+            "Histogram of {} samples on a logarithmic time axis from {} to {}; median {}, p90 {}, p99 {}, p99.9 {}.",
+            count(l.count),
+            time(l.min),
+            time(l.max),
+            time(l.p50),
+            time(l.p90),
+            time(l.p99),
+            time(l.p999)
+        );
+        let title = format!("Latency of {kind}");
+        let caption = Caption { id: &format!("hist-{i}"), title: &title, description: &description };
+        if let Some(svg) = chart::histogram(&caption, l)? {
+            figures.push(html! {
+                figure { figcaption { b { (kind) } ", " (count(l.count)) " samples, mean " (time(l.mean)) } (svg) }
+            });
+        }
+    }
+    let body = if figures.is_empty() {
+        nothing("Nothing was timed.")
+    } else {
+        html! {
+            p.muted { "Samples per bucket, 40 buckets to a factor of ten. Rare buckets are drawn high enough to be seen." }
+            div.charts { @for figure in &figures { (figure) } }
+        }
+    };
+    Ok(Section { id: "distributions", heading: "Latency distributions", body })
+}
+
+/// The attributed parts of each kind.
+pub(in crate::html) fn parts(report: &RunReport, colors: &PartColors) -> Result<Section, ReportError> {
+    let names = &colors.latency;
+    let kinds = timed(report);
+    let bars: Vec<_> = kinds
+        .iter()
+        .map(|(kind, l)| Row {
+            label: format!("{kind}, {} samples, mean {}", count(l.count), time(l.mean)),
+            segments: l
+                .parts
+                .iter()
+                .map(|p| Segment { color: color(names, &p.name), share: p.share })
+                .collect(),
+        })
+        .collect();
+    let caption = Caption {
+        id: "parts",
+        title: "Parts of each latency",
+        description: "One bar for each kind, divided by the share of its parts; the table below has the numbers.",
+    };
+    let Some(svg) = chart::stacked(&caption, &bars)? else {
+        let body = nothing("No latency was divided into parts.");
+        return Ok(Section { id: "parts-of-latency", heading: "What the time was spent on", body });
+    };
+    let rows: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut row = vec![name.clone()];
+            row.extend(kinds.iter().map(|(_, l)| match l.parts.iter().find(|p| p.name == *name) {
+                Some(p) if p.total_ns > 0.0 => {
+                    format!("{} ({})", time(p.mean_ns), percent(p.total_ns / l.total_ns()))
+                }
+                _ => "–".to_owned(),
+            }));
+            row
+        })
+        .collect();
+    let heads: Vec<_> = std::iter::once("part").chain(kinds.iter().map(|(kind, _)| *kind)).collect();
+    let body = html! {
+        (legend(names))
+        figure { figcaption { "Shares of the total time of each kind" } (svg) }
+        (table("Mean time per sample and share, by part and kind", &numbers(&heads), &rows))
+    };
+    Ok(Section { id: "parts-of-latency", heading: "What the time was spent on", body })
+}
+
+/// Where the cycles of all CPUs went.
+pub(in crate::html) fn cycles(report: &RunReport, colors: &PartColors) -> Result<Section, ReportError> {
+    let parts = &report.attribution;
+    let total = parts.iter().fold(0_u64, |sum, p| sum.saturating_add(p.cycles));
+    let bar = Row {
+        label: format!("{} cycles on all CPUs", count(total)),
+        segments: parts
+            .iter()
+            .map(|p| Segment { color: color(&colors.cycles, &p.name), share: p.share })
+            .collect(),
+    };
+    let caption = Caption {
+        id: "cycles",
+        title: "Where the cycles went",
+        description: "One bar for the cycles of all CPUs, divided by what they were spent on; the table below has the numbers.",
+    };
+    let body = match chart::stacked(&caption, &[bar])? {
+        None => nothing("No cycle was attributed."),
+        Some(svg) => {
+            let rows: Vec<_> =
+                parts.iter().map(|p| vec![p.name.clone(), count(p.cycles), ratio(p.cycles, total)]).collect();
+            html! {
+                (legend(&colors.cycles))
+                figure { (svg) }
+                (table("Cycles of all CPUs", &numbers(&["spent on", "cycles", "share"]), &rows))
+            }
+        }
+    };
+    Ok(Section { id: "cycles-of-cpus", heading: "Where the cycles went", body })
+}

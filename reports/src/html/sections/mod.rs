@@ -1,0 +1,23 @@
+//! The sections of the page, in its order.
+
+mod faults;
+mod hardware;
+mod latency;
+mod origin;
+mod overview;
+mod replay;
+
+use maud::{Markup, html};
+
+use super::Section;
+pub(super) use faults::{faults, shootdowns};
+pub(super) use hardware::{caches, memory, translation};
+pub(super) use latency::{PartColors, cycles, distributions, parts};
+pub(super) use origin::provenance;
+pub(super) use overview::overview;
+pub(super) use replay::{caveats, replay};
+
+/// What a section says that has nothing to show.
+fn nothing(why: &str) -> Markup {
+    html! { p.muted { (why) } }
+}

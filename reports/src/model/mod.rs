@@ -1,0 +1,150 @@
+//! The document: everything a run reports, and nothing about how it came to be.
+
+mod attribution;
+mod counters;
+mod latency;
+mod origin;
+mod replay;
+mod rounding;
+
+use std::collections::BTreeMap;
+
+use daxsim_types::FileSystem;
+use serde::{Deserialize, Serialize};
+
+pub use attribution::{CycleShare, attribute};
+pub use counters::{
+    Accesses, Assists, Cache, FAULT_KINDS, Faults, Flush, Lookups, Memory, Shootdowns, Walks,
+    flush_reason_text,
+};
+pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
+pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
+pub use replay::{Divergence, Replay, Warning};
+pub use rounding::{ps_to_ns, round3};
+
+/// The schema of the JSON form. A field may be added under the same number; none changes its meaning.
+pub const SCHEMA: &str = "daxsim.report/1";
+
+/// What one run measured.
+///
+/// Maps are keyed by the names that the machine and kernel configs use, and
+/// ordered by them. Times are nanoseconds of simulated time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunReport {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The program that made the report.
+    pub tool: Tool,
+    /// What was run, in the order it was given.
+    pub inputs: Vec<Input>,
+    /// Whether faults were predicted from accesses or replayed from a recording.
+    pub mode: Mode,
+    /// The file system whose fault handlers were modelled; `None` if nothing was mapped from one.
+    pub fs: Option<FileSystem>,
+    /// The simulated machine.
+    pub machine: Machine,
+    /// The simulated kernel.
+    pub kernel: Kernel,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Simulated program accesses.
+    pub accesses: Accesses,
+    /// Simulated wall time in cycles: the latest CPU's.
+    pub cycles: u64,
+    /// The same in nanoseconds.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub time_ns: f64,
+    /// Kernel instructions that the modelled paths stand for.
+    pub instructions: u64,
+    /// Page faults by kind.
+    pub faults: Faults,
+    /// TLB structures by name.
+    pub tlb: BTreeMap<String, Lookups>,
+    /// Paging-structure caches by name.
+    pub psc: BTreeMap<String, Lookups>,
+    /// Page walks.
+    pub walks: Walks,
+    /// Accessed and dirty bits that the hardware set.
+    pub assists: Assists,
+    /// TLB shootdowns.
+    pub shootdowns: Shootdowns,
+    /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
+    pub flushes: BTreeMap<u32, Flush>,
+    /// Data caches by name.
+    pub caches: BTreeMap<String, Cache>,
+    /// Memory devices by name.
+    pub memory: BTreeMap<String, Memory>,
+    /// Latencies by kind: those of [`FAULT_KINDS`], and any other operation that was timed.
+    pub latency: BTreeMap<String, Latency>,
+    /// Where the cycles of all CPUs went.
+    pub attribution: Vec<CycleShare>,
+    /// How far the simulation agrees with the recording.
+    pub replay: Replay,
+    /// What the reader must know before using the numbers.
+    pub warnings: Vec<Warning>,
+    /// What was assumed, inferred, or is not backed by a measurement.
+    pub assumptions: Vec<String>,
+}
+
+impl Default for RunReport {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            tool: Tool::default(),
+            inputs: Vec::new(),
+            mode: Mode::default(),
+            fs: None,
+            machine: Machine::default(),
+            kernel: Kernel::default(),
+            seed: 0,
+            accesses: Accesses::default(),
+            cycles: 0,
+            time_ns: 0.0,
+            instructions: 0,
+            faults: Faults::default(),
+            tlb: BTreeMap::new(),
+            psc: BTreeMap::new(),
+            walks: Walks::default(),
+            assists: Assists::default(),
+            shootdowns: Shootdowns::default(),
+            flushes: BTreeMap::new(),
+            caches: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            latency: BTreeMap::new(),
+            attribution: Vec::new(),
+            replay: Replay::default(),
+            warnings: Vec::new(),
+            assumptions: Vec::new(),
+        }
+    }
+}
+
+impl RunReport {
+    /// The latency kinds in reading order: fault kinds as [`FAULT_KINDS`] has them, then the others by name.
+    #[must_use]
+    pub fn latency_kinds(&self) -> Vec<(&str, &Latency)> {
+        let known = FAULT_KINDS.iter().filter_map(|k| self.latency.get_key_value(*k));
+        let others = self.latency.iter().filter(|(k, _)| !FAULT_KINDS.contains(&k.as_str()));
+        known.chain(others).map(|(k, v)| (k.as_str(), v)).collect()
+    }
+
+    /// The fault kind that cost the most time in all, if any fault was timed; without faults, the costliest
+    /// operation.
+    #[must_use]
+    pub fn dominant_kind(&self) -> Option<(&str, &Latency)> {
+        let timed: Vec<_> = self.latency_kinds().into_iter().filter(|(_, l)| l.count > 0).collect();
+        let is_fault = |kind: &str| FAULT_KINDS.contains(&kind);
+        let any_fault = timed.iter().any(|(k, _)| is_fault(k));
+        let mut best: Option<(&str, &Latency)> = None;
+        for (kind, latency) in timed {
+            if any_fault && !is_fault(kind) {
+                continue;
+            }
+            if best.is_none_or(|(_, b)| latency.total_ns() > b.total_ns()) {
+                best = Some((kind, latency));
+            }
+        }
+        best
+    }
+}

@@ -1,0 +1,109 @@
+//! The state of one simulated CPU.
+
+use std::collections::VecDeque;
+
+use daxsim_configs::machine::MachineSpec;
+use daxsim_types::{CpuClock, Pfn, Time};
+
+use crate::apic::ShootdownIpi;
+use crate::kernel::mm::MmId;
+use crate::kernel::tlbstate::CpuTlbState;
+use crate::measure::{Part, Parts};
+use crate::mmu::psc::Psc;
+use crate::mmu::tlbs::Tlbs;
+
+/// Whether a CPU can go on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// Has work that can run at the CPU's time.
+    Ready,
+    /// Waits for another CPU: a lock, an entry, an answer. The part says what the wait is attributed to.
+    Blocked(Part),
+    /// Has no work: waits for the program's next step.
+    Parked,
+}
+
+/// One simulated CPU: clock, translation state, interrupts, attribution.
+pub struct Cpu {
+    pub(crate) clock: CpuClock,
+    pub(crate) milli_cpi: u64,
+    pub(crate) now: Time,
+    pub(crate) state: RunState,
+    /// What time is attributed to at the moment.
+    pub(crate) part: Part,
+    pub(crate) parts: Parts,
+    /// Kernel instructions executed.
+    pub(crate) instructions: u64,
+    pub(crate) tlbs: Tlbs,
+    pub(crate) psc: Psc,
+    /// Root of the loaded page tables.
+    pub(crate) cr3: Pfn,
+    pub(crate) pcid: u16,
+    pub(crate) irqs_on: bool,
+    pub(crate) inbox: VecDeque<ShootdownIpi>,
+    pub(crate) tlb_state: CpuTlbState,
+    /// Shootdown answers that this CPU still waits for.
+    pub(crate) pending_answers: u32,
+}
+
+impl Cpu {
+    pub(crate) fn new(spec: &MachineSpec, index: u16, boot_root: Pfn) -> Self {
+        Self {
+            clock: spec.cpu.clock,
+            milli_cpi: u64::from(spec.cpu.milli_cpi),
+            now: Time::ZERO,
+            state: RunState::Parked,
+            part: Part::User,
+            parts: Parts::default(),
+            instructions: 0,
+            tlbs: Tlbs::new(&spec.tlb),
+            psc: Psc::new(&spec.psc),
+            cr3: boot_root,
+            pcid: 0,
+            irqs_on: true,
+            inbox: VecDeque::new(),
+            tlb_state: CpuTlbState::new(index),
+            pending_answers: 0,
+        }
+    }
+
+    /// Lets `dt` pass, attributed to `part`. The only way a running CPU's clock advances.
+    pub(crate) fn spend_as(&mut self, part: Part, dt: Time) {
+        self.now += dt;
+        self.parts[part] += dt;
+    }
+
+    /// Lets `dt` pass, attributed to what the CPU is doing.
+    pub(crate) fn spend(&mut self, dt: Time) {
+        self.spend_as(self.part, dt);
+    }
+
+    /// Executes `n` instructions whose loads hit the L1D.
+    pub(crate) fn work(&mut self, n: u32) {
+        self.instructions += u64::from(n);
+        self.spend(Time(u64::from(n) * self.milli_cpi * self.clock.period_ps() / 1000));
+    }
+
+    /// Lets the clock reach `time` (if it is not already later), attributed to `part`.
+    pub(crate) fn wait_until(&mut self, time: Time, part: Part) {
+        let dt = time.saturating_sub(self.now);
+        self.spend_as(part, dt);
+    }
+
+    /// When the next interrupt is due, if the CPU would take one.
+    pub(crate) fn next_interrupt(&self) -> Option<Time> {
+        if self.irqs_on { self.inbox.front().map(|ipi| ipi.arrives) } else { None }
+    }
+
+    /// Current page-table root.
+    #[must_use]
+    pub fn root(&self) -> Pfn {
+        self.cr3
+    }
+
+    /// mm that the CPU has loaded, if any.
+    #[must_use]
+    pub fn loaded_mm(&self) -> Option<MmId> {
+        self.tlb_state.loaded_mm
+    }
+}

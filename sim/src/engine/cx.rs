@@ -1,0 +1,203 @@
+//! What running work sees: its CPU, the machine, and the micro-operations that take time.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use daxsim_configs::kernel::CommonPath;
+use daxsim_types::{CacheLine, CpuId, Time};
+
+use super::{LockId, LockMode, Moment, Sys};
+use crate::cpu::{Cpu, RunState};
+use crate::kernel::FaultTrail;
+use crate::machine::Machine;
+use crate::measure::{Part, PathStep};
+use crate::memory::Access;
+
+/// The work of one CPU, seen from inside.
+#[derive(Clone, Copy)]
+pub struct Cx<'s> {
+    sys: &'s Sys,
+    cpu: CpuId,
+}
+
+impl<'s> Cx<'s> {
+    /// The view of `cpu`.
+    #[must_use]
+    pub fn new(sys: &'s Sys, cpu: CpuId) -> Self {
+        Self { sys, cpu }
+    }
+
+    /// The CPU.
+    #[must_use]
+    pub fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+
+    /// The system, for making other views.
+    #[must_use]
+    pub fn sys(&self) -> &'s Sys {
+        self.sys
+    }
+
+    /// The moment until which this CPU may act without giving way.
+    pub(crate) fn horizon(&self) -> Moment {
+        self.sys.horizon.get()
+    }
+
+    /// Looks at or changes the machine, in no time.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
+        self.sys.with(f)
+    }
+
+    /// Looks at or changes this CPU.
+    pub(crate) fn on_cpu<R>(&self, f: impl FnOnce(&mut Cpu) -> R) -> R {
+        self.sys.with(|m| f(&mut m.cpus[self.cpu.index()]))
+    }
+
+    /// This CPU's time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.on_cpu(|c| c.now)
+    }
+
+    /// Attributes what follows to `part`; returns what it was, to be put back.
+    pub(crate) fn set_part(&self, part: Part) -> Part {
+        self.on_cpu(|c| std::mem::replace(&mut c.part, part))
+    }
+
+    /// Executes `instructions` of straight-line code.
+    pub(crate) fn work(&self, instructions: u32) {
+        self.on_cpu(|c| c.work(instructions));
+    }
+
+    /// Lets a fixed cost pass.
+    pub(crate) fn spend(&self, dt: Time) {
+        self.on_cpu(|c| c.spend(dt));
+    }
+
+    /// Waits until no other CPU with something to do is behind this one, taking interrupts that are due.
+    pub(crate) async fn sync(&self) {
+        poll_fn(|_| {
+            let index = self.cpu.index();
+            loop {
+                let (now, due) = self.sys.with(|m| {
+                    let cpu = &m.cpus[index];
+                    (cpu.now, cpu.next_interrupt().is_some_and(|arrives| arrives <= cpu.now))
+                });
+                if (Moment { time: now, cpu: index }) > self.sys.horizon.get() {
+                    return Poll::Pending;
+                }
+                if !due {
+                    return Poll::Ready(());
+                }
+                self.sys.with(|m| m.handle_interrupt(self.sys, index));
+            }
+        })
+        .await;
+    }
+
+    /// Gives way until another CPU wakes this one.
+    pub(crate) async fn blocked(&self) {
+        poll_fn(|_| match self.on_cpu(|c| c.state) {
+            RunState::Blocked(_) => Poll::Pending,
+            RunState::Ready | RunState::Parked => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// A kernel load of a named line. Its stall beyond the L1D is memory time.
+    pub(crate) async fn load(&self, line: CacheLine) {
+        self.touch(line, Access::Read).await;
+    }
+
+    /// A kernel store.
+    pub(crate) async fn store(&self, line: CacheLine) {
+        self.touch(line, Access::Write).await;
+    }
+
+    /// A locked read-modify-write.
+    pub(crate) async fn rmw(&self, line: CacheLine) {
+        self.touch(line, Access::Rmw).await;
+    }
+
+    async fn touch(&self, line: CacheLine, access: Access) {
+        self.sync().await;
+        self.sys.with(|m| m.kernel_access(self.cpu.index(), line, access));
+    }
+
+    /// Takes a lock, waiting for it if need be.
+    pub(crate) async fn lock(&self, id: LockId, mode: LockMode) {
+        let line = self.sys.with(|m| m.locks.line(id));
+        self.rmw(line).await;
+        let index = self.cpu.index();
+        let taken = self.sys.with(|m| {
+            let taken = m.locks.acquire(id, mode, index);
+            if !taken {
+                m.block(index, Part::Locks);
+            }
+            taken
+        });
+        if !taken {
+            self.blocked().await;
+            // The hand-over: the word's line comes from the CPU that released it.
+            self.rmw(line).await;
+        }
+    }
+
+    /// Takes a lock if that needs no waiting.
+    pub(crate) async fn try_lock(&self, id: LockId, mode: LockMode) -> bool {
+        let line = self.sys.with(|m| m.locks.line(id));
+        self.rmw(line).await;
+        self.sys.with(|m| m.locks.try_acquire(id, mode))
+    }
+
+    /// Gives a lock up.
+    pub(crate) async fn unlock(&self, id: LockId, mode: LockMode) {
+        let line = self.sys.with(|m| m.locks.line(id));
+        self.store(line).await;
+        self.release(id, mode);
+    }
+
+    /// The hand-over of a lock whose word was already stored: its next holders go on from now.
+    pub(crate) fn release(&self, id: LockId, mode: LockMode) {
+        for index in self.sys.with(|m| m.locks.release(id, mode)) {
+            self.wake(index);
+        }
+    }
+
+    /// Lets a blocked CPU go on from this CPU's time.
+    pub(crate) fn wake(&self, index: usize) {
+        let moment = self.sys.with(|m| {
+            let now = m.cpus[self.cpu.index()].now;
+            m.wake(index, now)
+        });
+        self.sys.pull_horizon(moment);
+    }
+
+    /// Executes a named building block of the kernel's path.
+    pub(crate) fn step(&self, block: impl FnOnce(&CommonPath) -> u32) {
+        self.sys.with(|m| {
+            let instructions = block(&m.kernel.path_length.common);
+            m.cpus[self.cpu.index()].work(instructions);
+        });
+    }
+
+    /// Adds to what is known of the fault being handled.
+    pub(crate) fn trail(&self, change: impl FnOnce(&mut FaultTrail)) {
+        self.sys.with(|m| change(&mut m.trails[self.cpu.index()]));
+    }
+
+    /// Notes a step on the fault's path, if faults are recorded.
+    pub(crate) fn note(&self, step: PathStep) {
+        self.sys.with(|m| {
+            if m.measure.keep_faults {
+                m.trails[self.cpu.index()].path.push(step);
+            }
+        });
+    }
+
+    /// Turns interrupts off or on; returns what they were.
+    pub(crate) fn set_irqs(&self, on: bool) -> bool {
+        self.on_cpu(|c| std::mem::replace(&mut c.irqs_on, on))
+    }
+}

@@ -1,0 +1,120 @@
+//! The executor: runs the work of all CPUs in the total order of (time, CPU).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use daxsim_types::CpuId;
+use thiserror::Error;
+
+use super::{Moment, Sys};
+use crate::cpu::RunState;
+use crate::measure::Part;
+
+/// Work of one CPU.
+pub struct Task<'s> {
+    /// Where it runs.
+    pub cpu: CpuId,
+    /// What it does.
+    pub work: Pin<Box<dyn Future<Output = ()> + 's>>,
+}
+
+/// Every CPU with work waits for another one: a defect of the model, never of an input.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the simulated machine is stuck: {0}")]
+pub struct Deadlock(pub String);
+
+/// Runs `tasks`, at most one for each CPU, until all are done. CPUs without a task take interrupts meanwhile.
+///
+/// # Errors
+///
+/// [`Deadlock`] if no CPU can go on.
+pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<(), Deadlock> {
+    let mut context = Context::from_waker(Waker::noop());
+    for task in &tasks {
+        sys.with(|m| m.cpus[task.cpu.index()].state = RunState::Ready);
+    }
+    while !tasks.is_empty() {
+        let (next, horizon) = sys.with(|m| two_earliest(m));
+        if next == Moment::NEVER {
+            return Err(sys.with(|m| stuck(m)));
+        }
+        sys.horizon.set(horizon);
+        let running = sys.with(|m| m.cpus[next.cpu].state) == RunState::Ready;
+        if !running {
+            sys.with(|m| take_interrupt(m, sys, next.cpu));
+            continue;
+        }
+        let Some(slot) = tasks.iter().position(|t| t.cpu.index() == next.cpu) else {
+            // A CPU is Ready only while it has a task.
+            sys.with(|m| m.cpus[next.cpu].state = RunState::Parked);
+            continue;
+        };
+        if let Poll::Ready(()) = tasks[slot].work.as_mut().poll(&mut context) {
+            sys.with(|m| m.cpus[next.cpu].state = RunState::Parked);
+            tasks.swap_remove(slot);
+        }
+    }
+    drain_interrupts(sys);
+    Ok(())
+}
+
+/// The two earliest moments at which a CPU has something to do.
+fn two_earliest(m: &crate::Machine) -> (Moment, Moment) {
+    let mut first = Moment::NEVER;
+    let mut second = Moment::NEVER;
+    for (index, cpu) in m.cpus.iter().enumerate() {
+        let time = match cpu.state {
+            RunState::Ready => cpu.now,
+            RunState::Blocked(_) | RunState::Parked => match cpu.next_interrupt() {
+                Some(arrives) => arrives.max(cpu.now),
+                None => continue,
+            },
+        };
+        let moment = Moment { time, cpu: index };
+        if moment < first {
+            second = first;
+            first = moment;
+        } else if moment < second {
+            second = moment;
+        }
+    }
+    (first, second)
+}
+
+/// Lets a waiting CPU take the interrupt at the head of its queue.
+fn take_interrupt(m: &mut crate::Machine, sys: &Sys, index: usize) {
+    let waiting_for = match m.cpus[index].state {
+        RunState::Blocked(part) => part,
+        RunState::Ready | RunState::Parked => Part::Idle,
+    };
+    if let Some(arrives) = m.cpus[index].next_interrupt() {
+        m.cpus[index].wait_until(arrives, waiting_for);
+        m.handle_interrupt(sys, index);
+    }
+}
+
+/// Delivers what is still on its way when the last task ends (nobody waits for it any more).
+fn drain_interrupts(sys: &Sys) {
+    loop {
+        let (next, _) = sys.with(|m| two_earliest(m));
+        if next == Moment::NEVER {
+            return;
+        }
+        sys.with(|m| take_interrupt(m, sys, next.cpu));
+    }
+}
+
+/// Says who waits for what.
+fn stuck(m: &crate::Machine) -> Deadlock {
+    let waits: Vec<String> = m
+        .cpus
+        .iter()
+        .enumerate()
+        .filter_map(|(index, cpu)| match cpu.state {
+            RunState::Blocked(part) => Some(format!("cpu{index} waits ({}) since {}", part.name(), cpu.now)),
+            RunState::Ready | RunState::Parked => None,
+        })
+        .collect();
+    Deadlock(waits.join("; "))
+}

@@ -1,0 +1,67 @@
+//! Simulated time and the interleaving of CPUs.
+//!
+//! Each CPU has its own clock. Its work is a future ([`Cx`] is what the work sees); before every action that
+//! another CPU could see, the work *synchronises*: it goes on only if no other CPU with something to do is behind it in
+//! (time, CPU number). That pair is a total order, so the interleaving, and with it every result, is a function of the
+//! inputs alone.
+//!
+//! A CPU that waits for another one (a held lock, a shootdown's answers) is *blocked* and is woken at the time of the
+//! event it waited for. Interrupts are taken at synchronisation points, by waiting CPUs and by CPUs without work.
+
+mod cx;
+mod exec;
+mod lock;
+
+pub use cx::Cx;
+pub use exec::{Deadlock, Task, run};
+pub use lock::{LockId, LockMode, Locks};
+
+use std::cell::{Cell, RefCell};
+
+use daxsim_types::Time;
+
+use crate::machine::Machine;
+
+/// A point in the total order of actions: simulated time, then CPU number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) time: Time,
+    pub(crate) cpu: usize,
+}
+
+impl Moment {
+    pub(crate) const NEVER: Self = Self { time: Time::MAX, cpu: usize::MAX };
+}
+
+/// The machine as the running work shares it.
+pub struct Sys {
+    machine: RefCell<Machine>,
+    /// The earliest moment at which any CPU but the running one has something to do.
+    horizon: Cell<Moment>,
+}
+
+impl Sys {
+    /// Wraps a machine for a run.
+    #[must_use]
+    pub fn new(machine: Machine) -> Self {
+        Self { machine: RefCell::new(machine), horizon: Cell::new(Moment::NEVER) }
+    }
+
+    /// Looks at or changes the machine. Not to be called from within itself.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
+        f(&mut self.machine.borrow_mut())
+    }
+
+    /// The machine, when the run is over.
+    #[must_use]
+    pub fn into_machine(self) -> Machine {
+        self.machine.into_inner()
+    }
+
+    /// Notes that some CPU now has something to do at `moment`.
+    pub(crate) fn pull_horizon(&self, moment: Moment) {
+        if moment < self.horizon.get() {
+            self.horizon.set(moment);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! `dax_iomap_pte_fault`, `dax_iomap_pmd_fault` and the mapping-entry protocol of `fs/dax.c` (spec 4.3 to 4.7).
+
+use daxsim_types::{PageSize, Pfn, VmFault};
+
+use super::dax_entry::{DaxEntry, EntryKind, PMD_PAGES};
+use super::extent::{BlockState, Mapping};
+use super::file::FileId;
+use super::insert::{Insert, insert_2m, insert_4k};
+use super::vmf::Vmf;
+use super::zap::{unmap_mapping_pages, zap_huge_pmd};
+use crate::engine::{Cx, LockMode};
+use crate::measure::{Part, PathStep};
+use crate::mmu::table::Slot;
+
+/// An iomap lookup's answer, after allocation where the fault writes.
+#[derive(Clone, Copy)]
+struct Iomap {
+    mapping: Mapping,
+    new: bool,
+}
+
+/// `dax_iomap_pte_fault` (spec 4.3).
+pub(crate) async fn dax_iomap_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    cx.note(PathStep::PteFault(vmf.write));
+    let ret = pte_fault(cx, vmf).await;
+    cx.note(PathStep::PteFaultDone(ret));
+    ret
+}
+
+async fn pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    if vmf.pgoff >= cx.with(|m| m.file(vmf.file).pages()) {
+        return VmFault::SIGBUS;
+    }
+    // A 4 KiB request meets no conflict: whatever entry is there will do.
+    let Some(head) = grab_mapping_entry(cx, vmf.file, vmf.pgoff, false).await else { return VmFault::SIGBUS };
+    let slot_is_huge = cx.with(|m| {
+        let pmd_table = m.tables.find(m.mm(vmf.mm).pgd, vmf.address, 1);
+        pmd_table.is_some_and(|t| m.tables.read(Slot::of(t, vmf.address, 1)).is_leaf_at(1))
+    });
+    let ret = if slot_is_huge {
+        VmFault::NOPAGE
+    } else {
+        let ret = dax_fault_iter(cx, vmf, head, PageSize::Size4K).await;
+        match ret {
+            Ok((ret, true)) => ret | VmFault::MAJOR,
+            Ok((ret, false)) => ret,
+            Err(ret) => ret,
+        }
+    };
+    unlock_entry(cx, vmf.file, head).await;
+    ret
+}
+
+/// `dax_iomap_pmd_fault` (spec 4.4).
+pub(crate) async fn dax_iomap_pmd_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    cx.note(PathStep::PmdFault(vmf.write));
+    let ret = pmd_fault(cx, vmf).await;
+    if ret == VmFault::FALLBACK {
+        let huge = cx.with(|m| {
+            let table = m.tables.find(m.mm(vmf.mm).pgd, vmf.address, 1);
+            table.is_some_and(|t| m.tables.read(Slot::of(t, vmf.address, 1)).is_leaf_at(1))
+        });
+        if huge {
+            zap_huge_pmd(cx, vmf.mm, vmf.address).await;
+        }
+    }
+    cx.note(PathStep::PmdFaultDone(ret));
+    ret
+}
+
+async fn pmd_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    let pages = cx.with(|m| m.file(vmf.file).pages());
+    let head = vmf.pgoff & !(PMD_PAGES - 1);
+    if head >= pages {
+        return VmFault::SIGBUS;
+    }
+    if dax_fault_check_fallback(vmf, pages) {
+        cx.step(|p| p.huge_fallback);
+        return VmFault::FALLBACK;
+    }
+    let Some(head) = grab_mapping_entry(cx, vmf.file, head, true).await else { return VmFault::FALLBACK };
+    let taken = cx.with(|m| {
+        let Some(table) = m.tables.find(m.mm(vmf.mm).pgd, vmf.address, 1) else { return false };
+        let pmd = m.tables.read(Slot::of(table, vmf.address, 1));
+        !pmd.is_none() && !pmd.is_leaf_at(1)
+    });
+    let ret = if taken {
+        VmFault::default()
+    } else {
+        match dax_fault_iter(cx, vmf, head, PageSize::Size2M).await {
+            Ok((ret, _)) | Err(ret) => ret,
+        }
+    };
+    unlock_entry(cx, vmf.file, head).await;
+    ret
+}
+
+/// `dax_fault_check_fallback`: colours, VMA and file borders (spec 4.4, 2 to 5).
+fn dax_fault_check_fallback(vmf: &Vmf, file_pages: u64) -> bool {
+    let colours_differ = (vmf.pgoff ^ (vmf.address.0 >> 12)) & (PMD_PAGES - 1) != 0;
+    let private_write = vmf.write && !vmf.vma.shared;
+    let beyond_file = (vmf.pgoff | (PMD_PAGES - 1)) >= file_pages;
+    colours_differ || private_write || !vmf.vma.covers_huge(vmf.address, PageSize::Size2M) || beyond_file
+}
+
+/// `grab_mapping_entry` (spec 4.5): the locked entry's first page; `None` if a PMD entry was wanted where smaller
+/// entries are.
+async fn grab_mapping_entry(cx: &Cx<'_>, file: FileId, page: u64, pmd: bool) -> Option<u64> {
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    cx.step(|p| p.grab_entry);
+    loop {
+        lock_xa(cx, xa_lock).await;
+        let found = cx.with(|m| {
+            let entries = &m.file(file).entries;
+            let found = if pmd { entries.first_in_pmd_range(page) } else { entries.find(page) };
+            found.map(|(head, entry)| (head, entry.clone()))
+        });
+        let Some((head, entry)) = found else {
+            let head = if pmd { page & !(PMD_PAGES - 1) } else { page };
+            cx.with(|m| m.file_mut(file).entries.store(head, DaxEntry::empty(pmd)));
+            unlock_xa(cx, xa_lock).await;
+            return Some(head);
+        };
+        if pmd && !entry.pmd {
+            unlock_xa(cx, xa_lock).await;
+            return None;
+        }
+        if entry.locked {
+            wait_for_entry(cx, file, head, xa_lock).await;
+            continue;
+        }
+        cx.with(|m| {
+            if let Some(e) = m.file_mut(file).entries.get_mut(head) {
+                e.locked = true;
+            }
+        });
+        if !pmd && entry.pmd && entry.kind != EntryKind::Block {
+            downgrade(cx, file, head, entry.kind, xa_lock).await;
+            // The lock is kept over the downgrade: the small entry is this fault's.
+            cx.with(|m| m.file_mut(file).entries.store(page, DaxEntry::empty(false)));
+            unlock_xa(cx, xa_lock).await;
+            return Some(page);
+        }
+        unlock_xa(cx, xa_lock).await;
+        return Some(head);
+    }
+}
+
+/// Removes an empty or zero PMD entry so that a 4 KiB one can take its place; called and left with the lock held.
+async fn downgrade(cx: &Cx<'_>, file: FileId, head: u64, kind: EntryKind, xa_lock: crate::engine::LockId) {
+    if kind == EntryKind::Zero {
+        unlock_xa(cx, xa_lock).await;
+        unmap_mapping_pages(cx, file, head, PMD_PAGES).await;
+        lock_xa(cx, xa_lock).await;
+    }
+    for waiter in cx.with(|m| m.file_mut(file).entries.remove(head)) {
+        cx.wake(waiter);
+    }
+}
+
+pub(super) async fn wait_for_entry(cx: &Cx<'_>, file: FileId, head: u64, xa_lock: crate::engine::LockId) {
+    let index = cx.cpu().index();
+    cx.with(|m| m.file_mut(file).entries.wait(head, index));
+    unlock_xa_and_block(cx, xa_lock).await;
+}
+
+/// Drops the lock and sleeps on the entry's wait queue; the entry cannot be unlocked in between, for that takes the lock.
+async fn unlock_xa_and_block(cx: &Cx<'_>, xa_lock: crate::engine::LockId) {
+    let index = cx.cpu().index();
+    let line = cx.with(|m| m.locks.line(xa_lock));
+    cx.store(line).await;
+    cx.release(xa_lock, LockMode::Exclusive);
+    cx.with(|m| m.block(index, Part::Locks));
+    cx.set_irqs(true);
+    cx.blocked().await;
+}
+
+/// `dax_unlock_entry`.
+pub(super) async fn unlock_entry(cx: &Cx<'_>, file: FileId, head: u64) {
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    cx.step(|p| p.unlock_entry);
+    lock_xa(cx, xa_lock).await;
+    if let Some(waiter) = cx.with(|m| m.file_mut(file).entries.unlock(head)) {
+        cx.wake(waiter);
+    }
+    unlock_xa(cx, xa_lock).await;
+}
+
+/// The `i_pages` lock is taken with interrupts off (`xas_lock_irq`).
+pub(super) async fn lock_xa(cx: &Cx<'_>, lock: crate::engine::LockId) {
+    cx.set_irqs(false);
+    cx.lock(lock, LockMode::Exclusive).await;
+}
+
+pub(super) async fn unlock_xa(cx: &Cx<'_>, lock: crate::engine::LockId) {
+    cx.unlock(lock, LockMode::Exclusive).await;
+    cx.set_irqs(true);
+}
+
+/// `iomap_begin`: looks the extent up, allocating and converting for a write.
+async fn iomap_begin(cx: &Cx<'_>, vmf: &Vmf, page: u64, size: PageSize) -> Result<Iomap, VmFault> {
+    let before = cx.set_part(Part::Fs);
+    let (path, alloc_path, lock, line) = cx.with(|m| {
+        let file = m.file(vmf.file);
+        let paths = m.kernel.path_length.of(file.fs);
+        (paths.iomap, paths.block_alloc, file.extent_lock, file.extent_line)
+    });
+    cx.work(path);
+    cx.lock(lock, LockMode::Shared).await;
+    cx.load(line).await;
+    cx.unlock(lock, LockMode::Shared).await;
+    let mapping = cx.with(|m| m.file(vmf.file).extents.lookup(page));
+    let written = matches!(mapping.block, Some((_, BlockState::Written)));
+    let result = if !vmf.write || written {
+        Ok(Iomap { mapping, new: false })
+    } else {
+        cx.work(alloc_path);
+        cx.lock(lock, LockMode::Exclusive).await;
+        let allocated = cx.with(|m| m.allocate_for_write(vmf.file, page, size));
+        cx.unlock(lock, LockMode::Exclusive).await;
+        match allocated {
+            Ok(mapping) => {
+                zero_blocks(cx, mapping, size).await;
+                Ok(Iomap { mapping, new: true })
+            }
+            Err(_) if size == PageSize::Size4K => Err(VmFault::SIGBUS),
+            Err(_) => Err(VmFault::FALLBACK),
+        }
+    };
+    cx.set_part(before);
+    result
+}
+
+/// New blocks are zeroed on the device before the file system lets them be seen (non-temporal stores).
+async fn zero_blocks(cx: &Cx<'_>, mapping: Mapping, size: PageSize) {
+    let Some((pfn, _)) = mapping.block else { return };
+    let lines = mapping.len.min(size.pages()) * 64;
+    for line in 0..lines {
+        cx.sync().await;
+        cx.with(|m| m.kernel_nt_store(cx.cpu().index(), daxsim_types::CacheLine(pfn.addr().line().0 + line)));
+    }
+}
+
+fn iomap_type(mapping: &Mapping) -> &'static str {
+    match mapping.block {
+        None => "HOLE",
+        Some((_, BlockState::Unwritten)) => "UNWRITTEN",
+        Some((_, BlockState::Written)) => "MAPPED",
+    }
+}
+
+/// `dax_fault_iter` (spec 4.6): what to map, and whether the block is new.
+async fn dax_fault_iter(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Result<(VmFault, bool), VmFault> {
+    let page = if size == PageSize::Size2M { vmf.pgoff & !(PMD_PAGES - 1) } else { vmf.pgoff };
+    let iomap = iomap_begin(cx, vmf, page, size).await?;
+    cx.note(PathStep::Iomap(iomap_type(&iomap.mapping), iomap.new));
+    if iomap.mapping.len < size.pages() {
+        return Ok((VmFault::FALLBACK, false));
+    }
+    let block = match iomap.mapping.block {
+        Some((pfn, BlockState::Written)) => pfn,
+        _ => return load_hole(cx, vmf, head, size).await.map(|ret| (ret, false)),
+    };
+    cx.step(|p| p.direct_access);
+    if size == PageSize::Size2M && block.0 % PMD_PAGES != 0 {
+        return Ok((VmFault::FALLBACK, false));
+    }
+    insert_entry(cx, vmf, head, EntryKind::Block, block, size).await;
+    let request = Insert { pfn: block, write: vmf.write, zero: false };
+    let ret = match size {
+        PageSize::Size4K => insert_4k(cx, vmf, request).await,
+        PageSize::Size2M | PageSize::Size1G => insert_2m(cx, vmf, request).await,
+    };
+    Ok((ret, iomap.new))
+}
+
+/// `dax_load_hole` and `dax_pmd_load_hole`.
+async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Result<VmFault, VmFault> {
+    let zero = cx.with(|m| match size {
+        PageSize::Size4K => m.globals.zero_page,
+        PageSize::Size2M | PageSize::Size1G => m.globals.huge_zero_page,
+    });
+    insert_entry(cx, vmf, head, EntryKind::Zero, zero, size).await;
+    let request = Insert { pfn: zero, write: false, zero: true };
+    if size == PageSize::Size4K {
+        let ret = insert_4k(cx, vmf, request).await;
+        cx.note(PathStep::Event("dax_load_hole"));
+        return Ok(ret);
+    }
+    cx.step(|p| p.huge_zero);
+    let ret = insert_2m(cx, vmf, request).await;
+    let fell_back = ret == VmFault::FALLBACK;
+    cx.note(PathStep::Event(if fell_back { "dax_pmd_load_hole_fallback" } else { "dax_pmd_load_hole" }));
+    Ok(ret)
+}
+
+/// `dax_insert_entry` (spec 4.6): the entry becomes the block or the hole, dirty if the fault writes.
+async fn insert_entry(cx: &Cx<'_>, vmf: &Vmf, head: u64, kind: EntryKind, pfn: Pfn, size: PageSize) {
+    let old = cx.with(|m| m.file(vmf.file).entries.find(head).map(|(_, e)| (e.kind, e.pmd)));
+    if old.is_some_and(|(k, _)| k == EntryKind::Zero) && kind == EntryKind::Block {
+        // Every mapping of the zero page goes before the block can be seen.
+        unmap_mapping_pages(cx, vmf.file, head, size.pages()).await;
+    }
+    let replace = old.is_none_or(|(k, _)| k != EntryKind::Block);
+    cx.step(|p| if replace { p.insert_entry_new } else { p.insert_entry_keep });
+    let xa_lock = cx.with(|m| m.file(vmf.file).xa_lock);
+    lock_xa(cx, xa_lock).await;
+    if replace {
+        if kind == EntryKind::Block {
+            associate(cx, pfn, size).await;
+        }
+        cx.with(|m| {
+            if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(head) {
+                entry.kind = kind;
+                entry.pfn = pfn;
+            }
+        });
+    }
+    if vmf.write && kind == EntryKind::Block {
+        cx.with(|m| {
+            if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(head) {
+                entry.dirty = true;
+            }
+        });
+    }
+    unlock_xa(cx, xa_lock).await;
+}
+
+/// `dax_associate_entry`: every struct page of the block is written, in all variants (spec 4.7).
+async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize) {
+    for page in 0..size.pages() {
+        cx.step(|p| p.associate_per_page);
+        let line = cx.with(|m| m.pages.line(Pfn(pfn.0 + page)));
+        cx.store(line).await;
+    }
+    cx.with(|m| {
+        m.pages.update(pfn, |c| c.associated = true);
+    });
+}

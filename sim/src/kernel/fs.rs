@@ -1,0 +1,103 @@
+//! The fault handlers of the file systems: `ext4_dax_huge_fault`, `xfs_filemap_*` and `dev_dax_huge_fault`
+//! (spec 4.1, 4.2, 4.10).
+
+use daxsim_types::{FileSystem, PageSize, VmFault};
+
+use super::dax_fault::{dax_iomap_pmd_fault, dax_iomap_pte_fault};
+use super::insert::{Insert, insert_2m, insert_4k};
+use super::vmf::Vmf;
+use crate::engine::{Cx, LockMode};
+use crate::measure::{Part, PathStep};
+
+/// Size that the core asks a handler for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Pte,
+    Pmd,
+    Pud,
+}
+
+/// Calls the handler of the fault's file.
+pub(crate) async fn fs_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault {
+    let fs = cx.with(|m| m.file(vmf.file).fs);
+    let before = cx.set_part(Part::Fs);
+    let ret = match fs {
+        FileSystem::Ext4 | FileSystem::Xfs => fsdax_fault(cx, vmf, order, fs).await,
+        FileSystem::Devdax => dev_dax_huge_fault(cx, vmf, order).await,
+    };
+    cx.set_part(before);
+    ret
+}
+
+async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -> VmFault {
+    let write = vmf.write && vmf.vma.shared;
+    let (frame, lock) = cx.with(|m| {
+        let paths = m.kernel.path_length.of(fs);
+        (if write { paths.write } else { paths.read }, m.file(vmf.file).invalidate_lock)
+    });
+    // Half of the counted instructions come before the handler's body, half after.
+    cx.work(frame / 2);
+    cx.lock(lock, LockMode::Shared).await;
+    if write && fs == FileSystem::Ext4 {
+        journal_start(cx).await;
+    }
+    let before = cx.set_part(Part::Dax);
+    let ret = match order {
+        Order::Pte => dax_iomap_pte_fault(cx, vmf).await,
+        Order::Pmd => dax_iomap_pmd_fault(cx, vmf).await,
+        Order::Pud => {
+            cx.step(|p| p.huge_fallback);
+            VmFault::FALLBACK
+        }
+    };
+    cx.set_part(before);
+    if write && fs == FileSystem::Ext4 {
+        journal_stop(cx).await;
+    }
+    cx.unlock(lock, LockMode::Shared).await;
+    cx.work(frame - frame / 2);
+    ret
+}
+
+/// `jbd2_journal_start`: the journal's state lock for reading and three counters of the running transaction.
+async fn journal_start(cx: &Cx<'_>) {
+    let (state, transaction) = cx.with(|m| (m.globals.journal_state_line, m.globals.transaction_line));
+    cx.rmw(state).await;
+    for _ in 0..3 {
+        cx.rmw(transaction).await;
+    }
+}
+
+/// `jbd2_journal_stop`.
+async fn journal_stop(cx: &Cx<'_>) {
+    let transaction = cx.with(|m| m.globals.transaction_line);
+    for _ in 0..2 {
+        cx.rmw(transaction).await;
+    }
+}
+
+/// `dev_dax_huge_fault`: device-dax with 2 MiB alignment, as recorded. No entries, no locks but SRCU.
+async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault {
+    let (frame, block) = cx.with(|m| {
+        let file = m.file(vmf.file);
+        let head = vmf.pgoff & !(PageSize::Size2M.pages() - 1);
+        let paths = m.kernel.path_length.of(file.fs);
+        (if vmf.write { paths.write } else { paths.read }, file.extents.lookup(head).block)
+    });
+    cx.work(frame / 2);
+    let inside = vmf.vma.covers_huge(vmf.address, PageSize::Size2M);
+    let ret = match (order, block) {
+        (Order::Pud, _) => VmFault::FALLBACK,
+        (Order::Pmd, Some((pfn, _))) if inside => {
+            insert_2m(cx, vmf, Insert { pfn, write: vmf.write, zero: false }).await
+        }
+        (Order::Pte, Some((pfn, _))) if cx.with(|m| m.device_alignment) == PageSize::Size4K => {
+            let page = vmf.pgoff & (PageSize::Size2M.pages() - 1);
+            insert_4k(cx, vmf, Insert { pfn: daxsim_types::Pfn(pfn.0 + page), write: vmf.write, zero: false }).await
+        }
+        _ => VmFault::SIGBUS,
+    };
+    cx.work(frame - frame / 2);
+    cx.note(PathStep::Returned("dev_dax_huge_fault", ret));
+    ret
+}

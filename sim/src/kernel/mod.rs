@@ -1,0 +1,87 @@
+//! The Linux side: address spaces, the fault path, `fs/dax.c`, file systems, writeback, zap and TLB flushes.
+//!
+//! Functions carry the names of the kernel functions they model. They are `async`: wherever another CPU could see or
+//! change what they touch, they give way in simulated time. Spec sections are those of the behavioural specification of the
+//! DAX fault path that the project's documentation restates; kernel sources are named with their version.
+
+pub mod dax_entry;
+mod dax_fault;
+pub mod extent;
+mod fault;
+pub mod file;
+pub mod flush;
+mod fs;
+mod insert;
+pub mod mm;
+pub mod page;
+mod syscall;
+pub mod tlbstate;
+pub mod vma;
+mod vmf;
+mod writeback;
+mod zap;
+
+pub use fault::Signal;
+pub use file::{FileId, NewFile};
+pub use mm::MmId;
+pub use syscall::{MapRequest, SyscallError};
+pub(crate) use syscall::{fsync, mmap, msync, munmap, sync_file_range};
+pub(crate) use fault::{Origin, page_fault};
+pub(crate) use vmf::FaultTrail;
+
+use daxsim_types::{CacheLine, Pfn, PhysAddr};
+
+/// Hands out lines of simulated DRAM for kernel objects, so that each lock and counter has an address of its own.
+#[derive(Debug)]
+pub struct KernelLines {
+    next: u64,
+    end: u64,
+    start: u64,
+}
+
+impl KernelLines {
+    /// Lines of the DRAM range `start..end` (bytes).
+    #[must_use]
+    pub fn new(start: u64, end: u64) -> Self {
+        Self { next: start, start, end: end.max(start + 64) }
+    }
+
+    /// A line that no other object uses (until the range is exhausted, after which lines are shared).
+    pub fn fresh(&mut self) -> CacheLine {
+        let line = PhysAddr(self.next).line();
+        self.next += daxsim_types::LINE_BYTES;
+        if self.next >= self.end {
+            self.next = self.start;
+        }
+        line
+    }
+}
+
+/// Global kernel state that every address space shares.
+#[derive(Debug)]
+pub struct Globals {
+    /// 4 KiB zero page.
+    pub zero_page: Pfn,
+    /// 2 MiB huge zero page.
+    pub huge_zero_page: Pfn,
+    /// `memtype_lock` (spec 7.1: Lmt).
+    pub memtype_lock: crate::engine::LockId,
+    /// `resource_lock` reader count (Lres).
+    pub resource_line: CacheLine,
+    /// jbd2 `j_state_lock` word (Ljs).
+    pub journal_state_line: CacheLine,
+    /// Counters of the running transaction (Ljt).
+    pub transaction_line: CacheLine,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_distinct_until_the_range_is_used_up() {
+        let mut lines = KernelLines::new(0x1000, 0x1000 + 3 * 64);
+        let got: Vec<u64> = (0..4).map(|_| lines.fresh().0).collect();
+        assert_eq!(got, [64, 65, 66, 64]);
+    }
+}

@@ -1,0 +1,206 @@
+//! The system calls of the programs: mmap, munmap, msync, fsync.
+
+use daxsim_types::{PageSize, VirtAddr};
+use thiserror::Error;
+
+use super::file::FileId;
+use super::mm::MmId;
+use super::vma::{Backing, Vma};
+use super::writeback::dax_writeback_mapping_range;
+use super::zap::zap_vma_range;
+use crate::engine::{Cx, LockMode};
+use crate::measure::Part;
+
+/// A request to map a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapRequest {
+    /// File.
+    pub file: FileId,
+    /// First address, page aligned.
+    pub start: u64,
+    /// Bytes, a multiple of 4 KiB, more than 0.
+    pub len: u64,
+    /// First file page.
+    pub pgoff: u64,
+    /// PROT_READ.
+    pub read: bool,
+    /// PROT_WRITE.
+    pub write: bool,
+    /// MAP_SHARED.
+    pub shared: bool,
+}
+
+/// A call that the kernel would refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SyscallError {
+    /// Unaligned, empty, or outside the user half.
+    #[error("EINVAL: {len:#x} bytes at {start:#x}: expected a page-aligned, non-empty range in the user half")]
+    Invalid {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Nothing is mapped there.
+    #[error("ENOMEM: {start:#x}..{end:#x} is not wholly mapped")]
+    NotMapped {
+        /// First address.
+        start: u64,
+        /// Address after the last.
+        end: u64,
+    },
+}
+
+/// End of the user half of a 4-level address space (`TASK_SIZE_MAX`).
+pub const USER_END: u64 = 0x7fff_ffff_f000;
+
+fn check_range(start: u64, len: u64) -> Result<u64, SyscallError> {
+    let page = PageSize::Size4K.bytes();
+    let end = start.checked_add(len).filter(|end| *end <= USER_END);
+    match end {
+        Some(end) if len > 0 && start.is_multiple_of(page) && len.is_multiple_of(page) => Ok(end),
+        _ => Err(SyscallError::Invalid { start, len }),
+    }
+}
+
+/// Runs a system call's body between its entry and exit.
+macro_rules! in_syscall {
+    ($cx:expr, $body:expr) => {{
+        enter($cx);
+        let result = $body;
+        leave($cx);
+        result
+    }};
+}
+
+fn enter(cx: &Cx<'_>) {
+    cx.with(|m| {
+        let (cost, cr3, pti) = (m.spec.cost.syscall_entry, m.spec.cost.cr3_write, m.kernel.tree.pti);
+        let cpu = &mut m.cpus[cx.cpu().index()];
+        cpu.spend_as(Part::Entry, cost);
+        if pti {
+            cpu.spend_as(Part::Entry, cr3);
+        }
+        cpu.part = Part::Dispatch;
+    });
+}
+
+fn leave(cx: &Cx<'_>) {
+    cx.with(|m| {
+        let (cost, cr3, pti) = (m.spec.cost.syscall_exit, m.spec.cost.cr3_write, m.kernel.tree.pti);
+        let cpu = &mut m.cpus[cx.cpu().index()];
+        if pti {
+            cpu.spend_as(Part::Entry, cr3);
+        }
+        cpu.spend_as(Part::Entry, cost);
+        cpu.part = Part::User;
+    });
+}
+
+/// mmap with MAP_FIXED: what was there is unmapped first.
+pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(), SyscallError> {
+    let end = check_range(request.start, request.len)?;
+    in_syscall!(cx, {
+        let lock = cx.with(|m| m.mm(mm).mmap_lock);
+        cx.lock(lock, LockMode::Exclusive).await;
+        unmap_locked(cx, mm, request.start, end).await;
+        cx.step(|p| p.mmap);
+        cx.with(|m| {
+            let vma = Vma {
+                start: request.start,
+                end,
+                backing: Backing::Dax { file: request.file, pgoff: request.pgoff },
+                read: request.read,
+                write: request.write,
+                shared: request.shared,
+                lock: m.new_lock(),
+            };
+            m.insert_vma(mm, vma);
+        });
+        cx.unlock(lock, LockMode::Exclusive).await;
+    });
+    Ok(())
+}
+
+/// munmap.
+pub(crate) async fn munmap(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
+    let end = check_range(start, len)?;
+    in_syscall!(cx, {
+        let lock = cx.with(|m| m.mm(mm).mmap_lock);
+        cx.lock(lock, LockMode::Exclusive).await;
+        cx.step(|p| p.munmap);
+        unmap_locked(cx, mm, start, end).await;
+        cx.unlock(lock, LockMode::Exclusive).await;
+    });
+    Ok(())
+}
+
+/// `do_vmi_munmap`: splits at the borders, detaches, zaps, frees tables.
+async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
+    let detached = cx.with(|m| m.detach_range(mm, start, end));
+    for vma in detached {
+        // A writer takes each VMA's lock once, so that no fault is still under way in it.
+        cx.lock(vma.lock, LockMode::Exclusive).await;
+        cx.unlock(vma.lock, LockMode::Exclusive).await;
+        zap_vma_range(cx, mm, &vma, vma.start, vma.end, true).await;
+    }
+}
+
+/// msync(MS_SYNC): writes back the part of each file that is mapped there.
+pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
+    let end = check_range(start, len)?;
+    let whole = in_syscall!(cx, {
+        let mut at = start;
+        while let Some(vma) = cx.with(|m| m.mm(mm).find_vma(VirtAddr(at)).copied()) {
+            let to = vma.end.min(end);
+            if let Some((file, first)) = vma.file_page(VirtAddr(at))
+                && vma.shared
+            {
+                sync_file_range(cx, file, first, first + ((to - at) >> 12) - 1).await;
+            }
+            at = to;
+            if at >= end {
+                break;
+            }
+        }
+        at >= end
+    });
+    if whole { Ok(()) } else { Err(SyscallError::NotMapped { start, end }) }
+}
+
+/// fsync or fdatasync of a whole file.
+pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) {
+    in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await);
+}
+
+/// `vfs_fsync_range`: dirty entries, then the journal if there is metadata to commit.
+pub(crate) async fn sync_file_range(cx: &Cx<'_>, file: FileId, first: u64, last: u64) {
+    cx.step(|p| p.fsync);
+    if cx.with(|m| m.file(file).fs) == daxsim_types::FileSystem::Devdax {
+        return;
+    }
+    dax_writeback_mapping_range(cx, file, first, last).await;
+    let before = cx.set_part(Part::Fs);
+    let commit = cx.with(|m| {
+        let f = m.file_mut(file);
+        let dirty = std::mem::take(&mut f.metadata_dirty);
+        let fs = f.fs;
+        if dirty { m.kernel.path_length.of(fs).commit } else { 0 }
+    });
+    cx.work(commit);
+    cx.set_part(before);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_must_be_aligned_non_empty_and_in_the_user_half() {
+        assert_eq!(check_range(0x1000, 0x2000), Ok(0x3000));
+        for (start, len) in [(0x1001, 0x1000), (0x1000, 0), (0x1000, 0x10), (u64::MAX - 0xfff, 0x2000), (USER_END, 0x1000)]
+        {
+            assert!(check_range(start, len).is_err(), "{start:#x} {len:#x}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Virtual memory areas of DAX and anonymous mappings.
+
+use daxsim_types::{PageSize, VirtAddr};
+
+use super::file::FileId;
+use crate::engine::LockId;
+use crate::mmu::entry::Entry;
+
+/// What a VMA maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A DAX file, from a page offset on.
+    Dax {
+        /// The file.
+        file: FileId,
+        /// File page of the VMA's first page.
+        pgoff: u64,
+    },
+    /// Anonymous memory, populated when it is made.
+    Anonymous,
+}
+
+/// One mapping.
+#[derive(Clone, Copy, Debug)]
+pub struct Vma {
+    /// First address.
+    pub start: u64,
+    /// Address after the last.
+    pub end: u64,
+    /// What it maps.
+    pub backing: Backing,
+    /// VM_READ.
+    pub read: bool,
+    /// VM_WRITE.
+    pub write: bool,
+    /// VM_SHARED.
+    pub shared: bool,
+    /// The per-VMA lock (`vm_lock` in 6.12, `vm_refcnt` in newer trees).
+    pub lock: LockId,
+}
+
+impl Vma {
+    /// Whether the address lies inside.
+    #[must_use]
+    pub const fn contains(&self, va: VirtAddr) -> bool {
+        self.start <= va.0 && va.0 < self.end
+    }
+
+    /// The file page at an address inside; `None` for anonymous memory.
+    #[must_use]
+    pub const fn file_page(&self, va: VirtAddr) -> Option<(FileId, u64)> {
+        match self.backing {
+            Backing::Dax { file, pgoff } => Some((file, pgoff + ((va.0 - self.start) >> 12))),
+            Backing::Anonymous => None,
+        }
+    }
+
+    /// The address at which file page `page` appears, if it does.
+    #[must_use]
+    pub const fn address_of(&self, page: u64) -> Option<VirtAddr> {
+        match self.backing {
+            Backing::Dax { pgoff, .. } if page >= pgoff => {
+                let va = self.start + ((page - pgoff) << 12);
+                if va < self.end { Some(VirtAddr(va)) } else { None }
+            }
+            _ => None,
+        }
+    }
+
+    /// `vma->vm_page_prot` of a data mapping (spec 1.2): RW only where nobody asked to be notified of the first write,
+    /// which for a DAX file is device-dax.
+    #[must_use]
+    pub const fn page_prot(&self, write_notify: bool) -> u64 {
+        let base = Entry::P | Entry::US | Entry::A | Entry::NX;
+        if self.shared && self.write && !write_notify { base | Entry::RW } else { base }
+    }
+
+    /// Whether the aligned huge range around `va` lies inside.
+    #[must_use]
+    pub const fn covers_huge(&self, va: VirtAddr, size: PageSize) -> bool {
+        let start = va.align_down(size).0;
+        self.start <= start && start + size.bytes() <= self.end
+    }
+}

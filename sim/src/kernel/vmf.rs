@@ -1,0 +1,40 @@
+//! `struct vm_fault`: what one pass of the fault handler knows and finds out.
+
+use daxsim_types::{ErrorCode, Pfn, VirtAddr, VmFault};
+use smallvec::SmallVec;
+
+use super::file::FileId;
+use super::mm::MmId;
+use super::vma::Vma;
+use crate::measure::{FaultKind, PathStep};
+use crate::mmu::entry::Entry;
+
+/// The fault being handled.
+pub(crate) struct Vmf {
+    pub(crate) mm: MmId,
+    pub(crate) vma: Vma,
+    pub(crate) file: FileId,
+    /// Faulting address, not rounded.
+    pub(crate) address: VirtAddr,
+    /// File page.
+    pub(crate) pgoff: u64,
+    pub(crate) error_code: ErrorCode,
+    /// FAULT_FLAG_WRITE
+    pub(crate) write: bool,
+    /// FAULT_FLAG_VMA_LOCK
+    pub(crate) vma_locked: bool,
+    /// `orig_pte` as `handle_pte_fault` read it.
+    pub(crate) orig_pte: Entry,
+}
+
+/// What happened to the fault so far, over all passes.
+#[derive(Default)]
+pub(crate) struct FaultTrail {
+    pub(crate) path: SmallVec<[PathStep; 12]>,
+    pub(crate) old: Option<Entry>,
+    pub(crate) new: Option<Entry>,
+    pub(crate) pfn: Option<Pfn>,
+    pub(crate) ret: Option<VmFault>,
+    pub(crate) kind: Option<FaultKind>,
+    pub(crate) pmd_fallback: bool,
+}

@@ -1,0 +1,330 @@
+//! The machine and the kernel state on it, as one value that the running work shares.
+
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time, VirtAddr};
+
+use crate::cpu::Cpu;
+use crate::engine::{LockId, Locks};
+use crate::kernel::extent::Mapping;
+use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
+use crate::kernel::mm::{CpuSet, Mm, MmId};
+use crate::kernel::page::PageMap;
+use crate::kernel::vma::{Backing, Vma};
+use crate::kernel::{FaultTrail, Globals, KernelLines};
+use crate::measure::{FlushReason, Measurements, Part, PathStep};
+use crate::memory::{Access, Memory};
+use crate::mmu::Refusal;
+use crate::mmu::entry::Entry;
+use crate::mmu::table::{Slot, Tables};
+
+/// Physical layout of simulated DRAM, as fractions of its capacity: kernel objects, struct pages, page tables, user memory.
+mod layout {
+    pub const OBJECTS: u64 = 1 << 20;
+    pub const PAGE_MAP_SIXTEENTH: u64 = 2;
+    pub const TABLES_SIXTEENTH: u64 = 6;
+    pub const USER_SIXTEENTH: u64 = 10;
+}
+
+/// A simulated machine with its kernel.
+pub struct Machine {
+    pub(crate) spec: MachineSpec,
+    pub(crate) kernel: KernelSpec,
+    pub(crate) cpus: Vec<Cpu>,
+    /// What each CPU knows of the fault that it is handling.
+    pub(crate) trails: Vec<FaultTrail>,
+    /// Lines of each CPU's `is_lazy` and call-single data.
+    pub(crate) percpu_lines: Vec<(CacheLine, CacheLine)>,
+    pub(crate) memory: Memory,
+    pub(crate) tables: Tables,
+    pub(crate) locks: Locks,
+    pub(crate) lines: KernelLines,
+    pub(crate) globals: Globals,
+    pub(crate) pages: PageMap,
+    pub(crate) mms: Vec<Mm>,
+    pub(crate) files: Vec<File>,
+    pub(crate) allocator: BlockAllocator,
+    /// Alignment of the device-dax device.
+    pub(crate) device_alignment: PageSize,
+    pub(crate) next_user_frame: u64,
+    pub(crate) measure: Measurements,
+}
+
+impl Machine {
+    /// A machine at rest, with an empty file system of kind `fs` on its persistent memory.
+    #[must_use]
+    pub fn new(spec: MachineSpec, kernel: KernelSpec, fs: FileSystem) -> Self {
+        let sixteenth = (spec.dram.capacity / 16).max(1 << 20) & !0xfff;
+        let mut lines = KernelLines::new(layout::OBJECTS, sixteenth);
+        let mut locks = Locks::default();
+        let mut tables = Tables::new(Pfn((layout::TABLES_SIXTEENTH * sixteenth) >> 12));
+        let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
+        let count = spec.cpu.count;
+        let base = Pfn(spec.pmem.base >> 12);
+        let globals = Globals {
+            zero_page: Pfn(0x100),
+            huge_zero_page: Pfn(PageSize::Size2M.pages()),
+            memtype_lock: locks.create(lines.fresh()),
+            resource_line: lines.fresh(),
+            journal_state_line: lines.fresh(),
+            transaction_line: lines.fresh(),
+        };
+        Self {
+            cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
+            trails: (0..count).map(|_| FaultTrail::default()).collect(),
+            percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
+            memory: Memory::new(&spec),
+            pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
+            allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12),
+            device_alignment: PageSize::Size2M,
+            next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
+            mms: Vec::new(),
+            files: Vec::new(),
+            measure: Measurements::default(),
+            spec,
+            kernel,
+            tables,
+            locks,
+            lines,
+            globals,
+        }
+    }
+
+    pub(crate) fn mm(&self, id: MmId) -> &Mm {
+        &self.mms[id.0 as usize]
+    }
+
+    pub(crate) fn mm_mut(&mut self, id: MmId) -> &mut Mm {
+        &mut self.mms[id.0 as usize]
+    }
+
+    pub(crate) fn file(&self, id: FileId) -> &File {
+        &self.files[id.0 as usize]
+    }
+
+    pub(crate) fn file_mut(&mut self, id: FileId) -> &mut File {
+        &mut self.files[id.0 as usize]
+    }
+
+    pub(crate) fn new_lock(&mut self) -> LockId {
+        self.locks.create(self.lines.fresh())
+    }
+
+    /// A zeroed page table with its split lock, which lies in the frame's struct page.
+    pub(crate) fn new_table(&mut self) -> Pfn {
+        let Self { tables, locks, pages, .. } = self;
+        tables.allocate(|pfn| locks.create(pages.line(pfn)))
+    }
+
+    /// An empty address space.
+    pub fn new_mm(&mut self) -> MmId {
+        let id = MmId(u32::try_from(self.mms.len()).unwrap_or(u32::MAX));
+        let mm = Mm {
+            id,
+            pgd: self.new_table(),
+            vmas: std::collections::BTreeMap::new(),
+            tlb_gen: 1,
+            cpumask: CpuSet::default(),
+            mmap_lock: self.new_lock(),
+            pmd_lock: self.new_lock(),
+            gen_line: self.lines.fresh(),
+            mask_line: self.lines.fresh(),
+            rss_file: 0,
+        };
+        self.mms.push(mm);
+        id
+    }
+
+    /// A file of `size` bytes. Making it takes no simulated time: it is what the program finds.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSpace`] if the device cannot hold it.
+    pub fn new_file(&mut self, fs: FileSystem, size: u64, new: &NewFile) -> Result<FileId, NoSpace> {
+        let pages = size.div_ceil(PageSize::Size4K.bytes());
+        let extents = self.allocator.lay_out(new, pages)?;
+        let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        let file = File {
+            fs,
+            size,
+            extents,
+            entries: Default::default(),
+            mappings: Vec::new(),
+            invalidate_lock: self.new_lock(),
+            xa_lock: self.new_lock(),
+            i_mmap_lock: self.new_lock(),
+            extent_lock: self.new_lock(),
+            extent_line: self.lines.fresh(),
+            metadata_dirty: false,
+        };
+        self.files.push(file);
+        Ok(id)
+    }
+
+    /// Allocates and converts blocks for a write fault; the mapping that the fault then finds.
+    pub(crate) fn allocate_for_write(&mut self, file: FileId, page: u64, size: PageSize) -> Result<Mapping, NoSpace> {
+        let file = &mut self.files[file.0 as usize];
+        self.allocator.allocate_for_write(&mut file.extents, page, size)?;
+        file.metadata_dirty = true;
+        Ok(file.extents.lookup(page))
+    }
+
+    /// The mappings of a file: mm and VMA, in order of creation.
+    pub(crate) fn mappings_of(&self, file: FileId) -> Vec<(MmId, Vma)> {
+        self.file(file)
+            .mappings
+            .iter()
+            .filter_map(|(mm, start)| self.mm(*mm).vmas.get(start).map(|vma| (*mm, *vma)))
+            .collect()
+    }
+
+    /// Adds a VMA where none is.
+    pub(crate) fn insert_vma(&mut self, mm: MmId, vma: Vma) {
+        if let Backing::Dax { file, .. } = vma.backing {
+            self.file_mut(file).mappings.push((mm, vma.start));
+        }
+        self.mm_mut(mm).vmas.insert(vma.start, vma);
+    }
+
+    /// Takes `start..end` out of the address space, splitting VMAs at its borders; returns what was taken.
+    pub(crate) fn detach_range(&mut self, mm: MmId, start: u64, end: u64) -> Vec<Vma> {
+        let touched: Vec<Vma> = {
+            let vmas = &self.mm(mm).vmas;
+            let first = vmas.range(..=start).next_back().map_or(start, |(at, _)| *at);
+            vmas.range(first..end).map(|(_, vma)| *vma).filter(|vma| vma.end > start).collect()
+        };
+        let mut detached = Vec::with_capacity(touched.len());
+        for vma in touched {
+            self.remove_vma(mm, &vma);
+            if vma.start < start {
+                let left = Vma { end: start, ..vma };
+                self.insert_vma(mm, left);
+            }
+            if vma.end > end {
+                let lock = self.new_lock();
+                let right = Vma { lock, ..self.tail_of(&vma, end) };
+                self.insert_vma(mm, right);
+            }
+            let head = self.tail_of(&vma, start.max(vma.start));
+            detached.push(Vma { end: end.min(vma.end), ..head });
+        }
+        detached
+    }
+
+    /// The part of a VMA from `start` on.
+    fn tail_of(&self, vma: &Vma, start: u64) -> Vma {
+        let backing = match vma.backing {
+            Backing::Dax { file, pgoff } => Backing::Dax { file, pgoff: pgoff + ((start - vma.start) >> 12) },
+            Backing::Anonymous => Backing::Anonymous,
+        };
+        Vma { start, backing, ..*vma }
+    }
+
+    fn remove_vma(&mut self, mm: MmId, vma: &Vma) {
+        self.mm_mut(mm).vmas.remove(&vma.start);
+        if let Backing::Dax { file, .. } = vma.backing {
+            self.file_mut(file).mappings.retain(|m| *m != (mm, vma.start));
+        }
+    }
+
+    /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.
+    /// Takes no simulated time.
+    pub fn map_anonymous(&mut self, mm: MmId, start: u64, pages: u64) {
+        let lock = self.new_lock();
+        let vma = Vma {
+            start,
+            end: start + (pages << 12),
+            backing: Backing::Anonymous,
+            read: true,
+            write: true,
+            shared: false,
+            lock,
+        };
+        self.insert_vma(mm, vma);
+        let bits = Entry::P | Entry::RW | Entry::US | Entry::A | Entry::D | Entry::NX;
+        for page in 0..pages {
+            let va = VirtAddr(start + (page << 12));
+            let mut table = self.mm(mm).pgd;
+            for level in (1..=3).rev() {
+                let slot = Slot::of(table, va, level);
+                if !self.tables.read(slot).is_present() {
+                    let new = self.new_table();
+                    self.tables.write(slot, Entry::table(new));
+                }
+                table = self.tables.read(slot).pfn();
+            }
+            let frame = Pfn(self.next_user_frame);
+            self.next_user_frame += 1;
+            self.tables.write(Slot::of(table, va, 0), Entry::leaf(frame, bits));
+        }
+    }
+
+    /// One user access at the CPU's time: translation, then the data. On a refusal only the translation's time passed.
+    pub(crate) fn user_access(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Result<(), Refusal> {
+        let physical = self.translate(index, va, kind)?;
+        let access = if kind.is_write() { Access::Write } else { Access::Read };
+        let line = physical.line();
+        let hit_cost = self.spec.cache.l1d.latency;
+        if self.memory.try_l1(index, line, kind.is_write()) {
+            self.cpus[index].spend_as(Part::User, hit_cost);
+        } else {
+            let now = self.cpus[index].now;
+            let latency = self.memory.access(index, line, access, now).latency;
+            let hit = hit_cost.min(latency);
+            self.cpus[index].spend_as(Part::User, hit);
+            self.cpus[index].spend_as(Part::Memory, latency - hit);
+        }
+        match kind {
+            AccessKind::Read => self.measure.reads += 1,
+            AccessKind::Write => self.measure.writes += 1,
+        }
+        Ok(())
+    }
+
+    /// A kernel access to a named line: an L1D hit is part of the counted path length, what goes beyond it is memory time.
+    pub(crate) fn kernel_access(&mut self, index: usize, line: CacheLine, access: Access) {
+        self.kernel_access_as(index, line, access, Part::Memory);
+    }
+
+    /// The same, attributed to `part`.
+    pub(crate) fn kernel_access_as(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
+        let now = self.cpus[index].now;
+        let latency = self.memory.access(index, line, access, now).latency;
+        let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
+        self.cpus[index].spend_as(part, stall);
+        if access == Access::Rmw {
+            let cost = self.spec.cost.locked_rmw;
+            self.cpus[index].spend(cost);
+        }
+    }
+
+    /// A CLWB by the kernel; when its write-back is accepted.
+    pub(crate) fn kernel_clwb(&mut self, index: usize, line: CacheLine) -> Time {
+        let now = self.cpus[index].now;
+        let accepted = now + self.memory.clwb(index, line, now);
+        let cost = self.spec.cost.clwb_issue;
+        self.cpus[index].spend(cost);
+        accepted
+    }
+
+    /// A non-temporal store by the kernel, waiting for its acceptance.
+    pub(crate) fn kernel_nt_store(&mut self, index: usize, line: CacheLine) {
+        let now = self.cpus[index].now;
+        let latency = self.memory.nt_store(index, line, now);
+        self.cpus[index].spend_as(Part::Memory, latency);
+    }
+
+    /// Notes a flush in the fault that the CPU is handling, if faults are recorded.
+    pub(crate) fn note_flush_in_fault(&mut self, cpu: CpuId, reason: FlushReason, pages: Option<u64>) {
+        if self.measure.keep_faults {
+            let pages = pages.map_or(-1, |n| n as i64);
+            self.trails[cpu.index()].path.push(PathStep::TlbFlush(reason as u8, pages));
+        }
+    }
+
+    /// What was measured so far.
+    #[must_use]
+    pub fn measurements(&self) -> &Measurements {
+        &self.measure
+    }
+}

@@ -1,0 +1,176 @@
+//! One page fault as the simulation saw it, in the terms of the recorded fault tables.
+
+use std::fmt;
+
+use daxsim_types::{CpuId, ErrorCode, Pfn, Time, VirtAddr, VmFault};
+use smallvec::SmallVec;
+
+use crate::mmu::entry::Entry;
+
+/// What a fault turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A read that inserted a 4 KiB PTE.
+    Read,
+    /// A write that inserted a 4 KiB PTE.
+    Write,
+    /// A write that upgraded a read-only 4 KiB PTE.
+    Mkwrite,
+    /// Nothing had to change: a stale TLB entry, or a lost race.
+    Spurious,
+    /// A private copy.
+    Cow,
+    /// A read that inserted a 2 MiB PMD.
+    PmdRead,
+    /// A write that inserted a 2 MiB PMD.
+    PmdWrite,
+    /// A write that upgraded a read-only 2 MiB PMD.
+    PmdMkwrite,
+    /// The access got SIGBUS.
+    Sigbus,
+    /// The access got SIGSEGV.
+    Sigsegv,
+}
+
+impl FaultKind {
+    /// Every kind, in report order.
+    pub const ALL: [Self; 10] = [
+        Self::Read,
+        Self::Write,
+        Self::Mkwrite,
+        Self::Spurious,
+        Self::Cow,
+        Self::PmdRead,
+        Self::PmdWrite,
+        Self::PmdMkwrite,
+        Self::Sigbus,
+        Self::Sigsegv,
+    ];
+
+    /// The key of this kind in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Mkwrite => "mkwrite",
+            Self::Spurious => "spurious",
+            Self::Cow => "cow",
+            Self::PmdRead => "pmd_read",
+            Self::PmdWrite => "pmd_write",
+            Self::PmdMkwrite => "pmd_mkwrite",
+            Self::Sigbus => "sigbus",
+            Self::Sigsegv => "sigsegv",
+        }
+    }
+}
+
+/// A step on the way of a fault, in the vocabulary of the recorded `path` column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathStep {
+    /// `dax_pmd_fault`, for a write or not.
+    PmdFault(bool),
+    /// `dax_pmd_fault_done` with its result.
+    PmdFaultDone(VmFault),
+    /// `dax_pte_fault`, for a write or not.
+    PteFault(bool),
+    /// `dax_pte_fault_done` with its result.
+    PteFaultDone(VmFault),
+    /// A named call with its hexadecimal result.
+    Returned(&'static str, VmFault),
+    /// A named call with a decimal result.
+    Value(&'static str, i32),
+    /// A named event.
+    Event(&'static str),
+    /// `iomap` with the extent's type; `true` if newly allocated.
+    Iomap(&'static str, bool),
+    /// `tlb_flush` by the faulting CPU: reason and pages (-1 for all).
+    TlbFlush(u8, i64),
+}
+
+impl fmt::Display for PathStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rw = |write: bool| if write { 'W' } else { 'R' };
+        match *self {
+            Self::PmdFault(write) => write!(f, "dax_pmd_fault:{}", rw(write)),
+            Self::PmdFaultDone(ret) => write!(f, "dax_pmd_fault_done={}", result_words(ret)),
+            Self::PteFault(write) => write!(f, "dax_pte_fault:{}", rw(write)),
+            Self::PteFaultDone(ret) => write!(f, "dax_pte_fault_done={}", result_words(ret)),
+            Self::Returned(name, ret) => write!(f, "{name}={ret}"),
+            Self::Value(name, value) => write!(f, "{name}={value}"),
+            Self::Event(name) => f.write_str(name),
+            Self::Iomap(kind, false) => write!(f, "iomap:{kind}"),
+            Self::Iomap(kind, true) => write!(f, "iomap:{kind}+NEW|DIRTY"),
+            Self::TlbFlush(reason, pages) => write!(f, "tlb{reason}:{pages}"),
+        }
+    }
+}
+
+/// A `vm_fault_t` in the words of the fs_dax tracepoints (`VM_FAULT_RESULT_TRACE`).
+fn result_words(ret: VmFault) -> String {
+    const NAMES: [(u32, &str); 8] = [
+        (0x1, "OOM"),
+        (0x2, "SIGBUS"),
+        (0x4, "MAJOR"),
+        (0x40, "SIGSEGV"),
+        (0x100, "NOPAGE"),
+        (0x400, "RETRY"),
+        (0x800, "FALLBACK"),
+        (0x1000, "DONE_COW"),
+    ];
+    let mut words: Vec<&str> = NAMES.iter().filter(|(bit, _)| ret.0 & bit != 0).map(|(_, name)| *name).collect();
+    if ret.contains(VmFault::NEEDDSYNC) {
+        words.push("NEEDDSYNC");
+    }
+    words.join("|")
+}
+
+/// One page fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultRecord {
+    /// Program line (script line, or ordinal of the recorded event) that the access belongs to.
+    pub line: u64,
+    /// Thread of the program.
+    pub thread: u16,
+    /// CPU that took it.
+    pub cpu: CpuId,
+    /// When it was raised.
+    pub time: Time,
+    /// Faulting address as CR2 has it.
+    pub address: VirtAddr,
+    /// Error code.
+    pub error_code: ErrorCode,
+    /// Entry before the insert or upgrade, where one was tried.
+    pub old: Option<Entry>,
+    /// Entry after it.
+    pub new: Option<Entry>,
+    /// Frame inserted.
+    pub pfn: Option<Pfn>,
+    /// What the last `handle_mm_fault` returned; absent if it was not reached.
+    pub ret: Option<VmFault>,
+    /// What it turned out to be.
+    pub kind: FaultKind,
+    /// The way it took.
+    pub path: SmallVec<[PathStep; 12]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_print_as_the_recorded_path_column_does() {
+        let steps = [
+            (PathStep::PmdFault(true), "dax_pmd_fault:W"),
+            (PathStep::PmdFaultDone(VmFault::FALLBACK), "dax_pmd_fault_done=FALLBACK"),
+            (PathStep::PteFaultDone(VmFault::MAJOR | VmFault::NOPAGE), "dax_pte_fault_done=MAJOR|NOPAGE"),
+            (PathStep::Returned("insert_pfn", VmFault::NOPAGE), "insert_pfn=0x100"),
+            (PathStep::Value("insert_page_into_pte_locked", -16), "insert_page_into_pte_locked=-16"),
+            (PathStep::Iomap("MAPPED", true), "iomap:MAPPED+NEW|DIRTY"),
+            (PathStep::TlbFlush(3, -1), "tlb3:-1"),
+        ];
+        for (step, text) in steps {
+            assert_eq!(step.to_string(), text);
+        }
+    }
+}

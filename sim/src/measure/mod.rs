@@ -1,0 +1,141 @@
+//! What a simulation measures: where time went, what each fault was and cost, and how often things happened.
+
+mod fault_log;
+mod latency;
+mod part;
+
+pub use fault_log::{FaultKind, FaultRecord, PathStep};
+pub use latency::{KindLatency, Latencies};
+pub use part::{Part, Parts};
+
+use std::collections::BTreeMap;
+
+use daxsim_types::Time;
+
+/// TLB flush reasons in the numbering of the `tlb:tlb_flush` tracepoint
+/// (Linux `include/trace/events/tlb.h`; 5 only in newer trees).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum FlushReason {
+    /// CR3 was loaded by a task switch.
+    TaskSwitch = 0,
+    /// A flush that another CPU asked for.
+    RemoteShootdown = 1,
+    /// A local flush without an mm (reclaim batch).
+    LocalShootdown = 2,
+    /// The initiator's own flush of an mm.
+    LocalMmShootdown = 3,
+    /// The initiator is about to interrupt other CPUs.
+    RemoteSendIpi = 4,
+    /// An interrupted CPU did not run the mm.
+    RemoteWrongCpu = 5,
+}
+
+impl FlushReason {
+    /// The tracepoint's text, as Linux 6.12 prints it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::TaskSwitch => "flush on task switch",
+            Self::RemoteShootdown => "remote shootdown",
+            Self::LocalShootdown => "local shootdown",
+            Self::LocalMmShootdown => "local mm shootdown",
+            Self::RemoteSendIpi => "remote ipi send",
+            Self::RemoteWrongCpu => "remote wrong cpu",
+        }
+    }
+}
+
+/// Shootdown counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shootdowns {
+    /// Flush requests (`flush_tlb_mm_range` calls).
+    pub requests: u64,
+    /// Interrupts sent, one per target.
+    pub ipis_sent: u64,
+    /// Interrupts handled.
+    pub ipis_received: u64,
+    /// Pages invalidated one by one, over all CPUs.
+    pub pages: u64,
+    /// Full flushes, over all CPUs.
+    pub full_flushes: u64,
+    /// Time of initiators from the request until every target had answered.
+    pub initiator_time: Time,
+    /// Time of targets in the handler.
+    pub responder_time: Time,
+}
+
+/// Counters of the fault path, beside the records themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts {
+    /// Page faults raised.
+    pub total: u64,
+    /// Faults in which at least one huge attempt fell back (they also count by their final kind).
+    pub pmd_fallback: u64,
+    /// Faults that ended in a signal: SIGBUS.
+    pub sigbus: u64,
+    /// Faults that ended in a signal: SIGSEGV.
+    pub sigsegv: u64,
+    /// Faults that allocated a block (`VM_FAULT_MAJOR`).
+    pub major: u64,
+}
+
+/// Everything counted during a simulation, apart from what the structures count themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Measurements {
+    /// User loads that completed.
+    pub reads: u64,
+    /// User stores that completed.
+    pub writes: u64,
+    /// Page walks.
+    pub walks: u64,
+    /// Paging-structure entries that walks read.
+    pub walk_references: u64,
+    /// Time in walks.
+    pub walk_time: Time,
+    /// A bits that hardware set.
+    pub accessed_assists: u64,
+    /// D bits that hardware set.
+    pub dirty_assists: u64,
+    /// Counts of faults.
+    pub faults: FaultCounts,
+    /// Cost of faults by kind.
+    pub latencies: Latencies,
+    /// Shootdowns.
+    pub shootdowns: Shootdowns,
+    /// `tlb_flush` events by reason: count and pages (full flushes count no pages).
+    pub flushes: BTreeMap<FlushReason, FlushCount>,
+    /// `update_mmu_cache` calls.
+    pub update_mmu_cache_calls: u64,
+    /// Acquisitions of the global `memtype_lock`.
+    pub memtype_lookups: u64,
+    /// DAX entries written back.
+    pub writeback_entries: u64,
+    /// The faults themselves, if [`Measurements::keep_faults`].
+    pub fault_log: Vec<FaultRecord>,
+    /// Whether to keep a record of every fault.
+    pub keep_faults: bool,
+}
+
+/// Count and pages of one flush reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlushCount {
+    /// Events.
+    pub count: u64,
+    /// Pages of the partial ones.
+    pub pages: u64,
+    /// Events that were full flushes (`pages:-1`).
+    pub full: u64,
+}
+
+impl Measurements {
+    /// Notes one `tlb:tlb_flush` event; `pages` is `None` for a full flush.
+    pub fn flush_event(&mut self, reason: FlushReason, pages: Option<u64>) {
+        let count = self.flushes.entry(reason).or_default();
+        count.count += 1;
+        match pages {
+            Some(n) => count.pages += n,
+            None => count.full += 1,
+        }
+    }
+}

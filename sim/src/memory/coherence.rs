@@ -1,0 +1,72 @@
+//! What a core's request does to the copies of other cores, and the MESI state that results.
+
+use daxsim_types::CacheLine;
+
+use super::cache::{DIRTY, OWNED};
+use super::directory::CoreSet;
+use super::hierarchy::Memory;
+
+/// State of a line in a core's private caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mesi {
+    /// The only copy, and newer than memory.
+    Modified,
+    /// The only copy, equal to memory.
+    Exclusive,
+    /// One of several copies, or the last one left of several; cannot be written without asking.
+    Shared,
+    /// Not here.
+    Invalid,
+}
+
+impl Memory {
+    /// The state of `line` in the private caches of `core`.
+    #[must_use]
+    pub fn state(&self, core: usize, line: CacheLine) -> Mesi {
+        let Some(l2) = self.l2.flags(core, line) else { return Mesi::Invalid };
+        let flags = l2 | self.l1.flags(core, line).unwrap_or(0);
+        match (flags & OWNED != 0, flags & DIRTY != 0) {
+            (false, _) => Mesi::Shared,
+            (true, false) => Mesi::Exclusive,
+            (true, true) => Mesi::Modified,
+        }
+    }
+
+    /// Whether the shared L3 holds `line`, and if so, whether modified.
+    #[must_use]
+    pub fn l3_state(&self, line: CacheLine) -> Option<bool> {
+        self.l3.flags(0, line).map(|flags| flags & DIRTY != 0)
+    }
+
+    /// Takes the line from a core.
+    pub(super) fn invalidate(&mut self, core: usize, line: CacheLine) {
+        self.counts.invalidations += 1;
+        self.l1.remove(core, line);
+        self.l2.remove(core, line);
+    }
+
+    /// Makes a core's copy shared and clean; returns `DIRTY` if it was modified.
+    pub(super) fn downgrade(&mut self, core: usize, line: CacheLine) -> u64 {
+        self.clear(core, line, OWNED | DIRTY)
+    }
+
+    /// Makes a core's copy clean; returns `DIRTY` if it was modified.
+    pub(super) fn clean(&mut self, core: usize, line: CacheLine) -> u64 {
+        self.clear(core, line, DIRTY)
+    }
+
+    fn clear(&mut self, core: usize, line: CacheLine, flags: u64) -> u64 {
+        let mut dirty = 0;
+        let l1 = self.l1.peek_mut(core, line);
+        for word in l1.into_iter().chain(self.l2.peek_mut(core, line)) {
+            dirty |= *word & DIRTY;
+            *word &= !flags;
+        }
+        dirty
+    }
+
+    /// The cores that may hold `line`.
+    pub(super) fn holders(&self, line: CacheLine) -> CoreSet {
+        self.directory.as_ref().map_or_else(|| CoreSet::of(0), |directory| directory.holders(line))
+    }
+}

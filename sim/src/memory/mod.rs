@@ -1,0 +1,78 @@
+//! The memory system: private L1D and L2 per core, the shared L3, the coherence directory,
+//! DRAM channels and persistent-memory DIMMs.
+//!
+//! One call, one access: [`Memory::access`] changes all state and returns how long the access
+//! took and which level supplied the line. Nothing is queued as an event; contention appears as
+//! the `busy_until` times of channels, media and write queues, which later calls wait for. Calls
+//! from different cores may come slightly out of order in time: a request that arrives before a
+//! device's `busy_until` waits for it, and no difference of times can underflow.
+//!
+//! The caches follow Skylake-SP (`reference/hardware.md` B.1): the L2 includes the L1D, the L3
+//! takes the L2's victims and includes neither. What is not modelled: prefetchers, instruction
+//! fetch, DRAM banks and refresh, wear levelling, and limits on outstanding misses (the caller
+//! decides how many accesses overlap).
+
+mod cache;
+mod coherence;
+mod devices;
+mod directory;
+mod dram;
+mod hierarchy;
+mod interleave;
+mod persist;
+mod pmem;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use coherence::Mesi;
+pub use hierarchy::Memory;
+pub use stats::{CacheStats, DeviceStats, MemoryStats};
+
+use daxsim_types::Time;
+
+/// What an access needs of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// A load: any valid copy will do.
+    Read,
+    /// A store: the core must own the line.
+    Write,
+    /// A locked read-modify-write. To the caches a [`Self::Write`]; the price of the lock itself
+    /// (`cost.locked_rmw`) is the caller's.
+    Rmw,
+}
+
+impl Access {
+    /// Whether the core must own the line.
+    #[must_use]
+    pub const fn is_write(self) -> bool {
+        !matches!(self, Self::Read)
+    }
+}
+
+/// Where the line, or the right to write it, came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The core's own L1D.
+    L1,
+    /// The core's own L2.
+    L2,
+    /// The shared L3, or its directory (a write to a line that only this core still shares).
+    L3,
+    /// Another core's cache, or a write that had to take the line from others.
+    Transfer,
+    /// Main memory.
+    Dram,
+    /// Persistent memory.
+    Pmem,
+}
+
+/// How an access went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// From issue to data (or ownership), picoseconds, waiting included.
+    pub latency: Time,
+    /// Where the line came from.
+    pub level: Level,
+}

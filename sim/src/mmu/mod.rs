@@ -1,0 +1,10 @@
+//! Address translation as the Intel SDM (volume 3, chapter 4) describes it.
+
+pub mod entry;
+pub mod psc;
+pub mod table;
+pub mod tlb;
+pub mod tlbs;
+mod walker;
+
+pub use walker::Refusal;

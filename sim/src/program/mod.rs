@@ -1,0 +1,77 @@
+//! What a simulation runs: steps of programs, from a workload script or a recorded trace.
+
+mod access;
+pub mod replay;
+pub mod script;
+
+pub use access::Accesses;
+pub(crate) use access::run_accesses;
+
+use daxsim_types::CpuId;
+
+use crate::kernel::{FileId, MapRequest, MmId, SyscallError};
+
+/// One step of a thread.
+pub struct Step {
+    /// Number of the script line, or of the recorded event.
+    pub line: u64,
+    /// Thread of the program.
+    pub thread: u16,
+    /// CPU that it runs on.
+    pub cpu: CpuId,
+    /// Its address space.
+    pub mm: MmId,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a step does.
+pub enum Action {
+    /// User loads and stores.
+    Access(Accesses),
+    /// mmap at a fixed address.
+    Map(MapRequest),
+    /// munmap.
+    Unmap {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// msync(MS_SYNC).
+    Msync {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// fsync or fdatasync.
+    Fsync(FileId),
+    /// The writeback that a recorded sync call did: file pages, both ends included.
+    SyncRange {
+        /// File.
+        file: FileId,
+        /// First page.
+        first: u64,
+        /// Last page.
+        last: u64,
+    },
+    /// The thread sleeps.
+    Sleep {
+        /// Nanoseconds.
+        nanoseconds: u64,
+    },
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepOutcome {
+    /// Accesses made, those that got a signal included.
+    pub accesses: u64,
+    /// Accesses that got SIGBUS or SIGSEGV.
+    pub signals: u64,
+    /// The system call's error.
+    pub error: Option<SyscallError>,
+    /// An access that faulted over and over without getting on: a defect of the model or an impossible configuration.
+    pub livelock: bool,
+}

@@ -1,0 +1,275 @@
+//! Running programs on a machine.
+
+use std::cell::Cell;
+
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_types::{CpuId, FileSystem, Time};
+use thiserror::Error;
+
+use crate::engine::{Cx, Deadlock, Sys, Task, run};
+use crate::kernel::file::{FileId, NewFile, NoSpace};
+use crate::kernel::{MmId, Origin};
+use crate::machine::Machine;
+use crate::measure::{Measurements, Part, Parts};
+use crate::memory::MemoryStats;
+use crate::mmu::tlb::TlbStats;
+use crate::program::{Action, Step, StepOutcome, run_accesses};
+
+/// A simulation cannot go on.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SimError {
+    /// A step names a CPU that the machine lacks.
+    #[error("line {line}: {cpu} does not exist: the machine has {count} CPUs (cpu.count)")]
+    NoSuchCpu {
+        /// Program line.
+        line: u64,
+        /// The CPU.
+        cpu: CpuId,
+        /// CPUs of the machine.
+        count: usize,
+    },
+    /// Two threads of one parallel section on one CPU.
+    #[error("threads {first} and {second} share {cpu}: one thread for each CPU is simulated")]
+    SharedCpu {
+        /// The CPU.
+        cpu: CpuId,
+        /// One thread.
+        first: u16,
+        /// The other.
+        second: u16,
+    },
+    /// The files do not fit the device.
+    #[error("no space: a file of {bytes} bytes does not fit the {capacity} bytes of persistent memory (pmem.capacity)")]
+    NoSpace {
+        /// Size of the file.
+        bytes: u64,
+        /// Capacity of the device.
+        capacity: u64,
+    },
+    /// An access faults for ever.
+    #[error("line {line}: an access faulted again and again without getting on; kernel knobs may contradict each other")]
+    Livelock {
+        /// Program line.
+        line: u64,
+    },
+    /// The model is stuck.
+    #[error(transparent)]
+    Deadlock(#[from] Deadlock),
+}
+
+/// A machine with the programs that run on it.
+pub struct Simulation {
+    sys: Sys,
+    /// End of the last step: where the next one in sequence begins.
+    time: Time,
+}
+
+/// What a finished simulation found.
+pub struct Results {
+    /// Counters, latencies, fault records.
+    pub measurements: Measurements,
+    /// Time of each CPU, by part.
+    pub cpus: Vec<Parts>,
+    /// When the last CPU finished.
+    pub end: Time,
+    /// Kernel instructions executed.
+    pub instructions: u64,
+    /// TLB and paging-structure-cache counters by structure, summed over the CPUs.
+    pub translation: Vec<(&'static str, TlbStats)>,
+    /// Caches and devices.
+    pub memory: MemoryStats,
+}
+
+impl Simulation {
+    /// A machine at rest. `keep_faults` records every fault, for fault tables and comparison.
+    #[must_use]
+    pub fn new(machine: MachineSpec, kernel: KernelSpec, fs: FileSystem, keep_faults: bool) -> Self {
+        let mut machine = Machine::new(machine, kernel, fs);
+        machine.measure.keep_faults = keep_faults;
+        Self { sys: Sys::new(machine), time: Time::ZERO }
+    }
+
+    /// Looks at or prepares the machine between steps.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
+        self.sys.with(f)
+    }
+
+    /// A file, as the program finds it.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSpace`]
+    pub fn new_file(&self, fs: FileSystem, size: u64, new: &NewFile) -> Result<FileId, SimError> {
+        self.sys.with(|m| {
+            let capacity = m.spec.pmem.capacity;
+            m.new_file(fs, size, new).map_err(|NoSpace| SimError::NoSpace { bytes: size, capacity })
+        })
+    }
+
+    /// Makes `mm` the address space of a CPU, as the switch to a thread of it does.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchCpu`]
+    pub fn place(&self, cpu: CpuId, mm: MmId) -> Result<(), SimError> {
+        self.check_cpu(0, cpu)?;
+        self.sys.with(|m| {
+            let before = std::mem::replace(&mut m.cpus[cpu.index()].part, Part::Dispatch);
+            m.switch_mm(cpu, mm);
+            m.cpus[cpu.index()].part = before;
+        });
+        Ok(())
+    }
+
+    /// Marks a CPU's thread as asleep: the CPU goes idle and stays on the mm lazily.
+    pub fn sleep(&self, cpu: CpuId) {
+        self.sys.with(|m| {
+            if let Some(cpu) = m.cpus.get_mut(cpu.index()) {
+                cpu.tlb_state.lazy = cpu.tlb_state.loaded_mm.is_some();
+            }
+        });
+    }
+
+    fn check_cpu(&self, line: u64, cpu: CpuId) -> Result<(), SimError> {
+        let count = self.sys.with(|m| m.cpus.len());
+        if cpu.index() < count { Ok(()) } else { Err(SimError::NoSuchCpu { line, cpu, count }) }
+    }
+
+    /// Runs one step, after everything before it.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError`] if the step names a CPU that is not there, or cannot end.
+    pub fn step(&mut self, step: Step) -> Result<StepOutcome, SimError> {
+        let mut outcomes = self.parallel(vec![vec![step]])?;
+        Ok(outcomes.pop().and_then(|mut o| o.pop()).unwrap_or_default())
+    }
+
+    /// Runs several threads at once: each does its own steps in order, all start together. Returns the outcome of every
+    /// step, thread by thread.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError`] as [`Simulation::step`], and if two threads share a CPU.
+    pub fn parallel(&mut self, threads: Vec<Vec<Step>>) -> Result<Vec<Vec<StepOutcome>>, SimError> {
+        let mut used: Vec<(CpuId, u16)> = Vec::new();
+        for steps in &threads {
+            for step in steps {
+                self.check_cpu(step.line, step.cpu)?;
+            }
+            if let Some(first) = steps.first() {
+                if let Some((cpu, other)) = used.iter().find(|(cpu, _)| *cpu == first.cpu) {
+                    return Err(SimError::SharedCpu { cpu: *cpu, first: *other, second: first.thread });
+                }
+                used.push((first.cpu, first.thread));
+            }
+        }
+        let results: Vec<Cell<Vec<StepOutcome>>> = threads.iter().map(|_| Cell::default()).collect();
+        let lines: Vec<Vec<u64>> = threads.iter().map(|steps| steps.iter().map(|s| s.line).collect()).collect();
+        let start = self.time;
+        let tasks = threads
+            .into_iter()
+            .zip(&results)
+            .filter_map(|(steps, result)| {
+                let cpu = steps.first()?.cpu;
+                self.sys.with(|m| m.cpus[cpu.index()].wait_until(start, Part::Idle));
+                let cx = Cx::new(&self.sys, cpu);
+                Some(Task { cpu, work: Box::pin(run_steps(cx, steps, result)) })
+            })
+            .collect();
+        run(&self.sys, tasks)?;
+        self.time = self.sys.with(|m| used.iter().map(|(cpu, _)| m.cpus[cpu.index()].now).max()).unwrap_or(start);
+        let outcomes: Vec<Vec<StepOutcome>> = results.into_iter().map(Cell::into_inner).collect();
+        for (outcomes, lines) in outcomes.iter().zip(&lines) {
+            if let Some((_, line)) = outcomes.iter().zip(lines).find(|(outcome, _)| outcome.livelock) {
+                return Err(SimError::Livelock { line: *line });
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Ends the simulation.
+    #[must_use]
+    pub fn finish(self) -> Results {
+        let mut machine = self.sys.into_machine();
+        let end = machine.cpus.iter().map(|c| c.now).max().unwrap_or_default();
+        // CPUs that fell idle earlier wait for the last one, so that every CPU's parts sum to the same whole.
+        for cpu in &mut machine.cpus {
+            cpu.wait_until(end, Part::Idle);
+        }
+        let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
+        for cpu in &machine.cpus {
+            for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()) {
+                match translation.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, sum)) => add_stats(sum, stats),
+                    None => translation.push((name, stats)),
+                }
+            }
+        }
+        Results {
+            cpus: machine.cpus.iter().map(|c| c.parts).collect(),
+            end,
+            instructions: machine.cpus.iter().map(|c| c.instructions).sum(),
+            translation,
+            memory: machine.memory.stats(),
+            measurements: machine.measure,
+        }
+    }
+}
+
+fn add_stats(sum: &mut TlbStats, more: TlbStats) {
+    sum.lookups += more.lookups;
+    sum.hits += more.hits;
+    sum.misses += more.misses;
+    sum.fills += more.fills;
+    sum.invalidations += more.invalidations;
+}
+
+/// The work of one thread.
+async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>) {
+    let mut outcomes = Vec::with_capacity(steps.len());
+    for step in steps {
+        cx.sync().await;
+        cx.with(|m| m.run_on(cx.cpu(), step.mm));
+        let outcome = run_step(&cx, step).await;
+        outcomes.push(outcome);
+    }
+    result.set(outcomes);
+}
+
+async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
+    use crate::kernel::{fsync, mmap, msync, munmap, sync_file_range};
+    let origin = Origin { line: step.line, thread: step.thread, mm: step.mm };
+    let mut outcome = StepOutcome::default();
+    match step.action {
+        Action::Access(accesses) => return run_accesses(cx, origin, accesses).await,
+        Action::Map(request) => outcome.error = mmap(cx, step.mm, request).await.err(),
+        Action::Unmap { start, len } => outcome.error = munmap(cx, step.mm, start, len).await.err(),
+        Action::Msync { start, len } => outcome.error = msync(cx, step.mm, start, len).await.err(),
+        Action::Fsync(file) => fsync(cx, file).await,
+        Action::SyncRange { file, first, last } => sync_file_range(cx, file, first, last).await,
+        Action::Sleep { nanoseconds } => {
+            cx.with(|m| {
+                let cpu = &mut m.cpus[cx.cpu().index()];
+                let until = cpu.now + Time::from_ns(nanoseconds);
+                cpu.wait_until(until, Part::Idle);
+            });
+        }
+    }
+    outcome
+}
+
+impl Machine {
+    /// Lets a thread of `mm` run on a CPU: a switch if it runs another mm, the end of lazy mode if it idled.
+    fn run_on(&mut self, cpu: CpuId, mm: MmId) {
+        let state = &self.cpus[cpu.index()].tlb_state;
+        if state.loaded_mm != Some(mm) || state.lazy {
+            let before = std::mem::replace(&mut self.cpus[cpu.index()].part, Part::Dispatch);
+            self.cpus[cpu.index()].work(self.kernel.path_length.common.task_switch);
+            self.switch_mm(cpu, mm);
+            self.cpus[cpu.index()].part = before;
+        }
+    }
+}

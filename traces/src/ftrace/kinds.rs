@@ -1,0 +1,149 @@
+//! The table of event names.
+
+use std::sync::LazyLock;
+
+use super::event::Event;
+use super::parse_dax as dax;
+use super::parse_event as ev;
+use super::parse_probe::{PROBES, ParseProbe};
+use super::scan::Scan;
+use super::syscall::SysCall;
+
+/// How the text of an event is read.
+#[derive(Clone, Copy)]
+pub(super) enum Parse {
+    /// A tracepoint: the text behind `name: `.
+    Event(fn(&mut Scan<'_>) -> Option<Event>),
+    /// A kernel probe: the text behind `(symbol+offset)`.
+    Probe(ParseProbe),
+    /// A system call, at its entry or return.
+    Sys(SysCall),
+}
+
+/// A known event.
+pub(super) struct Kind {
+    pub name: &'static str,
+    pub parse: Parse,
+}
+
+const EVENTS: [(&str, fn(&mut Scan<'_>) -> Option<Event>); 26] = [
+    ("page_fault_user", |s| ev::page_fault(s, false)),
+    ("page_fault_kernel", |s| ev::page_fault(s, true)),
+    ("dax_pte_fault", |s| dax::pte(s).map(Event::DaxPteFault)),
+    ("dax_pte_fault_done", |s| dax::pte(s).map(Event::DaxPteFaultDone)),
+    ("dax_load_hole", |s| dax::pte(s).map(Event::DaxLoadHole)),
+    ("dax_insert_pfn_mkwrite", |s| dax::pte(s).map(Event::DaxInsertPfnMkwrite)),
+    ("dax_insert_pfn_mkwrite_no_entry", |s| dax::pte(s).map(Event::DaxInsertPfnMkwriteNoEntry)),
+    ("dax_pmd_fault", |s| dax::pmd(s).map(Event::DaxPmdFault)),
+    ("dax_pmd_fault_done", |s| dax::pmd(s).map(Event::DaxPmdFaultDone)),
+    ("dax_pmd_load_hole", |s| dax::pmd_hole(s).map(Event::DaxPmdLoadHole)),
+    ("dax_pmd_load_hole_fallback", |s| dax::pmd_hole(s).map(Event::DaxPmdLoadHoleFallback)),
+    ("dax_writeback_range", |s| dax::writeback_range(s).map(Event::DaxWritebackRange)),
+    ("dax_writeback_range_done", |s| dax::writeback_range(s).map(Event::DaxWritebackRangeDone)),
+    ("dax_writeback_one", dax::writeback_one),
+    ("iomap_iter_dstmap", dax::iomap),
+    ("tlb_flush", ev::tlb_flush),
+    ("sched_switch", ev::sched_switch),
+    ("sched_migrate_task", ev::sched_migrate),
+    ("call_function_entry", |s| ev::vector(s).map(|vector| Event::CallFunction { exit: false, vector })),
+    ("call_function_exit", |s| ev::vector(s).map(|vector| Event::CallFunction { exit: true, vector })),
+    ("call_function_single_entry", |s| {
+        ev::vector(s).map(|vector| Event::CallFunctionSingle { exit: false, vector })
+    }),
+    ("call_function_single_exit", |s| {
+        ev::vector(s).map(|vector| Event::CallFunctionSingle { exit: true, vector })
+    }),
+    ("reschedule_entry", |s| ev::vector(s).map(|vector| Event::Reschedule { exit: false, vector })),
+    ("reschedule_exit", |s| ev::vector(s).map(|vector| Event::Reschedule { exit: true, vector })),
+    ("ipi_send_cpu", ev::ipi_cpu),
+    ("ipi_send_cpumask", ev::ipi_mask),
+];
+
+/// Slots of the hash table: a power of two, well above the number of names.
+const SLOTS: usize = 512;
+
+/// The known events, found by name.
+pub(super) struct Kinds {
+    kinds: Vec<Kind>,
+    slots: [u8; SLOTS],
+}
+
+/// No kind in a slot.
+const FREE: u8 = u8::MAX;
+
+static KINDS: LazyLock<Kinds> = LazyLock::new(|| {
+    let events = EVENTS.iter().map(|&(name, f)| Kind { name, parse: Parse::Event(f) });
+    let probes = PROBES.iter().map(|&(name, f)| Kind { name, parse: Parse::Probe(f) });
+    let calls = SysCall::ALL.iter().map(|&c| Kind { name: c.event_name(), parse: Parse::Sys(c) });
+    let marker = Kind { name: "tracing_mark_write", parse: Parse::Event(ev::marker) };
+    let mut kinds =
+        Kinds { kinds: events.chain(probes).chain(calls).chain([marker]).collect(), slots: [FREE; SLOTS] };
+    for (i, kind) in kinds.kinds.iter().enumerate() {
+        let mut slot = hash(kind.name.as_bytes());
+        while kinds.slots.get(slot % SLOTS).is_some_and(|&s| s != FREE) {
+            slot += 1;
+        }
+        if let Some(s) = kinds.slots.get_mut(slot % SLOTS) {
+            *s = i as u8;
+        }
+    }
+    kinds
+});
+
+impl Kinds {
+    pub fn get() -> &'static Self {
+        &KINDS
+    }
+
+    /// The kind of a name, and its number.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<(usize, &Kind)> {
+        let mut slot = hash(name);
+        loop {
+            // A free slot ends the search; most slots are free.
+            let index = usize::from(*self.slots.get(slot % SLOTS)?);
+            let kind = self.kinds.get(index)?;
+            if kind.name.as_bytes() == name {
+                return Some((index, kind));
+            }
+            slot += 1;
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.iter()
+    }
+}
+
+/// Mixes the length, the first and the last 8 bytes: names differ there.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |b| u64::from_le_bytes(*b));
+    let mix = if name.len() >= 8 {
+        word(name.first_chunk()) ^ word(name.last_chunk()).rotate_left(29)
+    } else {
+        name.iter().fold(0, |h, &b| h << 8 | u64::from(b))
+    };
+    ((mix ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_and_no_other() {
+        let kinds = Kinds::get();
+        assert!(kinds.len() < usize::from(FREE));
+        for (i, kind) in kinds.iter().enumerate() {
+            assert_eq!(kinds.find(kind.name.as_bytes()).map(|(n, _)| n), Some(i), "{}", kind.name);
+        }
+        for name in ["", "x", "tlb_flus", "tlb_flush_", "dax_pte_fault_don", "sys_open"] {
+            assert!(kinds.find(name.as_bytes()).is_none(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The events that are neither fs_dax events, system calls nor probes.
+
+use daxsim_types::{CpuId, ErrorCode, VirtAddr};
+
+use super::event::{Event, IpiTarget, Marker};
+use super::flags::CpuMask;
+use super::scan::Scan;
+use super::text::{Comm, Name};
+
+/// `address=0x1000 ip=0x40201e error_code=0x4`
+pub(super) fn page_fault(s: &mut Scan<'_>, kernel: bool) -> Option<Event> {
+    s.lit(b"address=")?;
+    let address = VirtAddr(s.hex()?);
+    s.lit(b" ip=")?;
+    // An instruction of the kernel is printed as a symbol.
+    let mut ip = Scan(s.until_text(b" error_code=")?);
+    let ip = if ip.0.starts_with(b"0x") { Some(ip.hex()?) } else { None };
+    let error_code = ErrorCode(s.hex32()?);
+    s.at_end().then_some(Event::PageFault { kernel, address, ip, error_code })
+}
+
+/// `pages:-1 reason:local mm shootdown (3)`; the text differs between kernels, the number does not.
+pub(super) fn tlb_flush(s: &mut Scan<'_>) -> Option<Event> {
+    s.lit(b"pages:")?;
+    let pages = s.int()?;
+    s.lit(b" reason:")?;
+    s.until(b'(')?;
+    let reason = s.dec_as()?;
+    s.lit(b")")?;
+    s.at_end().then_some(Event::TlbFlush { pages, reason })
+}
+
+/// `vector=252`
+pub(super) fn vector(s: &mut Scan<'_>) -> Option<u8> {
+    s.lit(b"vector=")?;
+    let vector = s.dec_as()?;
+    s.at_end().then_some(vector)
+}
+
+/// `cpu=2 callsite=symbol+0x1/0x2 callback=..`
+pub(super) fn ipi_cpu(s: &mut Scan<'_>) -> Option<Event> {
+    s.lit(b"cpu=")?;
+    let cpu = CpuId(s.dec_as()?);
+    ipi(s, IpiTarget::Cpu(cpu))
+}
+
+/// `cpumask=00000000,0000000e callsite=.. callback=..`: words of 32 bits, the highest CPUs first.
+pub(super) fn ipi_mask(s: &mut Scan<'_>) -> Option<Event> {
+    s.lit(b"cpumask=")?;
+    let mut mask = CpuMask::default();
+    loop {
+        mask.beyond |= mask.low >> 32 != 0;
+        mask.low = mask.low << 32 | u64::from(s.hex32()?);
+        if s.lit(b",").is_none() {
+            break;
+        }
+    }
+    ipi(s, IpiTarget::Mask(mask))
+}
+
+fn ipi(s: &mut Scan<'_>, target: IpiTarget) -> Option<Event> {
+    s.lit(b" callsite=")?;
+    let callsite = s.until(b' ')?;
+    s.lit(b"callback=")?;
+    let is_shootdown = callsite.starts_with(b"on_each_cpu_cond_mask");
+    Some(Event::IpiSend { target, callsite: Name::new(callsite), is_shootdown })
+}
+
+/// `prev_comm=a prev_pid=1 prev_prio=120 prev_state=R ==> next_comm=b next_pid=2 next_prio=120`
+pub(super) fn sched_switch(s: &mut Scan<'_>) -> Option<Event> {
+    s.lit(b"prev_comm=")?;
+    let prev_comm = Comm::new(s.until_text(b" prev_pid=")?);
+    let prev_pid = s.dec_as()?;
+    s.until_text(b" prev_state=")?;
+    let state = s.until_text(b" ==> next_comm=")?;
+    let next_comm = Comm::new(s.until_text(b" next_pid=")?);
+    let next_pid = s.dec_as()?;
+    s.lit(b" next_prio=")?;
+    Some(Event::SchedSwitch {
+        prev_comm,
+        prev_pid,
+        prev_state: *state.first()?,
+        preempted: state.ends_with(b"+"),
+        next_comm,
+        next_pid,
+    })
+}
+
+/// `comm=a pid=1 prio=120 orig_cpu=3 dest_cpu=0`
+pub(super) fn sched_migrate(s: &mut Scan<'_>) -> Option<Event> {
+    s.lit(b"comm=")?;
+    let comm = Comm::new(s.until_text(b" pid=")?);
+    let pid = s.dec_as()?;
+    s.until_text(b" orig_cpu=")?;
+    let orig_cpu = CpuId(s.dec_as()?);
+    s.lit(b" dest_cpu=")?;
+    let dest_cpu = CpuId(s.dec_as()?);
+    s.at_end().then_some(Event::SchedMigrateTask { comm, pid, orig_cpu, dest_cpu })
+}
+
+/// Any text is a marker.
+pub(super) fn marker(s: &mut Scan<'_>) -> Option<Event> {
+    let marker = begin(*s).or_else(|| end(*s)).unwrap_or_else(|| Marker::Text(text(s.0)));
+    Some(Event::Marker(marker))
+}
+
+fn text(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes).into_owned().into_boxed_str()
+}
+
+/// `B 8 t0 0 str 0 0 64k 4096`
+fn begin(mut s: Scan<'_>) -> Option<Marker> {
+    s.lit(b"B ")?;
+    let (line, thread) = place(&mut s)?;
+    s.lit(b" ")?;
+    Some(Marker::Begin { line, thread, text: text(s.0) })
+}
+
+/// `E 8 t0 rc=0 errno=0 acc=16 sig=0`
+fn end(mut s: Scan<'_>) -> Option<Marker> {
+    s.lit(b"E ")?;
+    let (line, thread) = place(&mut s)?;
+    s.lit(b" rc=")?;
+    let rc = s.int()?;
+    s.lit(b" errno=")?;
+    let errno = i32::try_from(s.int()?).ok()?;
+    s.lit(b" acc=")?;
+    let acc = s.dec_as()?;
+    s.lit(b" sig=")?;
+    let sig = s.dec_as()?;
+    s.at_end().then_some(Marker::End { line, thread, rc, errno, acc, sig })
+}
+
+fn place(s: &mut Scan<'_>) -> Option<(u32, u16)> {
+    let line = s.dec_as()?;
+    s.lit(b" t")?;
+    Some((line, s.dec_as()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_faults_of_user_and_kernel() {
+        let e = page_fault(&mut Scan(b"address=0x1000 ip=0x40201e error_code=0x4"), false);
+        let (address, error_code) = (VirtAddr(0x1000), ErrorCode(4));
+        assert_eq!(e, Some(Event::PageFault { kernel: false, address, ip: Some(0x40201e), error_code }));
+        let e = page_fault(&mut Scan(b"address=0x1000 ip=__put_user_4 error_code=0x4"), true);
+        assert_eq!(e, Some(Event::PageFault { kernel: true, address, ip: None, error_code }));
+        assert_eq!(page_fault(&mut Scan(b"address=0x1000 ip=0x1"), true), None);
+    }
+
+    #[test]
+    fn a_flush_is_known_by_its_number() {
+        for text in ["pages:-1 reason:local mm shootdown (3)", "pages:-1 reason:local MM shootdown (3)"] {
+            let e = tlb_flush(&mut Scan(text.as_bytes()));
+            assert_eq!(e, Some(Event::TlbFlush { pages: -1, reason: 3 }));
+        }
+        assert_eq!(tlb_flush(&mut Scan(b"pages:-1 reason:x (300)")), None);
+    }
+
+    #[test]
+    fn shootdowns_are_told_from_other_ipis() {
+        let e = ipi_mask(&mut Scan(
+            b"cpumask=00000001,00000000,8000000e callsite=on_each_cpu_cond_mask+0x24/0x40 callback=f+0x0/0x20",
+        ));
+        let Some(Event::IpiSend { target: IpiTarget::Mask(m), callsite, is_shootdown: true }) = e else {
+            panic!()
+        };
+        assert!(m.beyond && m.contains(CpuId(31)) && !m.contains(CpuId(64)) && m.count() == 4);
+        assert_eq!(callsite, "on_each_cpu_cond_mask+0x24/0x40");
+        let e = ipi_cpu(&mut Scan(b"cpu=2 callsite=ttwu_queue_wakelist+0xdd/0x100 callback=f+0x0/0x20"));
+        let target = IpiTarget::Cpu(CpuId(2));
+        assert!(matches!(e, Some(Event::IpiSend { target: t, is_shootdown: false, .. }) if t == target));
+    }
+
+    #[test]
+    fn scheduler_events() {
+        let text = b"prev_comm=my task prev_pid=7 prev_prio=120 prev_state=R+ ==> next_comm=swapper/3 next_pid=0 next_prio=120";
+        let Some(Event::SchedSwitch { prev_comm, prev_state: b'R', preempted: true, next_pid: 0, .. }) =
+            sched_switch(&mut Scan(text))
+        else {
+            panic!()
+        };
+        assert_eq!(prev_comm, "my task");
+        let e = sched_migrate(&mut Scan(b"comm=kdamond.0 pid=66 prio=120 orig_cpu=0 dest_cpu=3"));
+        assert!(matches!(e, Some(Event::SchedMigrateTask { pid: 66, dest_cpu: CpuId(3), .. })));
+    }
+
+    #[test]
+    fn markers_of_daxplay_and_of_others() {
+        let m = |text: &str| match marker(&mut Scan(text.as_bytes())) {
+            Some(Event::Marker(m)) => m,
+            _ => panic!(),
+        };
+        assert_eq!(m("B 8 t0 0 ld 0 0"), Marker::Begin { line: 8, thread: 0, text: "0 ld 0 0".into() });
+        let end = Marker::End { line: 8, thread: 3, rc: -1, errno: 5, acc: 1, sig: 0 };
+        assert_eq!(m("E 8 t3 rc=-1 errno=5 acc=1 sig=0"), end);
+        for other in ["B x", "E 8 t3 rc=", "hello", "", "B 99999999999 t0 x"] {
+            assert_eq!(m(other), Marker::Text(other.into()));
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! What a line does.
+
+use std::fmt;
+
+use daxsim_types::AccessKind;
+
+/// Access rights of a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Prot {
+    /// `PROT_READ`.
+    pub read: bool,
+    /// `PROT_WRITE`.
+    pub write: bool,
+}
+
+impl Prot {
+    /// No access (`none`).
+    pub const NONE: Self = Self { read: false, write: false };
+    /// Loads only (`r`).
+    pub const R: Self = Self { read: true, write: false };
+    /// Loads and stores (`rw`).
+    pub const RW: Self = Self { read: true, write: true };
+
+    /// The `PROT_*` bits of mmap(2).
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.read as u32 | (self.write as u32) << 1
+    }
+}
+
+impl fmt::Display for Prot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.read, self.write) {
+            (false, false) => "none",
+            (true, false) => "r",
+            (false, true) => "w",
+            (true, true) => "rw",
+        })
+    }
+}
+
+/// How a mapping shares the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MapShare {
+    /// `MAP_SHARED`.
+    Shared,
+    /// `MAP_PRIVATE`.
+    Private,
+    /// `MAP_SHARED_VALIDATE | MAP_SYNC`.
+    Sync,
+}
+
+/// How `file` makes its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileMake {
+    /// Truncated, allocated, written whole with the byte 0x5a in pieces of 1 MiB, then fsync.
+    Fill,
+    /// Allocated and unwritten (fallocate), then fsync.
+    Falloc,
+    /// Only its size is set (ftruncate), then fsync.
+    Sparse,
+    /// An existing device is opened; the name is its path.
+    Dev,
+}
+
+/// What `falloc` does to the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FallocMode {
+    /// Allocates unwritten blocks.
+    Alloc,
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`.
+    Punch,
+    /// `FALLOC_FL_ZERO_RANGE`.
+    Zero,
+    /// `FALLOC_FL_COLLAPSE_RANGE`.
+    Collapse,
+}
+
+impl FallocMode {
+    /// The mode bits of fallocate(2).
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Alloc => 0,
+            Self::Punch => 3,
+            Self::Zero => 0x10,
+            Self::Collapse => 8,
+        }
+    }
+}
+
+/// The advice of `madv`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Advice {
+    /// `MADV_DONTNEED`.
+    DontNeed,
+    /// `MADV_WILLNEED`.
+    WillNeed,
+    /// `MADV_POPULATE_READ`.
+    PopulateRead,
+    /// `MADV_POPULATE_WRITE`.
+    PopulateWrite,
+    /// `MADV_HUGEPAGE`.
+    HugePage,
+    /// `MADV_NOHUGEPAGE`.
+    NoHugePage,
+}
+
+impl Advice {
+    /// The number of madvise(2).
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::DontNeed => 4,
+            Self::WillNeed => 3,
+            Self::PopulateRead => 22,
+            Self::PopulateWrite => 23,
+            Self::HugePage => 14,
+            Self::NoHugePage => 15,
+        }
+    }
+}
+
+/// An operation. Sizes, lengths and offsets are in bytes; `off` of a map counts from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `file F name size fill|falloc|sparse|dev`.
+    File {
+        /// The number the script gives the file.
+        file: u32,
+        /// Name in the test directory; for [`FileMake::Dev`] the device's path.
+        name: String,
+        /// Size in bytes.
+        size: u64,
+        /// How it is made.
+        make: FileMake,
+    },
+    /// `map M F off len prot shared|private|sync[,populate] addr`.
+    Map {
+        /// The number the script gives the map.
+        map: u32,
+        /// The file.
+        file: u32,
+        /// File offset of the first byte, page aligned.
+        offset: u64,
+        /// Length, page aligned, not 0.
+        len: u64,
+        /// Rights.
+        prot: Prot,
+        /// How it shares the file.
+        share: MapShare,
+        /// Whether `MAP_POPULATE` is set.
+        populate: bool,
+        /// The fixed address, page aligned, in the lower half.
+        addr: u64,
+    },
+    /// `unmap M off len`: munmap(2) of a part.
+    Unmap {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `prot M off len r|rw|none`: mprotect(2) of a part.
+    Protect {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+        /// The new rights.
+        prot: Prot,
+    },
+    /// `madv M off len advice`.
+    Advise {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+        /// The advice.
+        advice: Advice,
+    },
+    /// `ld M off`: a load of one byte.
+    Load {
+        /// The map.
+        map: u32,
+        /// The byte.
+        off: u64,
+    },
+    /// `st M off`: a store of one byte.
+    Store {
+        /// The map.
+        map: u32,
+        /// The byte.
+        off: u64,
+    },
+    /// `ldr M off len stride`: a load of one byte at each stride.
+    LoadRange {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length of the range.
+        len: u64,
+        /// Distance of two accesses, not 0.
+        stride: u64,
+    },
+    /// `str M off len stride`: a store of one byte at each stride.
+    StoreRange {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length of the range.
+        len: u64,
+        /// Distance of two accesses, not 0.
+        stride: u64,
+    },
+    /// `acc M r0x0 w0x1000 ..`: a list of one-byte loads and stores.
+    Acc {
+        /// The map.
+        map: u32,
+        /// Kind and offset of each access, in order. Not empty.
+        accesses: Vec<(AccessKind, u64)>,
+    },
+    /// `msync M off len [async]`.
+    Msync {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+        /// `MS_ASYNC`, else `MS_SYNC`.
+        asynchronous: bool,
+    },
+    /// `fsync F`.
+    Fsync {
+        /// The file.
+        file: u32,
+    },
+    /// `fdatasync F`.
+    Fdatasync {
+        /// The file.
+        file: u32,
+    },
+    /// `trunc F size`: ftruncate(2).
+    Truncate {
+        /// The file.
+        file: u32,
+        /// The new size.
+        size: u64,
+    },
+    /// `falloc F alloc|punch|zero|collapse off len`.
+    Fallocate {
+        /// The file.
+        file: u32,
+        /// What to do.
+        mode: FallocMode,
+        /// File offset.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `pread F off len`.
+    Pread {
+        /// The file.
+        file: u32,
+        /// File offset.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `pwrite F off len`.
+    Pwrite {
+        /// The file.
+        file: u32,
+        /// File offset.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `kread M off len`: the kernel loads from the map (write(2) of it to a pipe).
+    KernelRead {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `kwrite M off len`: the kernel stores to the map (read(2) of zeroes into it).
+    KernelWrite {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `fork K`: a child process takes over the lines of thread id K.
+    Fork {
+        /// K.
+        child: u16,
+    },
+    /// `exit`: the thread or child ends.
+    Exit,
+    /// `wait K`: waitpid(2) for a child.
+    Wait {
+        /// K.
+        child: u16,
+    },
+    /// `cpu C`: moves the thread to a CPU.
+    Cpu {
+        /// C.
+        cpu: u16,
+    },
+    /// `usleep n`: sleeps n microseconds.
+    Usleep {
+        /// n.
+        micros: u64,
+    },
+    /// `fiemap F`: logs the file's extents.
+    Fiemap {
+        /// The file.
+        file: u32,
+    },
+    /// `nop`: nothing, and no markers.
+    Nop,
+}
+
+impl Op {
+    /// Every operation name of the language.
+    pub const NAMES: [&'static str; 26] = [
+        "file",
+        "map",
+        "unmap",
+        "prot",
+        "madv",
+        "ld",
+        "st",
+        "ldr",
+        "str",
+        "acc",
+        "msync",
+        "fsync",
+        "fdatasync",
+        "trunc",
+        "falloc",
+        "pread",
+        "pwrite",
+        "kread",
+        "kwrite",
+        "fork",
+        "exit",
+        "wait",
+        "cpu",
+        "usleep",
+        "fiemap",
+        "nop",
+    ];
+
+    /// The operation's name in the language.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Map { .. } => "map",
+            Self::Unmap { .. } => "unmap",
+            Self::Protect { .. } => "prot",
+            Self::Advise { .. } => "madv",
+            Self::Load { .. } => "ld",
+            Self::Store { .. } => "st",
+            Self::LoadRange { .. } => "ldr",
+            Self::StoreRange { .. } => "str",
+            Self::Acc { .. } => "acc",
+            Self::Msync { .. } => "msync",
+            Self::Fsync { .. } => "fsync",
+            Self::Fdatasync { .. } => "fdatasync",
+            Self::Truncate { .. } => "trunc",
+            Self::Fallocate { .. } => "falloc",
+            Self::Pread { .. } => "pread",
+            Self::Pwrite { .. } => "pwrite",
+            Self::KernelRead { .. } => "kread",
+            Self::KernelWrite { .. } => "kwrite",
+            Self::Fork { .. } => "fork",
+            Self::Exit => "exit",
+            Self::Wait { .. } => "wait",
+            Self::Cpu { .. } => "cpu",
+            Self::Usleep { .. } => "usleep",
+            Self::Fiemap { .. } => "fiemap",
+            Self::Nop => "nop",
+        }
+    }
+}

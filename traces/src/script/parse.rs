@@ -1,0 +1,365 @@
+//! From lines of text to a [`Script`].
+
+use std::io::BufRead;
+use std::path::Path;
+
+use daxsim_types::AccessKind;
+
+use super::args::{Place, Words, did_you_mean};
+use super::check::Checker;
+use super::op::{Advice, FallocMode, FileMake, MapShare, Op};
+use super::{Line, Script, Section, SectionKind, ThreadDecl, WaitMode};
+use crate::TraceError;
+use crate::error::quote;
+use crate::lines::Lines;
+
+/// Most threads a script may declare, and the highest thread id.
+const MAX_THREADS: u64 = 1024;
+/// Highest number of a file, map or CPU.
+const MAX_ID: u64 = 0xffff;
+
+pub(super) fn parse<R: BufRead>(input: R, file: &Path) -> Result<Script, TraceError> {
+    let mut lines = Lines::new(input, file);
+    let mut parser = Parser {
+        script: Script {
+            threads: vec![ThreadDecl::default()],
+            children: Vec::new(),
+            sections: Vec::new(),
+            title: None,
+        },
+        kind: SectionKind::Seq,
+        new_section: true,
+        index: 0,
+        checker: Checker::default(),
+    };
+    let mut last = 0;
+    while let Some((number, text)) = lines.next()? {
+        last = u32::try_from(number).unwrap_or(u32::MAX);
+        let place = Place { file, line: last };
+        let (work, comment) = text.split_once('#').map_or((text, None), |(work, c)| (work, Some(c)));
+        if let (Some(c), 0, None, true) =
+            (comment, parser.index, &parser.script.title, work.trim().is_empty())
+        {
+            parser.script.title = Some(c.trim().to_owned()).filter(|t| !t.is_empty());
+        }
+        parser.line(place, work)?;
+    }
+    if parser.index == 0 {
+        let place = Place { file, line: last.max(1) };
+        return Err(place.error(None, "no line of work".into(), "at least one `<thread> <op> <args>`"));
+    }
+    Ok(parser.script)
+}
+
+struct Parser {
+    script: Script,
+    kind: SectionKind,
+    new_section: bool,
+    index: u32,
+    checker: Checker,
+}
+
+impl Parser {
+    fn line(&mut self, place: Place<'_>, work: &str) -> Result<(), TraceError> {
+        let text = work.trim();
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut words = Words::new(place, work);
+        if text.starts_with('@') {
+            return self.directive(&mut words);
+        }
+        let (thread, thread_word) = words.number_at("the thread id")?;
+        if thread >= MAX_THREADS {
+            return Err(words.bad(thread_word, format!("a thread id below {MAX_THREADS}")));
+        }
+        let thread = thread as u16;
+        self.checker.thread(&self.script, thread, &words, thread_word)?;
+        let op = self.op(&mut words, thread)?;
+        words.end()?;
+        if std::mem::take(&mut self.new_section) {
+            self.script.sections.push(Section { kind: self.kind, lines: Vec::new() });
+        }
+        if let Some(section) = self.script.sections.last_mut() {
+            let line = Line { index: self.index, source_line: place.line, thread, op, text: text.to_owned() };
+            section.lines.push(line);
+        }
+        self.index += 1;
+        Ok(())
+    }
+
+    fn directive(&mut self, words: &mut Words<'_>) -> Result<(), TraceError> {
+        const NAMES: [&str; 4] = ["@threads", "@wait", "@seq", "@par"];
+        let Some(name) = words.next_word() else { return Ok(()) };
+        match name.text {
+            "@threads" => {
+                words.form = "@threads N cpu0 cpu1 ..";
+                if self.index > 0 {
+                    return Err(words.bad(name, "`@threads` before the first line of work".into()));
+                }
+                let (n, w) = words.number_at("the number of threads")?;
+                if n == 0 || n > MAX_THREADS {
+                    return Err(words.bad(w, format!("1 to {MAX_THREADS} threads")));
+                }
+                let wait = |t: usize| self.script.threads.get(t).map(|d| d.wait).unwrap_or_default();
+                let mut threads: Vec<_> =
+                    (0..n).map(|t| ThreadDecl { cpu: (t % 4) as u16, wait: wait(t as usize) }).collect();
+                let mut given = 0;
+                while let Some(w) = words.next_word() {
+                    let cpu = words.number_of(w, w.text, "a CPU")?;
+                    let Some(decl) = threads.get_mut(given).filter(|_| cpu <= MAX_ID) else {
+                        return Err(
+                            words.bad(w, format!("one CPU for each of {n} threads, at most {MAX_ID}"))
+                        );
+                    };
+                    decl.cpu = cpu as u16;
+                    given += 1;
+                }
+                self.script.threads = threads;
+            }
+            "@wait" => {
+                words.form = "@wait T spin|sleep";
+                let (t, w) = words.number_at("the thread id")?;
+                let modes = [("spin", WaitMode::Spin), ("sleep", WaitMode::Sleep)];
+                let mode = words.one_of("how the thread waits", &modes)?;
+                match usize::try_from(t).ok().and_then(|t| self.script.threads.get_mut(t)) {
+                    Some(decl) => decl.wait = mode,
+                    None => return Err(words.bad(w, "a thread that `@threads` declares above".into())),
+                }
+            }
+            "@seq" | "@par" => {
+                words.form = "@seq or @par";
+                self.kind = if name.text == "@seq" { SectionKind::Seq } else { SectionKind::Par };
+                self.new_section = true;
+            }
+            other => {
+                let expected = format!("{}{}", NAMES.join(", "), did_you_mean(other, &NAMES));
+                return Err(words.bad(name, expected));
+            }
+        }
+        words.end()
+    }
+
+    fn op(&mut self, words: &mut Words<'_>, thread: u16) -> Result<Op, TraceError> {
+        let name = words.word("an operation")?;
+        let Some(&(_, form)) = FORMS.iter().find(|(op, _)| *op == name.text) else {
+            let expected = format!("an operation{}", did_you_mean(name.text, &Op::NAMES));
+            return Err(words.place.error(
+                Some(name.column),
+                format!("unknown operation {}", quote(name.text.as_bytes())),
+                expected,
+            ));
+        };
+        words.form = form;
+        let checker = &mut self.checker;
+        Ok(match name.text {
+            "file" => {
+                let file = words.small("the file's number", MAX_ID)? as u32;
+                let name = words.word("the file's name")?.text.to_owned();
+                let size = words.number("the size")?;
+                let makes = [
+                    ("fill", FileMake::Fill),
+                    ("falloc", FileMake::Falloc),
+                    ("sparse", FileMake::Sparse),
+                    ("dev", FileMake::Dev),
+                ];
+                let make = words.one_of("how the file is made", &makes)?;
+                checker.define_file(file);
+                Op::File { file, name, size, make }
+            }
+            "map" => map(words, checker)?,
+            "unmap" => range(words, checker, |map, off, len| Op::Unmap { map, off, len })?,
+            "kread" => {
+                let op = range(words, checker, |map, off, len| Op::KernelRead { map, off, len })?;
+                checker.pipe(&op, words, name)?;
+                op
+            }
+            "kwrite" => range(words, checker, |map, off, len| Op::KernelWrite { map, off, len })?,
+            "prot" => {
+                let (map, off, len) = map_range(words, checker)?;
+                Op::Protect { map, off, len, prot: words.prot()? }
+            }
+            "madv" => {
+                let (map, off, len) = map_range(words, checker)?;
+                let advices = [
+                    ("dontneed", Advice::DontNeed),
+                    ("willneed", Advice::WillNeed),
+                    ("popread", Advice::PopulateRead),
+                    ("popwrite", Advice::PopulateWrite),
+                    ("hugepage", Advice::HugePage),
+                    ("nohugepage", Advice::NoHugePage),
+                ];
+                Op::Advise { map, off, len, advice: words.one_of("the advice", &advices)? }
+            }
+            "msync" => {
+                let (map, off, len) = map_range(words, checker)?;
+                let asynchronous = match words.next_word() {
+                    None => false,
+                    Some(w) if w.text == "async" => true,
+                    Some(w) => return Err(words.bad(w, "`async` or the end of the line".into())),
+                };
+                Op::Msync { map, off, len, asynchronous }
+            }
+            "ld" | "st" => {
+                let map = checker.map(words)?;
+                let (off, w) = words.number_at("the offset")?;
+                checker.range(map, off, 1, words, w)?;
+                if name.text == "ld" { Op::Load { map, off } } else { Op::Store { map, off } }
+            }
+            "ldr" | "str" => {
+                let (map, off, len) = map_range(words, checker)?;
+                let (stride, w) = words.number_at("the stride")?;
+                if stride == 0 {
+                    return Err(words.bad(w, "a stride of at least 1".into()));
+                }
+                if name.text == "ldr" {
+                    Op::LoadRange { map, off, len, stride }
+                } else {
+                    Op::StoreRange { map, off, len, stride }
+                }
+            }
+            "acc" => acc(words, checker)?,
+            "fsync" => Op::Fsync { file: checker.file(words)? },
+            "fdatasync" => Op::Fdatasync { file: checker.file(words)? },
+            "trunc" => Op::Truncate { file: checker.file(words)?, size: checker.file_end(words)? },
+            "falloc" => {
+                let file = checker.file(words)?;
+                let modes = [
+                    ("alloc", FallocMode::Alloc),
+                    ("punch", FallocMode::Punch),
+                    ("zero", FallocMode::Zero),
+                    ("collapse", FallocMode::Collapse),
+                ];
+                let mode = words.one_of("what to do", &modes)?;
+                let (off, len) = checker.file_range(words)?;
+                Op::Fallocate { file, mode, off, len }
+            }
+            "pread" | "pwrite" => {
+                let file = checker.file(words)?;
+                let (off, len) = checker.buffered_range(words)?;
+                if name.text == "pread" {
+                    Op::Pread { file, off, len }
+                } else {
+                    Op::Pwrite { file, off, len }
+                }
+            }
+            "fork" => {
+                let (child, w) = words.number_at("the child's thread id")?;
+                if child >= MAX_THREADS {
+                    return Err(words.bad(w, format!("a thread id below {MAX_THREADS}")));
+                }
+                checker.fork(&mut self.script, thread, child as u16, self.index, words, w)?;
+                Op::Fork { child: child as u16 }
+            }
+            "wait" => {
+                let (child, w) = words.number_at("the child's thread id")?;
+                let known = self.script.children.iter().find(|c| u64::from(c.thread) == child);
+                match known {
+                    Some(c) => Op::Wait { child: c.thread },
+                    None => return Err(words.bad(w, "the thread id of a `fork` above".into())),
+                }
+            }
+            "exit" => {
+                checker.exit(thread);
+                Op::Exit
+            }
+            "cpu" => Op::Cpu { cpu: words.small("the CPU", MAX_ID)? as u16 },
+            "usleep" => Op::Usleep { micros: words.small("the microseconds", 3_600_000_000)? },
+            "fiemap" => Op::Fiemap { file: checker.file(words)? },
+            _ => Op::Nop,
+        })
+    }
+}
+
+/// The form of each operation.
+const FORMS: [(&str, &str); 26] = [
+    ("file", "file F name size fill|falloc|sparse|dev"),
+    ("map", "map M F off len prot shared|private|sync[,populate] addr"),
+    ("unmap", "unmap M off len"),
+    ("prot", "prot M off len r|rw|none"),
+    ("madv", "madv M off len dontneed|willneed|popread|popwrite|hugepage|nohugepage"),
+    ("ld", "ld M off"),
+    ("st", "st M off"),
+    ("ldr", "ldr M off len stride"),
+    ("str", "str M off len stride"),
+    ("acc", "acc M r0x0 w0x1000 .."),
+    ("msync", "msync M off len [async]"),
+    ("fsync", "fsync F"),
+    ("fdatasync", "fdatasync F"),
+    ("trunc", "trunc F size"),
+    ("falloc", "falloc F alloc|punch|zero|collapse off len"),
+    ("pread", "pread F off len"),
+    ("pwrite", "pwrite F off len"),
+    ("kread", "kread M off len"),
+    ("kwrite", "kwrite M off len"),
+    ("fork", "fork K"),
+    ("exit", "exit"),
+    ("wait", "wait K"),
+    ("cpu", "cpu C"),
+    ("usleep", "usleep n"),
+    ("fiemap", "fiemap F"),
+    ("nop", "nop"),
+];
+
+fn map_range(words: &mut Words<'_>, checker: &Checker) -> Result<(u32, u64, u64), TraceError> {
+    let map = checker.map(words)?;
+    let off = words.number("the offset")?;
+    let (len, w) = words.number_at("the length")?;
+    checker.range(map, off, len, words, w)?;
+    Ok((map, off, len))
+}
+
+fn range(
+    words: &mut Words<'_>,
+    checker: &Checker,
+    make: impl Fn(u32, u64, u64) -> Op,
+) -> Result<Op, TraceError> {
+    let (map, off, len) = map_range(words, checker)?;
+    Ok(make(map, off, len))
+}
+
+fn acc(words: &mut Words<'_>, checker: &Checker) -> Result<Op, TraceError> {
+    let map = checker.map(words)?;
+    let mut accesses = Vec::new();
+    let mut next = Some(words.word("an access")?);
+    while let Some(w) = next {
+        let (kind, off) = match (w.text.strip_prefix('r'), w.text.strip_prefix('w')) {
+            (Some(off), _) => (AccessKind::Read, off),
+            (_, Some(off)) => (AccessKind::Write, off),
+            _ => return Err(words.bad(w, "an access: r or w and an offset, like r0x1000".into())),
+        };
+        let off = words.number_of(w, off, "the offset of the access")?;
+        checker.range(map, off, 1, words, w)?;
+        accesses.push((kind, off));
+        next = words.next_word();
+    }
+    Ok(Op::Acc { map, accesses })
+}
+
+fn map(words: &mut Words<'_>, checker: &mut Checker) -> Result<Op, TraceError> {
+    let map = words.small("the map's number", MAX_ID)? as u32;
+    let file = checker.file(words)?;
+    let offset = checker.aligned("the file offset", words)?;
+    let (len, len_word) = words.number_at("the length")?;
+    checker.map_len(len, words, len_word)?;
+    let prot = words.prot()?;
+    let how = words.word("how the map shares the file")?;
+    let mut parts = how.text.split(',');
+    let share = match parts.next() {
+        Some("shared") => Some(MapShare::Shared),
+        Some("private") => Some(MapShare::Private),
+        Some("sync") => Some(MapShare::Sync),
+        _ => None,
+    };
+    let (share, populate) = match (share, parts.next(), parts.next()) {
+        (Some(share), None, _) => (share, false),
+        (Some(share), Some("populate"), None) => (share, true),
+        _ => return Err(words.bad(how, "shared, private or sync, and perhaps `,populate`".into())),
+    };
+    let (addr, addr_word) = words.number_at("the address")?;
+    checker.define_map(map, addr, len, words, addr_word)?;
+    if offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(words.bad(len_word, "a length whose end in the file is below 2^63".into()));
+    }
+    Ok(Op::Map { map, file, offset, len, prot, share, populate, addr })
+}

@@ -1,0 +1,129 @@
+//! What an input is, by its first bytes of text.
+
+use std::path::Path;
+
+use crate::TraceError;
+use crate::error::quote;
+use crate::ftrace;
+
+/// What an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InputKind {
+    /// A workload script.
+    Script,
+    /// Text of a tracefs `trace` or `trace_pipe` file.
+    Ftrace,
+}
+
+const EXPECTED: &str =
+    "a workload script (`@threads ..`, `0 map ..`) or tracefs text (`# tracer: nop`, `task-pid [cpu] ..`)";
+
+/// Binary files that a person might well hand over, and what to do with them.
+const BINARY: [(&[u8], &str); 6] = [
+    (
+        b"\x17\x08\x44tracing",
+        "a binary trace-cmd file (its text is the tracefs `trace` file, not `trace-cmd report`)",
+    ),
+    (b"PERFILE2", "a binary perf.data file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\x7fELF", "an ELF file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BZh", "a bzip2 file (only xz, zstd and gzip are decompressed)"),
+];
+
+/// Sorts the first bytes of an input.
+pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
+    if head.is_empty() {
+        return Err(TraceError::Empty { file: file.to_owned() });
+    }
+    let unrecognised = |offset: usize, found: String| TraceError::Unrecognised {
+        file: file.to_owned(),
+        offset: offset as u64,
+        found,
+        expected: EXPECTED.into(),
+    };
+    if let Some((_, name)) = BINARY.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(unrecognised(0, (*name).into()));
+    }
+    if let Some(at) =
+        head.iter().position(|&b| (b < 0x20 && !matches!(b, b'\n' | b'\r' | b'\t')) || b == 0x7f)
+    {
+        let byte = head.get(at).copied().unwrap_or_default();
+        // Task names and markers may hold odd bytes: a tracefs header decides first.
+        if !head.starts_with(b"# tracer:") {
+            return Err(unrecognised(at, format!("byte {byte:#04x}, which is not text")));
+        }
+    }
+    if head.starts_with(b"# tracer:") {
+        return Ok(InputKind::Ftrace);
+    }
+    let mut offset = 0;
+    let mut comments = false;
+    for line in head.split_inclusive(|&b| b == b'\n') {
+        let text = line.trim_ascii();
+        if text.starts_with(b"#") {
+            comments = true;
+        } else if !text.is_empty() {
+            return kind_of(text).ok_or_else(|| {
+                let blanks = line.len() - line.trim_ascii_start().len();
+                unrecognised(offset + blanks, quote(text))
+            });
+        }
+        offset += line.len();
+    }
+    if comments {
+        // Only comments: the script parser says that there is no work in it.
+        return Ok(InputKind::Script);
+    }
+    Err(unrecognised(0, "only blanks".into()))
+}
+
+fn kind_of(line: &[u8]) -> Option<InputKind> {
+    if ftrace::looks_like_trace(line) {
+        return Some(InputKind::Ftrace);
+    }
+    if line.starts_with(b"@") {
+        return Some(InputKind::Script);
+    }
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+    let number = words.next()?;
+    let op = words.next()?;
+    let is_script = number.iter().all(u8::is_ascii_digit) && op.first().is_some_and(u8::is_ascii_alphabetic);
+    is_script.then_some(InputKind::Script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(head: &[u8]) -> Result<InputKind, String> {
+        sniff(head, "f".as_ref()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn scripts_and_traces_are_told_apart() {
+        assert_eq!(kind(b"# a test\n@threads 1 0\n"), Ok(InputKind::Script));
+        assert_eq!(kind(b"0 nop\n"), Ok(InputKind::Script));
+        assert_eq!(kind(b"0 misspelt 1 2\n"), Ok(InputKind::Script));
+        assert_eq!(kind(b"# only a comment\n"), Ok(InputKind::Script));
+        assert_eq!(kind(b"# tracer: nop\n#\n"), Ok(InputKind::Ftrace));
+        let line =
+            b"  daxplay-34  [000] d....   1.000001: page_fault_user: address=0x1 ip=0x2 error_code=0x4\n";
+        assert_eq!(kind(line), Ok(InputKind::Ftrace));
+        assert_eq!(kind(b"CPU:1 [LOST 5 EVENTS]\n"), Ok(InputKind::Ftrace));
+    }
+
+    #[test]
+    fn anything_else_is_placed_and_named() {
+        assert_eq!(
+            kind(b"").unwrap_err(),
+            "f: the file is empty: expected a workload script or tracefs text"
+        );
+        assert!(
+            kind(b"abc\x00\x01").unwrap_err().starts_with("f: at byte 3: found byte 0x00, which is not text")
+        );
+        assert!(kind(b"# c\n  hello world\n").unwrap_err().starts_with("f: at byte 6: found `hello world`"));
+        assert!(kind(b"\n \n").unwrap_err().contains("only blanks"));
+        assert!(kind(b"PERFILE2xx").unwrap_err().contains("perf.data"));
+    }
+}

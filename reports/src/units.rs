@@ -56,7 +56,7 @@ pub fn percent(share: f64) -> String {
     let value = finite(share) * 100.0;
     if value > 0.0 && value < 0.05 {
         "< 0.1 %".to_owned()
-    } else if value < 100.0 && value >= 99.95 {
+    } else if (99.95..100.0).contains(&value) {
         "> 99.9 %".to_owned()
     } else {
         format!("{value:.1} %")
@@ -115,7 +115,7 @@ fn significant(value: f64) -> String {
         0.0 => "0".to_owned(),
         v if v < 9.995 => format!("{value:.2}"),
         v if v < 99.95 => format!("{value:.1}"),
-        v if v < 999_999.5 && v >= 999.5 => count(value.abs().round() as u64),
+        v if (999.5..999_999.5).contains(&v) => count(value.abs().round() as u64),
         v if v >= 999_999.5 => format!("{value:.2e}"),
         _ => format!("{value:.0}"),
     }

@@ -6,7 +6,6 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuClock, Pfn, Time};
 
 use crate::apic::ShootdownIpi;
-use crate::kernel::mm::MmId;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Part, Parts};
 use crate::mmu::psc::Psc;
@@ -93,17 +92,5 @@ impl Cpu {
     /// When the next interrupt is due, if the CPU would take one.
     pub(crate) fn next_interrupt(&self) -> Option<Time> {
         if self.irqs_on { self.inbox.front().map(|ipi| ipi.arrives) } else { None }
-    }
-
-    /// Current page-table root.
-    #[must_use]
-    pub fn root(&self) -> Pfn {
-        self.cr3
-    }
-
-    /// mm that the CPU has loaded, if any.
-    #[must_use]
-    pub fn loaded_mm(&self) -> Option<MmId> {
-        self.tlb_state.loaded_mm
     }
 }

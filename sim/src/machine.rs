@@ -162,7 +162,12 @@ impl Machine {
     }
 
     /// Allocates and converts blocks for a write fault; the mapping that the fault then finds.
-    pub(crate) fn allocate_for_write(&mut self, file: FileId, page: u64, size: PageSize) -> Result<Mapping, NoSpace> {
+    pub(crate) fn allocate_for_write(
+        &mut self,
+        file: FileId,
+        page: u64,
+        size: PageSize,
+    ) -> Result<Mapping, NoSpace> {
         let file = &mut self.files[file.0 as usize];
         self.allocator.allocate_for_write(&mut file.extents, page, size)?;
         file.metadata_dirty = true;
@@ -260,7 +265,12 @@ impl Machine {
     }
 
     /// One user access at the CPU's time: translation, then the data. On a refusal only the translation's time passed.
-    pub(crate) fn user_access(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Result<(), Refusal> {
+    pub(crate) fn user_access(
+        &mut self,
+        index: usize,
+        va: VirtAddr,
+        kind: AccessKind,
+    ) -> Result<(), Refusal> {
         let physical = self.translate(index, va, kind)?;
         let access = if kind.is_write() { Access::Write } else { Access::Read };
         let line = physical.line();

@@ -41,7 +41,9 @@ pub enum SimError {
         second: u16,
     },
     /// The files do not fit the device.
-    #[error("no space: a file of {bytes} bytes does not fit the {capacity} bytes of persistent memory (pmem.capacity)")]
+    #[error(
+        "no space: a file of {bytes} bytes does not fit the {capacity} bytes of persistent memory (pmem.capacity)"
+    )]
     NoSpace {
         /// Size of the file.
         bytes: u64,
@@ -49,7 +51,9 @@ pub enum SimError {
         capacity: u64,
     },
     /// An access faults for ever.
-    #[error("line {line}: an access faulted again and again without getting on; kernel knobs may contradict each other")]
+    #[error(
+        "line {line}: an access faulted again and again without getting on; kernel knobs may contradict each other"
+    )]
     Livelock {
         /// Program line.
         line: u64,
@@ -167,7 +171,8 @@ impl Simulation {
             }
         }
         let results: Vec<Cell<Vec<StepOutcome>>> = threads.iter().map(|_| Cell::default()).collect();
-        let lines: Vec<Vec<u64>> = threads.iter().map(|steps| steps.iter().map(|s| s.line).collect()).collect();
+        let lines: Vec<Vec<u64>> =
+            threads.iter().map(|steps| steps.iter().map(|s| s.line).collect()).collect();
         let start = self.time;
         let tasks = threads
             .into_iter()
@@ -180,7 +185,8 @@ impl Simulation {
             })
             .collect();
         run(&self.sys, tasks)?;
-        self.time = self.sys.with(|m| used.iter().map(|(cpu, _)| m.cpus[cpu.index()].now).max()).unwrap_or(start);
+        self.time =
+            self.sys.with(|m| used.iter().map(|(cpu, _)| m.cpus[cpu.index()].now).max()).unwrap_or(start);
         let outcomes: Vec<Vec<StepOutcome>> = results.into_iter().map(Cell::into_inner).collect();
         for (outcomes, lines) in outcomes.iter().zip(&lines) {
             if let Some((_, line)) = outcomes.iter().zip(lines).find(|(outcome, _)| outcome.livelock) {

@@ -125,25 +125,23 @@ fn every_fault_table_survives_reading_and_writing() {
 
 #[test]
 fn every_layout_parses_and_agrees_with_fiemap() {
-    let mut compared = 0;
+    let (mut compared, mut equal) = (0, 0);
     for run in runs() {
         let layouts = layout::open(run.join("filefrag_after.txt")).unwrap();
         for file in &layouts {
-            assert!(
-                file.extents
-                    .last()
-                    .is_none_or(|e| e.flags.is_last() || run.ends_with("a08_lmdb_writemap_large"))
-            );
+            let is_last = |e: &layout::Extent| e.flags.is_last();
+            assert!(file.extents.last().is_none_or(is_last), "{}: {}", run.display(), file.path);
         }
         let Some(log) = find(&run, "oplog.txt") else { continue };
         let log = oplog::open(log).unwrap();
         for extent in &log.fiemaps {
             let name = format!("f{}", extent.file);
             let Some(file) = layouts.iter().find(|l| l.name() == name) else { continue };
-            if let Some((block, _)) = file.find(extent.logical / file.block_size) {
-                compared += u32::from(block * file.block_size == extent.physical);
-            }
+            let Some((block, _)) = file.find(extent.logical / file.block_size) else { continue };
+            compared += 1;
+            equal += u32::from(block * file.block_size == extent.physical);
         }
     }
-    assert!(compared > 0);
+    // A block may be freed and placed anew between the two looks, but few are.
+    assert!(compared >= 20 && equal * 10 >= compared * 9, "{equal} of {compared}");
 }

@@ -250,7 +250,12 @@ fn iomap_type(mapping: &Mapping) -> &'static str {
 }
 
 /// `dax_fault_iter` (spec 4.6): what to map, and whether the block is new.
-async fn dax_fault_iter(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Result<(VmFault, bool), VmFault> {
+async fn dax_fault_iter(
+    cx: &Cx<'_>,
+    vmf: &mut Vmf,
+    head: u64,
+    size: PageSize,
+) -> Result<(VmFault, bool), VmFault> {
     let page = if size == PageSize::Size2M { vmf.pgoff & !(PMD_PAGES - 1) } else { vmf.pgoff };
     let iomap = iomap_begin(cx, vmf, page, size).await?;
     cx.note(PathStep::Iomap(iomap_type(&iomap.mapping), iomap.new));

@@ -154,7 +154,7 @@ mod tests {
                     0 => { map.unmap(page, len); cells[range].fill(None); }
                     1 => {
                         map.mark_written(page, len);
-                        for c in &mut cells[range] { if let Some(c) = c { c.1 = BlockState::Written; } }
+                        for c in cells[range].iter_mut().flatten() { c.1 = BlockState::Written; }
                     }
                     _ => {
                         let state = if what == 2 { BlockState::Written } else { BlockState::Unwritten };

@@ -1,6 +1,6 @@
 //! From the exception to the handlers: `arch/x86/mm/fault.c` and the dispatch of `mm/memory.c` (spec section 2).
 
-use daxsim_types::{ErrorCode, FileSystem, PageSize, VirtAddr, VmFault};
+use daxsim_types::{CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault};
 
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
@@ -140,7 +140,12 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
 }
 
 /// The second attempt, or the only one where the VMA could not be locked (spec 2.4).
-async fn fault_under_mmap_lock(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: ErrorCode) -> Option<VmFault> {
+async fn fault_under_mmap_lock(
+    cx: &Cx<'_>,
+    mm: MmId,
+    va: VirtAddr,
+    error_code: ErrorCode,
+) -> Option<VmFault> {
     let mmap_lock = cx.with(|m| m.mm(mm).mmap_lock);
     cx.step(|p| p.mmap_lock);
     cx.lock(mmap_lock, LockMode::Shared).await;
@@ -381,7 +386,7 @@ pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
 }
 
 /// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on).
-pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> daxsim_types::Pfn {
+pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Pfn {
     let mut table = cx.with(|m| m.mm(mm).pgd);
     for at in ((level + 1)..=3).rev() {
         let slot = Slot::of(table, va, at);
@@ -399,8 +404,8 @@ async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
     let table = cx.with(crate::Machine::new_table);
-    for line in 0..daxsim_types::PageSize::Size4K.bytes() / daxsim_types::LINE_BYTES {
-        cx.store(daxsim_types::CacheLine(table.addr().line().0 + line)).await;
+    for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
+        cx.store(CacheLine(table.addr().line().0 + line)).await;
     }
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
@@ -430,15 +435,9 @@ impl Vmf {
             file,
             address: va,
             pgoff,
-            error_code,
             write: error_code.is_write(),
             vma_locked,
             orig_pte: Entry::NONE,
         })
-    }
-
-    /// Start of the page of `size` around the address.
-    pub(crate) fn page_start(&self, size: PageSize) -> VirtAddr {
-        self.address.align_down(size)
     }
 }

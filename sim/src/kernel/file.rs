@@ -152,7 +152,12 @@ impl BlockAllocator {
     /// # Errors
     ///
     /// [`NoSpace`] if the device is full.
-    pub fn allocate_for_write(&mut self, extents: &mut ExtentMap, page: u64, want: PageSize) -> Result<(), NoSpace> {
+    pub fn allocate_for_write(
+        &mut self,
+        extents: &mut ExtentMap,
+        page: u64,
+        want: PageSize,
+    ) -> Result<(), NoSpace> {
         let pages = want.pages();
         let mut at = page;
         while at < page + pages {

@@ -42,7 +42,13 @@ impl FlushInfo {
 }
 
 /// `flush_tlb_mm_range` (spec 5.3). Returns the strides flushed locally, or `None` for a full flush.
-pub(crate) async fn flush_tlb_mm_range(cx: &Cx<'_>, mm: MmId, range: (u64, u64), shift: u32, freed_tables: bool) {
+pub(crate) async fn flush_tlb_mm_range(
+    cx: &Cx<'_>,
+    mm: MmId,
+    range: (u64, u64),
+    shift: u32,
+    freed_tables: bool,
+) {
     let before = cx.set_part(Part::Flush);
     let began = cx.now();
     let (path, gen_line, mask_line) = cx.with(|m| {

@@ -93,7 +93,8 @@ async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault
         }
         (Order::Pte, Some((pfn, _))) if cx.with(|m| m.device_alignment) == PageSize::Size4K => {
             let page = vmf.pgoff & (PageSize::Size2M.pages() - 1);
-            insert_4k(cx, vmf, Insert { pfn: daxsim_types::Pfn(pfn.0 + page), write: vmf.write, zero: false }).await
+            insert_4k(cx, vmf, Insert { pfn: daxsim_types::Pfn(pfn.0 + page), write: vmf.write, zero: false })
+                .await
         }
         _ => VmFault::SIGBUS,
     };

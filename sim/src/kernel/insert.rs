@@ -57,8 +57,8 @@ fn names(knobs: &DaxKnobs) -> Names {
 enum Outcome {
     /// A new entry.
     Fresh,
-    /// An access-flag update: changed or not.
-    Upgraded(bool),
+    /// An access-flag update, perhaps one that changed nothing.
+    Upgraded,
     /// A read found an entry.
     Busy,
     /// A write found another frame.
@@ -68,9 +68,8 @@ enum Outcome {
 /// Inserts or upgrades a 4 KiB PTE (spec 3.2.2, 3.3.3, 3.4.3).
 pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs, page_line) = cx.with(|m| {
-        (m.kernel.dax.clone(), m.file(vmf.file).fs, m.pages.line(request.pfn))
-    });
+    let (knobs, fs, page_line) =
+        cx.with(|m| (m.kernel.dax.clone(), m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let fsdax = fs != FileSystem::Devdax;
     request.write &= fsdax || knobs.devdax_4k_honours_write;
     let temp_ref = knobs.temp_ref_around_insert && fsdax && (!request.zero || knobs.zero_page_refcounted_4k);
@@ -94,7 +93,13 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
 }
 
 /// The part under the page-table lock.
-async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> Outcome {
+async fn insert_4k_locked(
+    cx: &Cx<'_>,
+    vmf: &Vmf,
+    request: Insert,
+    knobs: &DaxKnobs,
+    fs: FileSystem,
+) -> Outcome {
     let table = ensure_table(cx, vmf.mm, vmf.address, 0).await;
     let slot = Slot::of(table, vmf.address, 0);
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return Outcome::Busy };
@@ -128,7 +133,7 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
         let entry = upgraded(old, vmf, knobs.upgrade_sets_d_4k);
         let changed = upgrade_entry(cx, slot, old, entry, "ptep_set_access_flags").await;
         cx.trail(|t| t.kind = Some(if changed { FaultKind::Mkwrite } else { FaultKind::Spurious }));
-        Outcome::Upgraded(changed)
+        Outcome::Upgraded
     };
     cx.unlock(ptl, LockMode::Exclusive).await;
     outcome
@@ -158,9 +163,8 @@ fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) 
 /// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4).
 pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs, page_line) = cx.with(|m| {
-        (m.kernel.dax.clone(), m.file(vmf.file).fs, m.pages.line(request.pfn))
-    });
+    let (knobs, fs, page_line) =
+        cx.with(|m| (m.kernel.dax.clone(), m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
         cx.rmw(page_line).await;
@@ -181,7 +185,13 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     ret
 }
 
-async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> VmFault {
+async fn insert_2m_locked(
+    cx: &Cx<'_>,
+    vmf: &Vmf,
+    request: Insert,
+    knobs: &DaxKnobs,
+    fs: FileSystem,
+) -> VmFault {
     let table = ensure_table(cx, vmf.mm, vmf.address, 1).await;
     let slot = Slot::of(table, vmf.address, 1);
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);

@@ -22,11 +22,11 @@ mod writeback;
 mod zap;
 
 pub use fault::Signal;
+pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
 pub use mm::MmId;
 pub use syscall::{MapRequest, SyscallError};
 pub(crate) use syscall::{fsync, mmap, msync, munmap, sync_file_range};
-pub(crate) use fault::{Origin, page_fault};
 pub(crate) use vmf::FaultTrail;
 
 use daxsim_types::{CacheLine, Pfn, PhysAddr};

@@ -34,7 +34,9 @@ pub struct MapRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SyscallError {
     /// Unaligned, empty, or outside the user half.
-    #[error("EINVAL: {len:#x} bytes at {start:#x}: expected a page-aligned, non-empty range in the user half")]
+    #[error(
+        "EINVAL: {len:#x} bytes at {start:#x}: expected a page-aligned, non-empty range in the user half"
+    )]
     Invalid {
         /// First address.
         start: u64,
@@ -198,7 +200,8 @@ mod tests {
     #[test]
     fn ranges_must_be_aligned_non_empty_and_in_the_user_half() {
         assert_eq!(check_range(0x1000, 0x2000), Ok(0x3000));
-        for (start, len) in [(0x1001, 0x1000), (0x1000, 0), (0x1000, 0x10), (u64::MAX - 0xfff, 0x2000), (USER_END, 0x1000)]
+        for (start, len) in
+            [(0x1001, 0x1000), (0x1000, 0), (0x1000, 0x10), (u64::MAX - 0xfff, 0x2000), (USER_END, 0x1000)]
         {
             assert!(check_range(start, len).is_err(), "{start:#x} {len:#x}");
         }

@@ -1,6 +1,6 @@
 //! `struct vm_fault`: what one pass of the fault handler knows and finds out.
 
-use daxsim_types::{ErrorCode, Pfn, VirtAddr, VmFault};
+use daxsim_types::{Pfn, VirtAddr, VmFault};
 use smallvec::SmallVec;
 
 use super::file::FileId;
@@ -18,7 +18,6 @@ pub(crate) struct Vmf {
     pub(crate) address: VirtAddr,
     /// File page.
     pub(crate) pgoff: u64,
-    pub(crate) error_code: ErrorCode,
     /// FAULT_FLAG_WRITE
     pub(crate) write: bool,
     /// FAULT_FLAG_VMA_LOCK

@@ -199,7 +199,8 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
         let parent = m.tables.find(space.pgd, va, level)?;
         let slot = Slot::of(parent, va, level);
         let entry = m.tables.read(slot);
-        (entry.is_present() && !entry.is_leaf_at(level) && m.tables.used(entry.pfn()) == 0).then_some((slot, entry))
+        (entry.is_present() && !entry.is_leaf_at(level) && m.tables.used(entry.pfn()) == 0)
+            .then_some((slot, entry))
     });
     let Some((slot, entry)) = freed else { return };
     cx.step(|p| p.table_free);

@@ -118,7 +118,8 @@ fn result_words(ret: VmFault) -> String {
         (0x800, "FALLBACK"),
         (0x1000, "DONE_COW"),
     ];
-    let mut words: Vec<&str> = NAMES.iter().filter(|(bit, _)| ret.0 & bit != 0).map(|(_, name)| *name).collect();
+    let mut words: Vec<&str> =
+        NAMES.iter().filter(|(bit, _)| ret.0 & bit != 0).map(|(_, name)| *name).collect();
     if ret.contains(VmFault::NEEDDSYNC) {
         words.push("NEEDDSYNC");
     }

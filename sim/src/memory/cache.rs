@@ -3,6 +3,8 @@
 use daxsim_configs::machine::CacheSpec;
 use daxsim_types::{CacheLine, LINE_BYTES};
 
+use super::interleave::Divisor;
+
 /// The core may write the line without asking (MESI: M or E).
 pub(super) const OWNED: u64 = 1;
 /// The copy differs from what the level below has.
@@ -21,9 +23,9 @@ const FLAGS: u64 = OWNED | DIRTY;
 pub(super) struct Cache {
     words: Vec<u64>,
     ways: usize,
-    sets: u64,
-    /// `sets - 1` where `sets` is a power of two.
-    mask: Option<u64>,
+    sets: Divisor,
+    /// Words of a unit.
+    lines: usize,
 }
 
 /// A line that had to leave.
@@ -56,14 +58,14 @@ impl Cache {
         Self {
             words: vec![0; units * sets as usize * ways],
             ways,
-            sets,
-            mask: sets.is_power_of_two().then(|| sets - 1),
+            sets: Divisor::new(sets),
+            lines: sets as usize * ways,
         }
     }
 
     /// Lines that one unit holds.
-    pub fn lines(&self) -> usize {
-        self.sets as usize * self.ways
+    pub const fn lines(&self) -> usize {
+        self.lines
     }
 
     #[inline]
@@ -73,9 +75,9 @@ impl Cache {
     }
 
     #[inline]
-    fn start(&self, unit: usize, line: CacheLine) -> usize {
-        let set = self.mask.map_or_else(|| line.0 % self.sets, |mask| line.0 & mask);
-        (unit * self.sets as usize + set as usize) * self.ways
+    const fn start(&self, unit: usize, line: CacheLine) -> usize {
+        let (_, set) = self.sets.div_rem(line.0);
+        unit * self.lines + set as usize * self.ways
     }
 
     /// The fast path: if `unit` holds `line` with every flag of `needed`, makes it the most

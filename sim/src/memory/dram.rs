@@ -21,7 +21,7 @@ impl Dram {
     /// Idle channels, each with a write queue of `queue_lines`.
     ///
     /// The queue is the memory controller's write pending queue, the same for either kind of
-    /// memory (`reference/hardware.md` D.1: 512 B a channel).
+    /// memory (512 B a channel as seen by LENS, MICRO'20).
     pub fn new(spec: &DramSpec, queue_lines: u32) -> Self {
         Self {
             channels: Interleave::new(1, spec.channels),

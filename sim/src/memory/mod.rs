@@ -7,8 +7,8 @@
 //! from different cores may come slightly out of order in time: a request that arrives before a
 //! device's `busy_until` waits for it, and no difference of times can underflow.
 //!
-//! The caches follow Skylake-SP (`reference/hardware.md` B.1): the L2 includes the L1D, the L3
-//! takes the L2's victims and includes neither. What is not modelled: prefetchers, instruction
+//! The caches follow Skylake-SP: the L2 includes the L1D, the L3 takes the L2's victims, clean or
+//! modified, and includes neither. What is not modelled: prefetchers, instruction
 //! fetch, DRAM banks and refresh, wear levelling, and limits on outstanding misses (the caller
 //! decides how many accesses overlap).
 

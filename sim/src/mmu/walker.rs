@@ -28,7 +28,12 @@ impl Machine {
     /// Translates a user access of CPU `index`, letting its time pass, and returns the physical address.
     ///
     /// On a refusal the CPU's entries for the address are dropped, as a #PF does (SDM 4.10.4.1).
-    pub(crate) fn translate(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Result<PhysAddr, Refusal> {
+    pub(crate) fn translate(
+        &mut self,
+        index: usize,
+        va: VirtAddr,
+        kind: AccessKind,
+    ) -> Result<PhysAddr, Refusal> {
         let pcid = self.cpus[index].pcid;
         let mut cached = self.cpus[index].tlbs.lookup(va, pcid);
         if let Some((entry, _, penalty)) = cached {
@@ -62,7 +67,13 @@ impl Machine {
     }
 
     /// Walks the tables for one access and fills the TLBs. `clean_copy`: the TLBs hold the translation with D=0.
-    fn walk(&mut self, index: usize, va: VirtAddr, kind: AccessKind, clean_copy: bool) -> Result<TlbEntry, Refusal> {
+    fn walk(
+        &mut self,
+        index: usize,
+        va: VirtAddr,
+        kind: AccessKind,
+        clean_copy: bool,
+    ) -> Result<TlbEntry, Refusal> {
         let began = self.cpus[index].now;
         self.measure.walks += 1;
         let found = self.descend(index, va);

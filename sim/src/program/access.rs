@@ -129,7 +129,13 @@ enum Ended {
 
 /// Faults and tries again until the access completes or gets a signal. A fault's cost runs from the moment it is raised
 /// until the repeated access completes or raises the next one.
-async fn faulting_access(cx: &Cx<'_>, origin: Origin, va: VirtAddr, kind: AccessKind, first: Refusal) -> Ended {
+async fn faulting_access(
+    cx: &Cx<'_>,
+    origin: Origin,
+    va: VirtAddr,
+    kind: AccessKind,
+    first: Refusal,
+) -> Ended {
     let index = cx.cpu().index();
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {

@@ -1,1 +1,275 @@
-//! Workload scripts.
+//! Workload scripts: what the program did, from which the simulation predicts what the kernel did.
+
+use std::collections::BTreeMap;
+
+use daxsim_traces::script::{FileMake, Line, MapShare, Op, Script, Section, SectionKind, WaitMode};
+use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
+use thiserror::Error;
+
+use super::{Accesses, Action, Step, StepOutcome};
+use crate::kernel::{FileId, MapRequest, MmId, NewFile};
+use crate::simulation::{SimError, Simulation};
+
+/// Extents of a file that is to be laid out as a recorded one was: (file page, device page, pages, written).
+pub type Layout = Vec<(u64, u64, u64, bool)>;
+
+/// A script cannot be run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// An operation that the simulator does not model yet.
+    #[error("line {source_line}: `{text}`: {what} is not simulated")]
+    Unsupported {
+        /// Line in the file, from 1.
+        source_line: u32,
+        /// The line's text.
+        text: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A thread is pinned to a CPU that the machine lacks.
+    #[error("thread {thread} is pinned to CPU {cpu}, but the machine has {count} CPUs: use --set cpu.count={}", cpu + 1)]
+    NoSuchCpu {
+        /// The thread.
+        thread: usize,
+        /// Its CPU.
+        cpu: u16,
+        /// CPUs of the machine.
+        count: u16,
+    },
+    /// The simulation stopped.
+    #[error(transparent)]
+    Sim(#[from] SimError),
+}
+
+/// How the lines of a script ended.
+#[derive(Debug, Default)]
+pub struct ScriptOutcome {
+    /// Outcome of each line, by its number.
+    pub lines: BTreeMap<u64, StepOutcome>,
+    /// Files whose extents came from a given layout.
+    pub laid_out: u32,
+}
+
+/// Checks that every operation of a script is one that can be simulated.
+///
+/// # Errors
+///
+/// [`ScriptError::Unsupported`] for the first that is not.
+pub fn check(script: &Script, cpus: u16) -> Result<(), ScriptError> {
+    for (thread, decl) in script.threads.iter().enumerate() {
+        if decl.cpu >= cpus {
+            return Err(ScriptError::NoSuchCpu { thread, cpu: decl.cpu, count: cpus });
+        }
+    }
+    for line in script.lines() {
+        if let Some(what) = unsupported(&line.op) {
+            return Err(ScriptError::Unsupported {
+                source_line: line.source_line,
+                text: line.text.clone(),
+                what,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What an operation needs that is not modelled.
+fn unsupported(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::Map { share: MapShare::Private, .. } => Some("a private mapping"),
+        Op::Map { share: MapShare::Sync, .. } => Some("MAP_SYNC"),
+        Op::Map { populate: true, .. } => Some("MAP_POPULATE"),
+        Op::Protect { .. } => Some("mprotect"),
+        Op::Advise { .. } => Some("madvise"),
+        Op::Truncate { .. } => Some("ftruncate"),
+        Op::Fallocate { .. } => Some("fallocate of a mapped file"),
+        Op::Pread { .. } | Op::Pwrite { .. } => Some("file I/O by system calls"),
+        Op::KernelRead { .. } | Op::KernelWrite { .. } => Some("a fault in kernel mode"),
+        Op::Fork { .. } | Op::Exit | Op::Wait { .. } => Some("fork"),
+        Op::Cpu { .. } => Some("migration"),
+        _ => None,
+    }
+}
+
+/// Runs a script on a fresh simulation. `layouts` gives recorded extents by file name.
+///
+/// # Errors
+///
+/// [`ScriptError`]
+pub fn run(
+    sim: &mut Simulation,
+    script: &Script,
+    fs: FileSystem,
+    layouts: &BTreeMap<String, Layout>,
+) -> Result<ScriptOutcome, ScriptError> {
+    check(script, sim.with(|m| m.cpus.len() as u16))?;
+    let mm = sim.with(|m| m.new_mm());
+    for decl in &script.threads {
+        sim.place(CpuId(decl.cpu), mm)?;
+        if decl.wait == WaitMode::Sleep {
+            sim.sleep(CpuId(decl.cpu));
+        }
+    }
+    let mut runner = Runner { sim, script, fs, layouts, mm, files: BTreeMap::new(), maps: BTreeMap::new() };
+    let mut outcome = ScriptOutcome::default();
+    for section in &script.sections {
+        runner.section(section, &mut outcome)?;
+    }
+    Ok(outcome)
+}
+
+struct Runner<'a> {
+    sim: &'a mut Simulation,
+    script: &'a Script,
+    fs: FileSystem,
+    layouts: &'a BTreeMap<String, Layout>,
+    mm: MmId,
+    files: BTreeMap<u32, FileId>,
+    /// First address of each map.
+    maps: BTreeMap<u32, u64>,
+}
+
+impl Runner<'_> {
+    fn section(&mut self, section: &Section, outcome: &mut ScriptOutcome) -> Result<(), ScriptError> {
+        match section.kind {
+            SectionKind::Seq => {
+                for line in &section.lines {
+                    if let Some(step) = self.prepare(line, outcome)? {
+                        let cpu = step.cpu;
+                        let ended = self.sim.step(step)?;
+                        outcome.lines.insert(u64::from(line.index), ended);
+                        self.rest(line.thread, cpu);
+                    }
+                }
+            }
+            SectionKind::Par => self.parallel(section, outcome)?,
+        }
+        Ok(())
+    }
+
+    fn parallel(&mut self, section: &Section, outcome: &mut ScriptOutcome) -> Result<(), ScriptError> {
+        let mut threads: BTreeMap<u16, Vec<Step>> = BTreeMap::new();
+        for line in &section.lines {
+            if let Some(step) = self.prepare(line, outcome)? {
+                threads.entry(line.thread).or_default().push(step);
+            }
+        }
+        let lines: Vec<Vec<u64>> =
+            threads.values().map(|steps| steps.iter().map(|s| s.line).collect()).collect();
+        let cpus: Vec<(u16, CpuId)> =
+            threads.iter().filter_map(|(t, s)| Some((*t, s.first()?.cpu))).collect();
+        let ended = self.sim.parallel(threads.into_values().collect())?;
+        for (lines, ended) in lines.into_iter().zip(ended) {
+            outcome.lines.extend(lines.into_iter().zip(ended));
+        }
+        for (thread, cpu) in cpus {
+            self.rest(thread, cpu);
+        }
+        Ok(())
+    }
+
+    /// A thread that waits asleep leaves its CPU idle.
+    fn rest(&self, thread: u16, cpu: CpuId) {
+        if self.script.threads.get(usize::from(thread)).is_some_and(|d| d.wait == WaitMode::Sleep) {
+            self.sim.sleep(cpu);
+        }
+    }
+
+    /// The step of a line; `None` for lines that only set the scene.
+    fn prepare(&mut self, line: &Line, outcome: &mut ScriptOutcome) -> Result<Option<Step>, ScriptError> {
+        let base = |maps: &BTreeMap<u32, u64>, map: &u32| maps.get(map).copied().unwrap_or_default();
+        let action = match &line.op {
+            Op::File { file, name, size, make } => {
+                self.make_file(*file, name, *size, *make, outcome)?;
+                return Ok(None);
+            }
+            Op::Map { map, file, offset, len, prot, addr, .. } => {
+                self.maps.insert(*map, *addr);
+                let Some(file) = self.files.get(file).copied() else { return Ok(None) };
+                let (read, write) = (prot.read, prot.write);
+                let pgoff = offset >> 12;
+                Action::Map(MapRequest { file, start: *addr, len: *len, pgoff, read, write, shared: true })
+            }
+            Op::Unmap { map, off, len } => {
+                // munmap(2) rounds the length up to whole pages.
+                let len = len.checked_next_multiple_of(4096).unwrap_or(*len);
+                Action::Unmap { start: base(&self.maps, map) + off, len }
+            }
+            Op::Load { map, off } => single(base(&self.maps, map) + off, AccessKind::Read),
+            Op::Store { map, off } => single(base(&self.maps, map) + off, AccessKind::Write),
+            Op::LoadRange { map, off, len, stride } => {
+                range(base(&self.maps, map) + off, *len, *stride, AccessKind::Read)
+            }
+            Op::StoreRange { map, off, len, stride } => {
+                range(base(&self.maps, map) + off, *len, *stride, AccessKind::Write)
+            }
+            Op::Acc { map, accesses } => {
+                let start = base(&self.maps, map);
+                let list = accesses.iter().map(|(kind, off)| (VirtAddr(start + off), *kind)).collect();
+                Action::Access(Accesses::List(list))
+            }
+            // MS_ASYNC starts nothing in any Linux of this century.
+            Op::Msync { asynchronous: true, .. } | Op::Fiemap { .. } | Op::Nop => return Ok(None),
+            Op::Msync { map, off, len, .. } => {
+                let len = len.checked_next_multiple_of(4096).unwrap_or(*len);
+                Action::Msync { start: base(&self.maps, map) + off, len }
+            }
+            Op::Fsync { file } | Op::Fdatasync { file } => {
+                let Some(file) = self.files.get(file).copied() else { return Ok(None) };
+                Action::Fsync(file)
+            }
+            Op::Usleep { micros } => Action::Sleep { nanoseconds: micros.saturating_mul(1000) },
+            other => {
+                let what = unsupported(other).unwrap_or("this operation");
+                return Err(ScriptError::Unsupported {
+                    source_line: line.source_line,
+                    text: line.text.clone(),
+                    what,
+                });
+            }
+        };
+        let cpu = self.script.threads.get(usize::from(line.thread)).map_or(0, |d| d.cpu);
+        Ok(Some(Step {
+            line: u64::from(line.index),
+            thread: line.thread,
+            cpu: CpuId(cpu),
+            mm: self.mm,
+            action,
+        }))
+    }
+
+    fn make_file(
+        &mut self,
+        number: u32,
+        name: &str,
+        size: u64,
+        make: FileMake,
+        outcome: &mut ScriptOutcome,
+    ) -> Result<(), ScriptError> {
+        let (fs, size, new) = match (make, self.layouts.get(name)) {
+            (FileMake::Dev, _) => {
+                (FileSystem::Devdax, self.sim.with(|m| m.spec.pmem.capacity), NewFile::Device)
+            }
+            (_, Some(layout)) => {
+                outcome.laid_out += 1;
+                (self.fs, size, NewFile::Extents(layout.clone()))
+            }
+            (FileMake::Fill, None) => (self.fs, size, NewFile::Filled),
+            (FileMake::Falloc, None) => (self.fs, size, NewFile::Preallocated),
+            (FileMake::Sparse, None) => (self.fs, size, NewFile::Sparse),
+        };
+        let id = self.sim.new_file(fs, size, &new)?;
+        self.files.insert(number, id);
+        Ok(())
+    }
+}
+
+fn single(va: u64, kind: AccessKind) -> Action {
+    range(va, 1, 1, kind)
+}
+
+fn range(start: u64, len: u64, stride: u64, kind: AccessKind) -> Action {
+    let count = len.div_ceil(stride.max(1));
+    Action::Access(Accesses::Stride { start: VirtAddr(start), count, stride, kind })
+}

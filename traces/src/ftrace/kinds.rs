@@ -9,11 +9,14 @@ use super::parse_probe::{PROBES, ParseProbe};
 use super::scan::Scan;
 use super::syscall::SysCall;
 
+/// Reads the text behind `name: `.
+type ParseEvent = fn(&mut Scan<'_>) -> Option<Event>;
+
 /// How the text of an event is read.
 #[derive(Clone, Copy)]
 pub(super) enum Parse {
     /// A tracepoint: the text behind `name: `.
-    Event(fn(&mut Scan<'_>) -> Option<Event>),
+    Event(ParseEvent),
     /// A kernel probe: the text behind `(symbol+offset)`.
     Probe(ParseProbe),
     /// A system call, at its entry or return.
@@ -26,7 +29,7 @@ pub(super) struct Kind {
     pub parse: Parse,
 }
 
-const EVENTS: [(&str, fn(&mut Scan<'_>) -> Option<Event>); 26] = [
+const EVENTS: [(&str, ParseEvent); 26] = [
     ("page_fault_user", |s| ev::page_fault(s, false)),
     ("page_fault_kernel", |s| ev::page_fault(s, true)),
     ("dax_pte_fault", |s| dax::pte(s).map(Event::DaxPteFault)),

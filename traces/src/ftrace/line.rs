@@ -16,10 +16,8 @@ pub(crate) fn looks_like_trace(line: &[u8]) -> bool {
 /// Reads a line into `record`; `false` if it holds none (`stats` says what it was).
 #[inline]
 pub(super) fn parse(kinds: &Kinds, line: &[u8], stats: &mut Stats, record: &mut Record) -> bool {
-    if let Some(b'#' | b'C') | None = line.first() {
-        if comment(line, stats) {
-            return false;
-        }
+    if matches!(line.first(), Some(b'#' | b'C')) && comment(line, stats) {
+        return false;
     }
     let parsed = head(line).and_then(|(head, text)| Some((head, event(kinds, text, stats)?)));
     let Some((head, event)) = parsed else {

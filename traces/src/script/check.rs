@@ -96,7 +96,7 @@ impl Checker {
         words: &Words<'_>,
         w: Word<'_>,
     ) -> Result<(), TraceError> {
-        if addr % PAGE != 0 {
+        if !addr.is_multiple_of(PAGE) {
             return Err(words.bad(w, "an address aligned to 4096 bytes".into()));
         }
         if addr.checked_add(len).is_none_or(|end| end > LOWER_HALF_END) {
@@ -112,7 +112,7 @@ impl Checker {
         if len == 0 {
             return Err(words.bad(w, "a length of at least 4096: a map cannot be empty".into()));
         }
-        if len % PAGE != 0 {
+        if !len.is_multiple_of(PAGE) {
             return Err(words.bad(w, "a length that is a multiple of 4096".into()));
         }
         Ok(())
@@ -120,7 +120,7 @@ impl Checker {
 
     pub fn aligned(&self, what: &str, words: &mut Words<'_>) -> Result<u64, TraceError> {
         let (n, w) = words.number_at(what)?;
-        if n % PAGE != 0 {
+        if !n.is_multiple_of(PAGE) {
             return Err(words.bad(w, format!("{what}, aligned to 4096 bytes")));
         }
         Ok(n)

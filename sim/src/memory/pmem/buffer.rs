@@ -30,7 +30,7 @@ pub(super) struct Evicted {
 pub(super) struct Buffer {
     slots: Vec<Slot>,
     capacity: usize,
-    /// Slot number plus one, zero if empty; linear probing, at most a quarter full.
+    /// Slot number plus one, zero if empty; linear probing, at most a sixteenth full.
     index: Vec<u32>,
     newest: u32,
     oldest: u32,
@@ -43,7 +43,7 @@ impl Buffer {
         Self {
             slots: Vec::with_capacity(capacity),
             capacity,
-            index: vec![0; (4 * capacity).next_power_of_two()],
+            index: vec![0; (16 * capacity).next_power_of_two()],
             newest: NONE,
             oldest: NONE,
         }

@@ -84,7 +84,7 @@ impl Dimm {
     ///
     /// A line with sectors that nobody wrote or read costs a media read besides the write. It
     /// counts in bytes but is hidden behind the write in time: random 64-byte ntstores run at
-    /// 0.55 GB/s, exactly a quarter of the 2.21 GB/s of full lines (hardware.md D.2, S10).
+    /// 0.55 GB/s, exactly a quarter of the 2.21 GB/s of full lines (OptaneStudy, FAST'20).
     fn evict(&mut self, evicted: Evicted, start: Time, stats: &mut DeviceStats) -> Time {
         if evicted.dirty == 0 {
             return start;
@@ -158,6 +158,16 @@ mod tests {
         assert_eq!(d.write(3, 15, Time(16_000), &mut s), Time(100_000));
         assert_eq!(d.write(4, 15, Time(116_000), &mut s), Time(116_000));
         assert_eq!(d.write(5, 15, Time(10_000_000), &mut s), Time::ZERO, "all drained long ago");
+    }
+
+    #[test]
+    fn the_queue_drains_in_order() {
+        let (mut d, mut s) = (dimm(1, 2), DeviceStats::default());
+        d.write(0, 15, Time(0), &mut s);
+        d.write(1, 15, Time(0), &mut s);
+        assert_eq!(d.write(1, 15, Time(0), &mut s), Time::ZERO, "would fit the buffer, but is behind");
+        assert_eq!(d.write(1, 15, Time(0), &mut s), WRITE);
+        assert_eq!(d.write(1, 15, Time(0), &mut s), WRITE, "not before its turn");
     }
 
     #[test]

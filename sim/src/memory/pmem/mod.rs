@@ -1,6 +1,7 @@
 //! Persistent memory: an interleave set of DIMMs with a media access unit larger than a line.
 //!
-//! After the Optane DCPMM 100 series (`reference/hardware.md` D.1 and D.2); a byte-addressable
+//! After the Optane DCPMM 100 series as measured by LENS/VANS (MICRO'20) and OptaneStudy (FAST'20): a
+//! write pending queue per channel, an on-DIMM buffer of 256-byte lines, the media. A byte-addressable
 //! device without such a unit is the same thing with a media line of 64 bytes.
 
 mod buffer;

@@ -1,0 +1,188 @@
+//! `daxsim conform`: prediction against recording, scenario by scenario.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_sim::Simulation;
+use daxsim_sim::measure::FaultRecord;
+use daxsim_sim::mmu::entry::Entry;
+use daxsim_sim::program::script as driver;
+use daxsim_traces::fault_table::{self, FaultRow};
+use daxsim_traces::script::{Script, SectionKind};
+use daxsim_types::FileSystem;
+
+/// One recorded scenario.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Name of the folder.
+    pub name: String,
+    /// Kernel config that matches the recording.
+    pub kernel: String,
+    /// File system.
+    pub fs: FileSystem,
+}
+
+/// How a scenario came out.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Faults recorded.
+    pub recorded: usize,
+    /// Faults predicted.
+    pub predicted: usize,
+    /// Faults equal in thread, line, address, error code and return value, in order.
+    pub level1: usize,
+    /// Of those, equal in old and new entry too, where the recording shows them.
+    pub level2: usize,
+    /// The first difference, both sides.
+    pub first_difference: Option<String>,
+    /// Whether the order of the script's lines is fixed.
+    pub deterministic: bool,
+}
+
+impl Verdict {
+    /// Whether everything agrees.
+    pub fn agrees(&self) -> bool {
+        self.first_difference.is_none()
+    }
+}
+
+impl Scenario {
+    /// The scenario in `dir`, which is laid out as `kernel-<version>/<fs>/<scenario>`.
+    pub fn find(dir: &Path) -> Result<Self> {
+        let dir = dir.canonicalize().with_context(|| format!("{}: cannot be opened", dir.display()))?;
+        let part = |n: usize| {
+            let name = dir.ancestors().nth(n).and_then(Path::file_name);
+            name.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        let fs = part(1).parse().with_context(|| layout_hint(&dir))?;
+        let Some(version) = part(2).strip_prefix("kernel-").map(str::to_owned) else {
+            bail!(layout_hint(&dir))
+        };
+        Ok(Self { name: part(0), kernel: format!("linux-{version}"), fs, dir })
+    }
+
+    /// The scenario's fault table, plain or compressed.
+    pub fn recorded(&self) -> Result<Vec<FaultRow>> {
+        for name in ["faults.tsv", "faults.tsv.xz", "faults.tsv.zst"] {
+            let path = self.dir.join(name);
+            if path.exists() {
+                return Ok(fault_table::open(path)?);
+            }
+        }
+        bail!("{}: has no faults.tsv, faults.tsv.xz or faults.tsv.zst", self.dir.display())
+    }
+
+    /// Predicts the scenario's faults from its script.
+    pub fn predict(
+        &self,
+        script: &Script,
+        machine: &MachineSpec,
+        kernel: &KernelSpec,
+    ) -> Result<Vec<FaultRecord>> {
+        let mut sim = Simulation::new(machine.clone(), kernel.clone(), self.fs, true);
+        driver::run(&mut sim, script, self.fs, &BTreeMap::new())
+            .with_context(|| self.dir.join("script.txt").display().to_string())?;
+        Ok(sim.finish().measurements.fault_log)
+    }
+
+    /// Predicts and compares.
+    pub fn check(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<Verdict> {
+        let script = Script::open(self.dir.join("script.txt"))?;
+        let recorded = self.recorded()?;
+        let predicted = self.predict(&script, machine, kernel)?;
+        let deterministic = script.sections.iter().all(|s| s.kind == SectionKind::Seq);
+        Ok(compare(&recorded, &predicted, deterministic))
+    }
+}
+
+fn layout_hint(dir: &Path) -> String {
+    format!(
+        "{}: expected a folder laid out as kernel-<version>/<ext4|xfs|devdax>/<scenario> with script.txt and faults.tsv",
+        dir.display()
+    )
+}
+
+/// Compares fault by fault, in order.
+pub fn compare(recorded: &[FaultRow], predicted: &[FaultRecord], deterministic: bool) -> Verdict {
+    let mut verdict = Verdict {
+        recorded: recorded.len(),
+        predicted: predicted.len(),
+        level1: 0,
+        level2: 0,
+        first_difference: None,
+        deterministic,
+    };
+    for index in 0..recorded.len().max(predicted.len()) {
+        let (want, got) = (recorded.get(index), predicted.get(index));
+        let same = match (want, got) {
+            (Some(want), Some(got)) => {
+                let one = same_fault(want, got);
+                let two = one && same_entries(want, got);
+                verdict.level1 += usize::from(one);
+                verdict.level2 += usize::from(two);
+                two
+            }
+            _ => false,
+        };
+        if !same && verdict.first_difference.is_none() {
+            verdict.first_difference = Some(format!(
+                "fault {}:\n    recorded   {}\n    predicted  {}",
+                index + 1,
+                want.map_or_else(|| "(none)".to_owned(), show_row),
+                got.map_or_else(|| "(none)".to_owned(), show_record),
+            ));
+        }
+    }
+    verdict
+}
+
+/// Thread, script line, address, error code and return value.
+fn same_fault(want: &FaultRow, got: &FaultRecord) -> bool {
+    want.op.map(u64::from) == Some(got.line)
+        && want.thread == Some(got.thread)
+        && want.addr == Some(got.address)
+        && want.error_code == Some(got.error_code)
+        && want.ret == got.ret
+}
+
+/// Old and new entry, frame number aside, where the recording shows them.
+fn same_entries(want: &FaultRow, got: &FaultRecord) -> bool {
+    let same = |want: Option<u64>, got: Option<Entry>| match want {
+        None => true,
+        Some(want) => got.is_some_and(|got| got.without_frame() == Entry(want).without_frame()),
+    };
+    same(want.old_pte, got.old) && same(want.new_pte, got.new)
+}
+
+fn show_row(row: &FaultRow) -> String {
+    let hex = |v: Option<u64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:#x}"));
+    format!(
+        "line {} t{} {} {} {} -> {} ret {}",
+        row.op.map_or_else(|| "-".to_owned(), |v| v.to_string()),
+        row.thread.map_or_else(|| "-".to_owned(), |v| v.to_string()),
+        hex(row.addr.map(|a| a.0)),
+        row.error_code.map_or_else(|| "-".to_owned(), |e| e.to_string()),
+        hex(row.old_pte),
+        hex(row.new_pte),
+        row.ret.map_or_else(|| "-".to_owned(), |r| r.to_string()),
+    )
+}
+
+fn show_record(fault: &FaultRecord) -> String {
+    let entry = |e: Option<Entry>| e.map_or_else(|| "-".to_owned(), |e| e.to_string());
+    format!(
+        "line {} t{} {} {} {} -> {} ret {}",
+        fault.line,
+        fault.thread,
+        fault.address,
+        fault.error_code,
+        entry(fault.old),
+        entry(fault.new),
+        fault.ret.map_or_else(|| "-".to_owned(), |r| r.to_string()),
+    )
+}

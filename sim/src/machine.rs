@@ -232,6 +232,65 @@ impl Machine {
         }
     }
 
+    /// Takes a range out of an address space without simulated work, page tables and TLBs included: for changes that a
+    /// trace implies but does not show.
+    pub(crate) fn forget_range(&mut self, mm: MmId, start: u64, len: u64) {
+        let end = start.saturating_add(len);
+        for vma in self.detach_range(mm, start, end) {
+            let mut at = vma.start;
+            while at < vma.end {
+                let va = VirtAddr(at);
+                if let Some(table) = self.tables.find(self.mm(mm).pgd, va, 0) {
+                    self.tables.write(Slot::of(table, va, 0), Entry::NONE);
+                } else if let Some(table) = self.tables.find(self.mm(mm).pgd, va, 1) {
+                    self.tables.write(Slot::of(table, va, 1), Entry::NONE);
+                }
+                for cpu in &mut self.cpus {
+                    cpu.tlbs.drop_page(va, cpu.pcid);
+                }
+                at += PageSize::Size4K.bytes();
+            }
+        }
+    }
+
+    /// Makes a read-only entry, as a read fault before the trace would have left it; false if an entry is there already.
+    pub(crate) fn preset_read_only(&mut self, mm: MmId, va: VirtAddr, pfn: Pfn, huge: bool) -> bool {
+        let level = u32::from(huge);
+        let mut table = self.mm(mm).pgd;
+        for at in ((level + 1)..=3).rev() {
+            let slot = Slot::of(table, va, at);
+            let entry = self.tables.read(slot);
+            if entry.is_leaf_at(at) && !entry.is_none() {
+                return false;
+            }
+            if !entry.is_present() {
+                let new = self.new_table();
+                self.tables.write(slot, Entry::table(new));
+            }
+            table = self.tables.read(slot).pfn();
+        }
+        let slot = Slot::of(table, va, level);
+        if !self.tables.read(slot).is_none() {
+            return false;
+        }
+        let knobs = &self.kernel.dax;
+        let (sw, leaf) =
+            if huge { (knobs.pmd_block_sw_bits, Entry::PS) } else { (knobs.pte_block_sw_bits, 0) };
+        let special = if sw.special { Entry::SPECIAL } else { 0 };
+        let devmap = if sw.devmap { Entry::DEVMAP } else { 0 };
+        let refs = i64::from(knobs.refcount_per_map);
+        let head = if huge { Pfn(pfn.0 & !(PageSize::Size2M.pages() - 1)) } else { pfn };
+        let bits = Entry::P | Entry::US | Entry::A | Entry::NX | leaf | special | devmap;
+        self.tables.write(slot, Entry::leaf(head, bits));
+        if refs > 0 {
+            self.pages.update(head, |c| {
+                c.refs += refs;
+                c.maps += 1;
+            });
+        }
+        true
+    }
+
     /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.
     /// Takes no simulated time.
     pub fn map_anonymous(&mut self, mm: MmId, start: u64, pages: u64) {

@@ -136,6 +136,11 @@ impl Simulation {
         });
     }
 
+    /// Takes the fault records so far, so that a long run need not keep them.
+    pub fn drain_faults(&self) -> Vec<crate::measure::FaultRecord> {
+        self.sys.with(|m| std::mem::take(&mut m.measure.fault_log))
+    }
+
     fn check_cpu(&self, line: u64, cpu: CpuId) -> Result<(), SimError> {
         let count = self.sys.with(|m| m.cpus.len());
         if cpu.index() < count { Ok(()) } else { Err(SimError::NoSuchCpu { line, cpu, count }) }
@@ -238,7 +243,9 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>
     let mut outcomes = Vec::with_capacity(steps.len());
     for step in steps {
         cx.sync().await;
-        cx.with(|m| m.run_on(cx.cpu(), step.mm));
+        if let Some(mm) = step.mm {
+            cx.with(|m| m.run_on(cx.cpu(), mm));
+        }
         let outcome = run_step(&cx, step).await;
         outcomes.push(outcome);
     }
@@ -247,16 +254,20 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>
 
 async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
     use crate::kernel::{fsync, mmap, msync, munmap, sync_file_range};
-    let origin = Origin { line: step.line, thread: step.thread, mm: step.mm };
     let mut outcome = StepOutcome::default();
-    match step.action {
-        Action::Access(accesses) => return run_accesses(cx, origin, accesses).await,
-        Action::Map(request) => outcome.error = mmap(cx, step.mm, request).await.err(),
-        Action::Unmap { start, len } => outcome.error = munmap(cx, step.mm, start, len).await.err(),
-        Action::Msync { start, len } => outcome.error = msync(cx, step.mm, start, len).await.err(),
-        Action::Fsync(file) => fsync(cx, file).await,
-        Action::SyncRange { file, first, last } => sync_file_range(cx, file, first, last).await,
-        Action::Sleep { nanoseconds } => {
+    match (step.action, step.mm) {
+        (Action::Access(accesses), Some(mm)) => {
+            let origin = Origin { line: step.line, thread: step.thread, mm };
+            return run_accesses(cx, origin, accesses).await;
+        }
+        (Action::Map(request), Some(mm)) => outcome.error = mmap(cx, mm, request).await.err(),
+        (Action::Unmap { start, len }, Some(mm)) => outcome.error = munmap(cx, mm, start, len).await.err(),
+        (Action::Msync { start, len }, Some(mm)) => outcome.error = msync(cx, mm, start, len).await.err(),
+        // A kernel thread has no user addresses.
+        (Action::Access(_) | Action::Map(_) | Action::Unmap { .. } | Action::Msync { .. }, None) => {}
+        (Action::Fsync(file), _) => fsync(cx, file).await,
+        (Action::SyncRange { file, first, last }, _) => sync_file_range(cx, file, first, last).await,
+        (Action::Sleep { nanoseconds }, _) => {
             cx.with(|m| {
                 let cpu = &mut m.cpus[cx.cpu().index()];
                 let until = cpu.now + Time::from_ns(nanoseconds);

@@ -77,7 +77,7 @@ pub fn read<R: BufRead>(input: R, file: &Path) -> Result<Vec<FaultRow>, TraceErr
     Ok(rows)
 }
 
-/// Opens (see [`crate::open`]) and reads a table.
+/// Opens (see [`mod@crate::open`]) and reads a table.
 ///
 /// # Errors
 ///

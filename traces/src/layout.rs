@@ -128,7 +128,7 @@ pub fn read<R: BufRead>(input: R, file: &Path) -> Result<Vec<FileLayout>, TraceE
     Ok(layouts)
 }
 
-/// Opens (see [`crate::open`]) and reads the output of `filefrag -v`.
+/// Opens (see [`mod@crate::open`]) and reads the output of `filefrag -v`.
 ///
 /// # Errors
 ///

@@ -112,7 +112,7 @@ pub fn read<R: BufRead>(input: R, file: &Path) -> Result<OpLog, TraceError> {
     Ok(log)
 }
 
-/// Opens (see [`crate::open`]) and reads an operation log.
+/// Opens (see [`mod@crate::open`]) and reads an operation log.
 ///
 /// # Errors
 ///

@@ -255,6 +255,7 @@ impl TlbArray {
     /// [`Self::insert`] of a piece of a page that the tables map with the size `origin`: what
     /// invalidates any address of that page invalidates the piece (Intel SDM vol. 3, 4.10.4.1, on
     /// several smaller-page entries for one translation).
+    #[inline]
     pub fn insert_fragment(&mut self, entry: TlbEntry, origin: PageSize) -> Option<TlbEntry> {
         let base = self.base(entry.page);
         let tag = match entry.global {
@@ -272,9 +273,10 @@ impl TlbArray {
         let victim = if found.is_none() { old } else { None };
         self.stats.evictions += u64::from(victim.is_some());
 
-        let owner = (!entry.global).then_some(entry.pcid);
-        if self.is_empty() || self.owner != owner {
-            self.owner = if self.is_empty() { owner } else { None };
+        if self.is_empty() {
+            self.owner = (!entry.global).then_some(entry.pcid);
+        } else if entry.global || self.owner != Some(entry.pcid) {
+            self.owner = None;
         }
         self.live[entry.size as usize] += 1;
         self.globals += u32::from(entry.global);

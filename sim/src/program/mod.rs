@@ -19,8 +19,8 @@ pub struct Step {
     pub thread: u16,
     /// CPU that it runs on.
     pub cpu: CpuId,
-    /// Its address space.
-    pub mm: MmId,
+    /// Its address space; `None` for a kernel thread, which borrows whatever the CPU has loaded.
+    pub mm: Option<MmId>,
     /// What it does.
     pub action: Action,
 }

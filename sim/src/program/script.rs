@@ -234,7 +234,7 @@ impl Runner<'_> {
             line: u64::from(line.index),
             thread: line.thread,
             cpu: CpuId(cpu),
-            mm: self.mm,
+            mm: Some(self.mm),
             action,
         }))
     }

@@ -39,7 +39,7 @@ pub struct Reader<R> {
 }
 
 impl Reader<Input> {
-    /// Opens a trace (see [`crate::open`]) after a look whether it is one.
+    /// Opens a trace (see [`mod@crate::open`]) after a look whether it is one.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ pub enum SysCall {
     Pwrite64,
 }
 
-/// The arguments of a system call at its entry. Missing arguments read as 0.
+/// The arguments of a system call at its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SysEnter {

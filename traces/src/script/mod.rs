@@ -120,7 +120,7 @@ impl Script {
         parse::parse(input, file)
     }
 
-    /// Opens (see [`crate::open`]), parses and checks a script.
+    /// Opens (see [`mod@crate::open`]), parses and checks a script.
     ///
     /// # Errors
     ///

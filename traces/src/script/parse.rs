@@ -33,7 +33,7 @@ pub(super) fn parse<R: BufRead>(input: R, file: &Path) -> Result<Script, TraceEr
         checker: Checker::default(),
     };
     let mut last = 0;
-    while let Some((number, text)) = lines.next()? {
+    while let Some((number, text)) = lines.next().map_err(of_script)? {
         last = u32::try_from(number).unwrap_or(u32::MAX);
         let place = Place { file, line: last };
         let (work, comment) = text.split_once('#').map_or((text, None), |(work, c)| (work, Some(c)));
@@ -49,6 +49,17 @@ pub(super) fn parse<R: BufRead>(input: R, file: &Path) -> Result<Script, TraceEr
         return Err(place.error(None, "no line of work".into(), "at least one `<thread> <op> <args>`"));
     }
     Ok(parser.script)
+}
+
+/// A line that is no text is an error of the script.
+fn of_script(error: TraceError) -> TraceError {
+    match error {
+        TraceError::Table { file, line, found, expected } => {
+            let line = u32::try_from(line).unwrap_or(u32::MAX);
+            TraceError::Script { file, line, column: None, found, expected }
+        }
+        other => other,
+    }
 }
 
 struct Parser {

@@ -205,5 +205,7 @@ fn a_script_without_work_is_an_error() {
 #[test]
 fn blanks_tabs_and_crlf_are_separators() {
     assert_eq!(parse("\t0\tnop  \r\n").unwrap().line_count(), 1);
-    assert!(Script::read(&b"0 nop \xff\n"[..], "w".as_ref()).unwrap_err().to_string().contains("not UTF-8"));
+    let error = Script::read(&b"0 nop \xff\n"[..], "w".as_ref()).unwrap_err();
+    assert!(matches!(&error, crate::TraceError::Script { line: 1, .. }), "{error}");
+    assert!(error.to_string().contains("not UTF-8"));
 }

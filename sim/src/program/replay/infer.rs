@@ -1,0 +1,321 @@
+//! What the trace does not say outright: processes, mappings, files and blocks that were there before it began.
+
+use std::collections::BTreeMap;
+
+use daxsim_types::{FileSystem, PageSize, Pfn, VirtAddr};
+
+use super::group::{DaxView, IomapView, RecordedFault};
+use crate::engine::LockId;
+use crate::kernel::dax_entry::PMD_PAGES;
+use crate::kernel::extent::BlockState;
+use crate::kernel::vma::{Backing, Vma};
+use crate::kernel::{FileId, MmId, NewFile};
+use crate::machine::Machine;
+use crate::simulation::{SimError, Simulation};
+
+/// A recorded mmap whose file is not known yet: the fd says nothing, the first fault in it will.
+#[derive(Clone, Copy, Debug)]
+struct PendingMap {
+    end: u64,
+    prot: u32,
+}
+
+/// One process of the trace.
+#[derive(Debug)]
+struct Process {
+    mm: MmId,
+    pending: BTreeMap<u64, PendingMap>,
+}
+
+/// Processes and files as far as the trace has shown them.
+#[derive(Debug)]
+pub struct State {
+    fs: FileSystem,
+    processes: Vec<Process>,
+    /// Process of each pid.
+    pids: BTreeMap<u32, usize>,
+    /// Process of each command name: tasks of one name are taken for threads of one process.
+    comms: BTreeMap<String, usize>,
+    files: BTreeMap<((u32, u32), u64), FileId>,
+    /// Things inferred, by what they are.
+    pub inferred: BTreeMap<&'static str, u64>,
+}
+
+impl State {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(fs: FileSystem) -> Self {
+        Self {
+            fs,
+            processes: Vec::new(),
+            pids: BTreeMap::new(),
+            comms: BTreeMap::new(),
+            files: BTreeMap::new(),
+            inferred: BTreeMap::new(),
+        }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.inferred.entry(what).or_default() += 1;
+    }
+
+    /// The process of a task that maps DAX files, if it is known already.
+    #[must_use]
+    pub fn known_process(&self, pid: u32) -> Option<MmId> {
+        self.pids.get(&pid).map(|p| self.processes[*p].mm)
+    }
+
+    /// The process of a task, made if it is new. Tasks of one command name share an address space unless a fork was seen.
+    pub fn process(&mut self, sim: &Simulation, pid: u32, comm: &str) -> MmId {
+        let index = self.process_index(sim, pid, comm);
+        self.processes[index].mm
+    }
+
+    fn process_index(&mut self, sim: &Simulation, pid: u32, comm: &str) -> usize {
+        if let Some(index) = self.pids.get(&pid) {
+            return *index;
+        }
+        let index = match self.comms.get(comm) {
+            Some(index) => {
+                let index = *index;
+                self.note("threads of one process, by their common name");
+                index
+            }
+            None => {
+                let mm = sim.with(Machine::new_mm);
+                self.processes.push(Process { mm, pending: BTreeMap::new() });
+                let index = self.processes.len() - 1;
+                self.comms.insert(comm.to_owned(), index);
+                index
+            }
+        };
+        self.pids.insert(pid, index);
+        index
+    }
+
+    /// A fork: the child gets an address space of its own with the parent's mappings and no page tables, as shared DAX mappings
+    /// are not copied (spec 3.7).
+    pub fn fork(&mut self, sim: &Simulation, parent: u32, comm: &str, child: u32, shares_mm: bool) {
+        let index = self.process_index(sim, parent, comm);
+        if shares_mm {
+            self.pids.insert(child, index);
+            return;
+        }
+        let pending = self.processes[index].pending.clone();
+        let from = self.processes[index].mm;
+        let mm = sim.with(|m| {
+            let mm = m.new_mm();
+            let vmas: Vec<Vma> = m.mm(from).vmas.values().copied().collect();
+            for vma in vmas {
+                let lock: LockId = m.new_lock();
+                m.insert_vma(mm, Vma { lock, ..vma });
+            }
+            mm
+        });
+        self.processes.push(Process { mm, pending });
+        self.pids.insert(child, self.processes.len() - 1);
+    }
+
+    /// A recorded mmap.
+    pub fn mapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64), prot: u32) {
+        let index = self.process_index(sim, pid, comm);
+        self.forget_pending(index, range.0, range.1);
+        self.processes[index].pending.insert(range.0, PendingMap { end: range.1, prot });
+    }
+
+    /// A recorded munmap.
+    pub fn unmapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64)) {
+        let index = self.process_index(sim, pid, comm);
+        self.forget_pending(index, range.0, range.1);
+    }
+
+    fn forget_pending(&mut self, index: usize, start: u64, end: u64) {
+        let pending = &mut self.processes[index].pending;
+        let touched: Vec<(u64, PendingMap)> =
+            pending.range(..end).filter(|(_, p)| p.end > start).map(|(s, p)| (*s, *p)).collect();
+        for (at, map) in touched {
+            pending.remove(&at);
+            if at < start {
+                pending.insert(at, PendingMap { end: start, ..map });
+            }
+            if map.end > end {
+                pending.insert(end, map);
+            }
+        }
+    }
+
+    /// The file of an inode, if a fault has shown it.
+    #[must_use]
+    pub fn known_file(&self, dev: (u32, u32), ino: u64) -> Option<FileId> {
+        self.files.get(&(dev, ino)).copied()
+    }
+
+    /// Makes sure that file, mapping and blocks are as the fault found them. Returns the address space.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSpace`] if the recorded files do not fit the simulated device.
+    pub fn prepare(
+        &mut self,
+        sim: &Simulation,
+        fault: &RecordedFault,
+        comm: &str,
+        dax: &DaxView,
+    ) -> Result<MmId, SimError> {
+        let index = self.process_index(sim, fault.pid, comm);
+        let file = self.file(sim, dax)?;
+        let mm = self.processes[index].mm;
+        self.ensure_vma(sim, index, fault, dax, file);
+        self.ensure_blocks(sim, fault, dax, file)?;
+        self.ensure_present(sim, mm, fault, dax, file);
+        Ok(mm)
+    }
+
+    fn file(&mut self, sim: &Simulation, dax: &DaxView) -> Result<FileId, SimError> {
+        let shown = dax.file_pages.map(|pages| pages << 12);
+        if let Some(file) = self.files.get(&(dax.dev, dax.ino)) {
+            let least = (dax.pgoff + 1) << 12;
+            sim.with(|m| {
+                let file = m.file_mut(*file);
+                file.size = shown.unwrap_or_else(|| file.size.max(least));
+            });
+            return Ok(*file);
+        }
+        let size = shown.unwrap_or((dax.pgoff + 1) << 12);
+        let file = sim.new_file(self.fs, size, &NewFile::Sparse)?;
+        self.files.insert((dax.dev, dax.ino), file);
+        self.note("files, from the first fault in them");
+        Ok(file)
+    }
+
+    /// The mapping: a recorded mmap, the borders that a PMD event shows, or the one page.
+    fn ensure_vma(&mut self, sim: &Simulation, index: usize, fault: &RecordedFault, dax: &DaxView, file: FileId) {
+        let mm = self.processes[index].mm;
+        let va = fault.address;
+        let known = sim.with(|m| m.mm(mm).find_vma(va).copied());
+        if let Some(vma) = known {
+            if vma.file_page(va) == Some((file, dax.pgoff)) {
+                if fault.error_code.is_write() && !vma.write {
+                    self.note("write permission of mappings, from a write fault");
+                    sim.with(|m| {
+                        if let Some(v) = m.mm_mut(mm).vmas.get_mut(&vma.start) {
+                            v.write = true;
+                        }
+                    });
+                }
+                return;
+            }
+            // Another mapping was there: it must have gone without a trace.
+            self.note("mappings replaced without an event");
+            sim.with(|m| m.forget_range(mm, va.align_down(PageSize::Size4K).0, PageSize::Size4K.bytes()));
+        }
+        let page = va.align_down(PageSize::Size4K).0;
+        let pending = self.processes[index].pending.range(..=va.0).next_back().map(|(s, p)| (*s, *p));
+        let (start, end, write) = match (dax.vma, pending.filter(|(_, p)| p.end > va.0)) {
+            (_, Some((start, p))) => (start, p.end, p.prot & 2 != 0),
+            (Some((start, end)), None) => {
+                self.note("mappings made before the trace, from a PMD fault's borders");
+                (start, end, true)
+            }
+            (None, None) => {
+                self.note("mappings made before the trace, page by page");
+                (page, page + PageSize::Size4K.bytes(), true)
+            }
+        };
+        let Some(pgoff) = dax.pgoff.checked_sub((page - start) >> 12) else { return };
+        sim.with(|m| {
+            m.forget_range(mm, start, end - start);
+            let lock = m.new_lock();
+            let backing = Backing::Dax { file, pgoff };
+            m.insert_vma(mm, Vma { start, end, backing, read: true, write, shared: true, lock });
+        });
+    }
+
+    /// The blocks that the fault's iomap lookups showed, or that its result implies.
+    fn ensure_blocks(
+        &mut self,
+        sim: &Simulation,
+        fault: &RecordedFault,
+        dax: &DaxView,
+        file: FileId,
+    ) -> Result<(), SimError> {
+        if let Some(iomap) = fault.iomaps.first() {
+            self.place_recorded(sim, file, iomap);
+            return Ok(());
+        }
+        let major = fault.ret.is_some_and(|r| r.contains(daxsim_types::VmFault::MAJOR));
+        let known = sim.with(|m| m.file(file).extents.lookup(dax.pgoff).block.is_some());
+        if known || dax.hole || major {
+            return Ok(());
+        }
+        self.note("blocks, because a fault mapped them without allocating");
+        let (page, pages) = if dax.pmd_served {
+            (dax.pgoff & !(PMD_PAGES - 1), PMD_PAGES)
+        } else {
+            (dax.pgoff, 1)
+        };
+        sim.with(|m| {
+            let capacity = m.spec.pmem.capacity;
+            let no_space = |_| SimError::NoSpace { bytes: pages << 12, capacity };
+            let pfn = m.allocator.allocate(pages).map_err(no_space)?;
+            m.file_mut(file).extents.map(page, pages, pfn, BlockState::Written);
+            Ok(())
+        })
+    }
+
+    /// Puts a recorded extent where it was on the device. A newly allocated one was unwritten, or a hole, a moment before.
+    fn place_recorded(&mut self, sim: &Simulation, file: FileId, iomap: &IomapView) {
+        if !(iomap.mapped || iomap.unwritten) {
+            return;
+        }
+        let (page, pages) = (iomap.offset >> 12, iomap.length >> 12);
+        let state = if iomap.mapped && !iomap.new { BlockState::Written } else { BlockState::Unwritten };
+        let placed = sim.with(|m| {
+            let room = m.spec.pmem.capacity >> 12;
+            let at = iomap.addr >> 12;
+            if pages == 0 || at.checked_add(pages).is_none_or(|end| end > room) {
+                return false;
+            }
+            let pfn = Pfn((m.spec.pmem.base >> 12) + at);
+            let extents = &mut m.file_mut(file).extents;
+            let mut any = false;
+            // Only what is not known yet: the simulation's own conversions stand.
+            let mut offset = 0;
+            while offset < pages {
+                let found = extents.lookup(page + offset);
+                let run = found.len.min(pages - offset);
+                if found.block.is_none() {
+                    extents.map(page + offset, run, Pfn(pfn.0 + offset), state);
+                    any = true;
+                }
+                offset += run;
+            }
+            any
+        });
+        if placed {
+            self.note("blocks, from iomap events");
+        }
+    }
+
+    /// A protection fault proves that an entry was there: if the simulation has none, it was made before the trace began.
+    fn ensure_present(&mut self, sim: &Simulation, mm: MmId, fault: &RecordedFault, dax: &DaxView, file: FileId) {
+        if !fault.error_code.is_protection() {
+            return;
+        }
+        let huge = dax.pmd_served;
+        let made = sim.with(|m| {
+            let block = m.file(file).extents.lookup(dax.pgoff).block;
+            let Some((pfn, BlockState::Written)) = block else { return false };
+            m.preset_read_only(mm, fault.address, pfn, huge)
+        });
+        if made {
+            self.note("page-table entries made before the trace, from protection faults");
+        }
+    }
+
+    /// Whether an address lies in a mapping that is known to be of a DAX file.
+    #[must_use]
+    pub fn is_known_dax(&self, sim: &Simulation, pid: u32, va: VirtAddr) -> bool {
+        self.known_process(pid).is_some_and(|mm| sim.with(|m| m.mm(mm).find_vma(va).is_some()))
+    }
+}

@@ -1,0 +1,293 @@
+//! Runs the grouped items of a trace and compares.
+
+use std::collections::BTreeMap;
+
+use daxsim_traces::ftrace::{Event, Record};
+use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
+
+use super::group::{Action as Recorded, Grouper, Item, RecordedCall, RecordedFault};
+use super::infer::State;
+use crate::measure::FaultRecord;
+use crate::mmu::entry::Entry;
+use crate::program::{Accesses, Action, Step};
+use crate::simulation::{SimError, Simulation};
+
+/// Divergences kept as examples.
+const EXAMPLES: usize = 100;
+
+/// A recorded fault that the simulation did not reproduce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// Line of the trace.
+    pub line: u64,
+    /// Recorded time in ns.
+    pub time_ns: u64,
+    /// Address.
+    pub address: VirtAddr,
+    /// What was recorded.
+    pub recorded: String,
+    /// What was simulated.
+    pub simulated: String,
+    /// The first thing that differs.
+    pub why: &'static str,
+}
+
+/// How well a replay went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// DAX faults in the trace.
+    pub recorded: u64,
+    /// Of these, reproduced.
+    pub reproduced: u64,
+    /// Of these, not reproduced.
+    pub diverged: u64,
+    /// The first of them.
+    pub divergences: Vec<Divergence>,
+    /// Divergences by cause.
+    pub causes: BTreeMap<&'static str, u64>,
+    /// What had to be inferred, by kind.
+    pub inferred: BTreeMap<&'static str, u64>,
+    /// What was left out, by kind.
+    pub ignored: BTreeMap<String, u64>,
+}
+
+/// Replays a trace, record by record, in bounded memory.
+pub struct Replayer {
+    grouper: Grouper,
+    state: State,
+    outcome: Outcome,
+    /// Command names of tasks inside a fault or call.
+    comms: BTreeMap<u32, String>,
+    items: Vec<Item>,
+    cpus: u16,
+}
+
+impl Replayer {
+    /// A replay on `cpus` simulated CPUs of faults that `fs` handled.
+    #[must_use]
+    pub fn new(fs: FileSystem, cpus: u16) -> Self {
+        Self {
+            grouper: Grouper::default(),
+            state: State::new(fs),
+            outcome: Outcome::default(),
+            comms: BTreeMap::new(),
+            items: Vec::new(),
+            cpus: cpus.max(1),
+        }
+    }
+
+    /// Takes the next record and runs what it completes.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError`]
+    pub fn push(&mut self, sim: &mut Simulation, record: &Record) -> Result<(), SimError> {
+        self.follow_switches(sim, record)?;
+        if matches!(record.event, Event::PageFault { .. } | Event::SysEnter(_)) {
+            let comm = record.task.to_string();
+            self.comms.insert(record.pid, comm);
+        }
+        self.grouper.push(record, &mut self.items);
+        self.run_items(sim)
+    }
+
+    /// Ends the trace.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError`]
+    pub fn finish(mut self, sim: &mut Simulation) -> Result<Outcome, SimError> {
+        self.grouper.finish(&mut self.items);
+        self.run_items(sim)?;
+        self.outcome.inferred = self.state.inferred;
+        Ok(self.outcome)
+    }
+
+    /// A CPU that switches away from a known process keeps its address space lazily.
+    fn follow_switches(&mut self, sim: &mut Simulation, record: &Record) -> Result<(), SimError> {
+        let Event::SchedSwitch { next_pid, .. } = &record.event else { return Ok(()) };
+        let cpu = self.fold(record.cpu);
+        match self.state.known_process(*next_pid) {
+            Some(mm) => sim.place(cpu, mm)?,
+            None => sim.sleep(cpu),
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, cpu: CpuId) -> CpuId {
+        if cpu.0 < self.cpus {
+            return cpu;
+        }
+        self.ignore("records of CPUs beyond cpu.count, folded onto the others");
+        CpuId(cpu.0 % self.cpus)
+    }
+
+    fn ignore(&mut self, what: &str) {
+        *self.outcome.ignored.entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn run_items(&mut self, sim: &mut Simulation) -> Result<(), SimError> {
+        for item in std::mem::take(&mut self.items) {
+            match item {
+                Item::Fault(fault) => self.fault(sim, &fault)?,
+                Item::Call(call) => self.call(sim, &call)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn comm(&self, pid: u32) -> String {
+        self.comms.get(&pid).cloned().unwrap_or_default()
+    }
+
+    fn call(&mut self, sim: &mut Simulation, call: &RecordedCall) -> Result<(), SimError> {
+        let comm = self.comm(call.pid);
+        let cpu = self.fold(call.cpu);
+        match call.action {
+            Recorded::Mapped { start, len, prot, fd, .. } => {
+                let Some(end) = start.checked_add(round_up(len)) else { return Ok(()) };
+                self.replace_mappings(sim, call, cpu, start, end - start)?;
+                if fd >= 0 {
+                    self.state.mapped(sim, call.pid, &comm, (start, end), prot);
+                }
+            }
+            Recorded::Unmapped { start, len } => {
+                let len = round_up(len);
+                let Some(end) = start.checked_add(len) else { return Ok(()) };
+                self.state.unmapped(sim, call.pid, &comm, (start, end));
+                self.replace_mappings(sim, call, cpu, start, len)?;
+            }
+            Recorded::Writeback { dev, ino, first, last } => {
+                let Some(file) = self.state.known_file(dev, ino) else {
+                    self.ignore("writeback of files that no fault has shown");
+                    return Ok(());
+                };
+                let action = Action::SyncRange { file, first, last };
+                let mm = self.state.known_process(call.pid);
+                self.step(sim, call.line, call.pid, cpu, mm, action)?;
+            }
+            Recorded::Forked { child, shares_mm } => self.state.fork(sim, call.pid, &comm, child, shares_mm),
+            Recorded::NotSimulated(name) => {
+                let what = format!("{} calls (not simulated)", name.event_name());
+                self.ignore(&what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmaps what the simulation has in a range that a call unmapped or mapped over.
+    fn replace_mappings(
+        &mut self,
+        sim: &mut Simulation,
+        call: &RecordedCall,
+        cpu: CpuId,
+        start: u64,
+        len: u64,
+    ) -> Result<(), SimError> {
+        let Some(mm) = self.state.known_process(call.pid) else { return Ok(()) };
+        if sim.with(|m| m.mm(mm).intersects(start, start.saturating_add(len))) {
+            self.step(sim, call.line, call.pid, cpu, Some(mm), Action::Unmap { start, len })?;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        sim: &mut Simulation,
+        line: u64,
+        pid: u32,
+        cpu: CpuId,
+        mm: Option<crate::kernel::MmId>,
+        action: Action,
+    ) -> Result<(), SimError> {
+        sim.step(Step { line, thread: pid as u16, cpu, mm, action }).map(|_| ())
+    }
+
+    fn fault(&mut self, sim: &mut Simulation, fault: &RecordedFault) -> Result<(), SimError> {
+        let comm = self.comm(fault.pid);
+        let mm = match &fault.dax {
+            Some(dax) if !dax.shared => {
+                self.ignore("faults in private DAX mappings (not simulated)");
+                return Ok(());
+            }
+            Some(dax) => self.state.prepare(sim, fault, &comm, dax)?,
+            None if self.state.is_known_dax(sim, fault.pid, fault.address) => {
+                self.state.process(sim, fault.pid, &comm)
+            }
+            None => {
+                self.ignore("faults outside DAX mappings");
+                return Ok(());
+            }
+        };
+        self.outcome.recorded += 1;
+        if fault.kernel {
+            // The access is made from user mode all the same: the path below the entry is the same but for the VMA lock.
+            self.ignore("kernel mode of faults taken in system calls (replayed as user accesses)");
+        }
+        let kind = if fault.error_code.is_write() { AccessKind::Write } else { AccessKind::Read };
+        let cpu = self.fold(fault.cpu);
+        sim.drain_faults();
+        let access = Action::Access(Accesses::List(vec![(fault.address, kind)]));
+        self.step(sim, fault.line, fault.pid, cpu, Some(mm), access)?;
+        let got = sim.drain_faults();
+        match difference(fault, &got) {
+            None => self.outcome.reproduced += 1,
+            Some(why) => self.diverge(fault, &got, why),
+        }
+        Ok(())
+    }
+
+    fn diverge(&mut self, fault: &RecordedFault, got: &[FaultRecord], why: &'static str) {
+        self.outcome.diverged += 1;
+        *self.outcome.causes.entry(why).or_default() += 1;
+        if self.outcome.divergences.len() < EXAMPLES {
+            let simulated: Vec<String> = got.iter().map(show_simulated).collect();
+            self.outcome.divergences.push(Divergence {
+                line: fault.line,
+                time_ns: fault.time_ns,
+                address: fault.address,
+                recorded: show_recorded(fault),
+                simulated: if simulated.is_empty() { "no fault".to_owned() } else { simulated.join("; ") },
+                why,
+            });
+        }
+    }
+}
+
+fn round_up(len: u64) -> u64 {
+    len.checked_next_multiple_of(4096).unwrap_or(len & !4095)
+}
+
+/// What differs first, in the order of importance.
+fn difference(fault: &RecordedFault, got: &[FaultRecord]) -> Option<&'static str> {
+    let [one] = got else {
+        return Some(if got.is_empty() { "no fault was simulated" } else { "more than one fault was simulated" });
+    };
+    // The mode bit is not compared: accesses of system calls are replayed from user mode.
+    let user = daxsim_types::ErrorCode::USER;
+    if fault.error_code.0 | user != one.error_code.0 | user {
+        return Some("error code");
+    }
+    if fault.ret.is_some() && fault.ret != one.ret {
+        return Some("return value");
+    }
+    let differs = |want: Option<u64>, got: Option<Entry>| {
+        want.is_some_and(|want| got.is_none_or(|got| got.without_frame() != Entry(want).without_frame()))
+    };
+    if differs(fault.old, one.old) {
+        return Some("old entry");
+    }
+    differs(fault.new, one.new).then_some("new entry")
+}
+
+fn show_recorded(fault: &RecordedFault) -> String {
+    let hex = |v: Option<u64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:#x}"));
+    let ret = fault.ret.map_or_else(|| "-".to_owned(), |r| r.to_string());
+    format!("error {}, {} -> {}, returned {ret}", fault.error_code, hex(fault.old), hex(fault.new))
+}
+
+fn show_simulated(fault: &FaultRecord) -> String {
+    let entry = |e: Option<Entry>| e.map_or_else(|| "-".to_owned(), |e| e.to_string());
+    let ret = fault.ret.map_or_else(|| "-".to_owned(), |r| r.to_string());
+    format!("error {}, {} -> {}, returned {ret}", fault.error_code, entry(fault.old), entry(fault.new))
+}

@@ -1,0 +1,255 @@
+//! Every count of `data/tlb-golden.json`: two independent reference models of a plain LRU TLB, on
+//! address streams generated here again from their published generator.
+//!
+//! Semantics of the numbers: an access looks up L1, on a miss L2, on a miss there it walks. A hit
+//! refreshes the LRU order of the array that hit and no other; an L2 hit fills L1; a walk fills
+//! both; nothing is inclusive. The set is the page number's low bits. No PCIDs, no flushes.
+//! Paging-structure caches: the deepest that hits is refreshed, every upper entry read is put in.
+//!
+//! Ten million accesses per stream take long without optimisation: those counts are under
+//! `cargo test --release -- --ignored`.
+
+use daxsim_configs::machine::{PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec};
+use daxsim_sim::mmu::psc::Psc;
+use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
+use daxsim_sim::mmu::tlbs::{HitLevel, Tlbs};
+use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+const BASE: u64 = 0x10_0000_0000;
+
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+    }
+}
+
+/// The records of a stream: address, and bit 0 for a write.
+fn stream(pattern: &str, n: usize) -> Vec<u64> {
+    let mut rng = SplitMix(42);
+    let offsets: Vec<u64> = match pattern {
+        "chase" => {
+            let lines = 1_usize << 24;
+            let mut next: Vec<u32> = (0..lines as u32).collect();
+            for i in (1..lines).rev() {
+                next.swap(i, rng.below(i as u64) as usize);
+            }
+            let steps = std::iter::successors(Some(0), |&x: &u32| Some(next[x as usize]));
+            steps.take(n).map(|x| u64::from(x) * 64).collect()
+        }
+        "zipf" => {
+            let (theta, pages) = (0.99_f64, 1_u64 << 20);
+            let zn: f64 = (1..=pages).map(|i| 1.0 / (i as f64).powf(theta)).sum();
+            let z2 = 1.0 + 0.5_f64.powf(theta);
+            let alpha = 1.0 / (1.0 - theta);
+            let eta = (1.0 - (2.0 / pages as f64).powf(1.0 - theta)) / (1.0 - z2 / zn);
+            let mut draw = || {
+                let u = rng.unit();
+                let rank = match u * zn {
+                    uz if uz < 1.0 => 0,
+                    uz if uz < z2 => 1,
+                    _ => ((pages as f64 * (eta * u - eta + 1.0).powf(alpha)) as u64).min(pages - 1),
+                };
+                let mut page = (rank * 0x9_e375 + 0x3_c6ef) & (pages - 1);
+                page ^= page >> 10;
+                page = (page * 0xb_5297) & (pages - 1);
+                page * 4096 + rng.below(64) * 64
+            };
+            (0..n).map(|_| draw()).collect()
+        }
+        "seq" => (0..n as u64).map(|i| (i & ((1 << 24) - 1)) * 64).collect(),
+        "mixed" => {
+            let mut page = 0;
+            let mut draw = || {
+                if rng.below(16) == 0 {
+                    page = match rng.below(8) {
+                        0..4 => rng.below(8192) * 32 + 5,
+                        4..7 => rng.below(262_144),
+                        _ => (page + 1) & 262_143,
+                    };
+                }
+                let line = rng.below(64);
+                let write = u64::from(rng.below(10) < 3);
+                page * 4096 + line * 64 + write
+            };
+            (0..n).map(|_| draw()).collect()
+        }
+        other => panic!("no stream {other}"),
+    };
+    offsets.into_iter().map(|o| BASE + o).collect()
+}
+
+fn number(v: &Value) -> u64 {
+    v.as_u64().unwrap()
+}
+
+fn geometry(sets: &Value, ways: &Value, size: PageSize) -> TlbSpec {
+    TlbSpec {
+        entries: (number(sets) * number(ways)) as u32,
+        ways: number(ways) as u32,
+        replacement: Replacement::Lru,
+        index: SetIndex::Linear,
+        page_sizes: vec![size],
+        hit_penalty: Time::ZERO,
+    }
+}
+
+fn entry(va: VirtAddr, size: PageSize) -> TlbEntry {
+    TlbEntry {
+        page: va.0 >> size.shift(),
+        size,
+        pcid: 0,
+        global: false,
+        pfn: Pfn(va.align_down(size).0 >> 12),
+        writable: true,
+        user: true,
+        dirty: true,
+        nx: true,
+    }
+}
+
+fn check_level(stats: TlbStats, want: &Value, what: &str) {
+    assert_eq!(stats.lookups, number(&want["access"]), "{what}: lookups");
+    assert_eq!(stats.misses, number(&want["miss"]), "{what}: misses");
+    assert_eq!(stats.evictions, number(&want["evict"]), "{what}: evictions");
+    assert_eq!(stats.fills, stats.misses, "{what}: every miss is filled");
+}
+
+/// Replays `records` through one geometry of the file.
+fn check_tlb(records: &[u64], want: &Value, what: &str) {
+    let size = if want["page_bits"] == 21 { PageSize::Size2M } else { PageSize::Size4K };
+    let l1 = geometry(&want["l1"]["sets"], &want["l1"]["ways"], size);
+    let mut walks = 0;
+    let addresses = records.iter().map(|r| VirtAddr(r & !1));
+    if want["l2"].is_null() {
+        let mut array = TlbArray::new(&l1);
+        for va in addresses {
+            if array.lookup(va.0 >> size.shift(), size, 0).is_none() {
+                walks += 1;
+                array.insert(entry(va, size));
+            }
+        }
+        check_level(array.stats(), &want["l1"], what);
+    } else {
+        let stlb = geometry(&want["l2"]["sets"], &want["l2"]["ways"], size);
+        let mut tlbs = Tlbs::new(&TlbsSpec { dtlb_4k: l1, dtlb_2m: None, dtlb_1g: None, stlb });
+        for va in addresses {
+            match tlbs.lookup(va, 0) {
+                Some((e, HitLevel::Dtlb | HitLevel::Stlb, _)) => assert_eq!(e, entry(va, size)),
+                None => {
+                    walks += 1;
+                    tlbs.fill(va, entry(va, size));
+                }
+            }
+        }
+        let stats = tlbs.stats();
+        assert_eq!([stats[0].0, stats[2].0], ["dtlb", "stlb"]);
+        check_level(stats[0].1, &want["l1"], what);
+        check_level(stats[2].1, &want["l2"], what);
+    }
+    assert_eq!(walks, number(&want["walks"]), "{what}: walks");
+}
+
+/// Replays `records` through a TLB hierarchy and the paging-structure caches of the file.
+fn check_psc(records: &[u64], want: &Value, what: &str) {
+    let size = PageSize::Size4K;
+    let mut tlbs = Tlbs::new(&TlbsSpec {
+        dtlb_4k: geometry(&want["l1"][0], &want["l1"][1], size),
+        dtlb_2m: None,
+        dtlb_1g: None,
+        stlb: geometry(&want["l2"][0], &want["l2"][1], size),
+    });
+    let entries = |i: usize| number(&want["psc_sizes_pml4e_pdpte_pde"][i]) as u32;
+    let spec = PscSpec { pml4e: entries(0), pdpte: entries(1), pde: entries(2), latency: Time::ZERO };
+    let mut psc = Psc::new(&spec);
+    let (mut walks, mut reads, mut cold) = (0, 0, 0);
+    for va in records.iter().map(|r| VirtAddr(r & !1)) {
+        if tlbs.lookup(va, 0).is_some() {
+            continue;
+        }
+        walks += 1;
+        let start = psc.deepest(va, 0).map_or(3, |(level, _)| level);
+        cold += u64::from(start == 3);
+        reads += u64::from(start) + 1;
+        for level in (1..=start).rev() {
+            psc.fill(level, va, 0, Pfn(0));
+        }
+        tlbs.fill(va, entry(va, size));
+    }
+    assert_eq!(walks, number(&want["walks"]), "{what}: walks");
+    assert_eq!(reads, number(&want["pte_reads"]), "{what}: entries read");
+    assert_eq!(cold, number(&want["cold_walks"]), "{what}: cold walks");
+    for (i, (name, stats)) in psc.stats().into_iter().enumerate() {
+        assert_eq!(stats.hits, number(&want["hits_pml4e_pdpte_pde"][i]), "{what}: {name} hits");
+    }
+}
+
+/// Checks every count of `pattern` of at most a million accesses, or every larger one.
+fn check(pattern: &str, large: bool) {
+    let golden: Value = serde_json::from_str(include_str!("data/tlb-golden.json")).unwrap();
+    let wanted = |n: &str| n.parse::<usize>().is_ok_and(|n| (n > 1_000_000) == large);
+    let lengths = |section: &str| -> Vec<(usize, Value)> {
+        let runs = golden[section][pattern].as_object().unwrap().iter();
+        runs.filter(|(n, _)| wanted(n)).map(|(n, v)| (n.parse().unwrap(), v.clone())).collect()
+    };
+    let (tlb, psc) = (lengths("tlb"), lengths("psc_reference_x86_like"));
+    let longest = tlb.iter().chain(&psc).map(|r| r.0).max().unwrap();
+    let records = stream(pattern, longest);
+    for (n, hash) in golden["trace_sha256_of_first_n_records"][pattern].as_object().unwrap() {
+        if wanted(n) {
+            let prefix = &records[..n.parse().unwrap()];
+            let bytes: Vec<u8> = prefix.iter().flat_map(|r| r.to_le_bytes()).collect();
+            let ours: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(Some(ours.as_str()), hash.as_str(), "the first {n} records of {pattern}");
+        }
+    }
+    for (n, geometries) in &tlb {
+        for (name, want) in geometries.as_object().unwrap() {
+            let writes = records[..*n].iter().filter(|&r| r & 1 != 0).count() as u64;
+            assert_eq!(writes, number(&want["writes"]));
+            let shift = number(&want["page_bits"]);
+            let mut pages: Vec<u64> = records[..*n].iter().map(|r| r >> shift).collect();
+            pages.sort_unstable();
+            pages.dedup();
+            assert_eq!(pages.len() as u64, number(&want["distinct_pages"]));
+            check_tlb(&records[..*n], want, &format!("{pattern}, {n} accesses, {name}"));
+        }
+    }
+    for (n, runs) in &psc {
+        for want in runs.as_array().unwrap() {
+            let sizes = &want["psc_sizes_pml4e_pdpte_pde"];
+            check_psc(&records[..*n], want, &format!("{pattern}, {n} accesses, PSC {sizes}"));
+        }
+    }
+}
+
+macro_rules! golden {
+    ($($name:ident $large:ident)*) => {$(
+        #[test]
+        fn $name() {
+            check(stringify!($name), false);
+        }
+
+        #[test]
+        #[ignore = "ten million accesses"]
+        fn $large() {
+            check(stringify!($name), true);
+        }
+    )*};
+}
+golden!(chase chase_long zipf zipf_long seq seq_long mixed mixed_long);

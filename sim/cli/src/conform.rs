@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
+use daxsim_configs::{load_kernel, load_machine};
 use daxsim_sim::Simulation;
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::mmu::entry::Entry;
@@ -13,6 +14,73 @@ use daxsim_sim::program::script as driver;
 use daxsim_traces::fault_table::{self, FaultRow};
 use daxsim_traces::script::{Script, SectionKind};
 use daxsim_types::FileSystem;
+
+use crate::args::ConformArgs;
+use crate::config::parse_overrides;
+use crate::{Status, output};
+
+/// Runs `daxsim conform`.
+pub fn run(args: &ConformArgs) -> Result<Status> {
+    let (machine_set, kernel_set) = parse_overrides(&args.overrides)?;
+    let machine = load_machine(&args.machine, &machine_set)?;
+    let mut total = Total::default();
+    for dir in &args.dirs {
+        let scenario = Scenario::find(dir)?;
+        let kernel_name = args.kernel.as_deref().unwrap_or(&scenario.kernel);
+        let kernel = load_kernel(kernel_name, &kernel_set)?;
+        let verdict = scenario.check(&machine, &kernel)?;
+        output::print(&line(&scenario, &verdict))?;
+        total.add(&verdict);
+    }
+    output::print(&total.text())?;
+    Ok(if total.differing == 0 { Status::Done } else { Status::CheckFailed })
+}
+
+/// Sums over scenarios.
+#[derive(Default)]
+struct Total {
+    scenarios: usize,
+    differing: usize,
+    recorded: usize,
+    level1: usize,
+    level2: usize,
+}
+
+impl Total {
+    fn add(&mut self, verdict: &Verdict) {
+        self.scenarios += 1;
+        // A racing scenario's order is one of many; it can be compared, not failed.
+        self.differing += usize::from(verdict.deterministic && verdict.first_difference.is_some());
+        self.recorded += verdict.recorded;
+        self.level1 += verdict.level1;
+        self.level2 += verdict.level2;
+    }
+
+    fn text(&self) -> String {
+        let what = if self.scenarios == 1 { "scenario" } else { "scenarios" };
+        format!(
+            "{} {what}, {} differ; {} faults recorded, {} equal at level 1, {} at level 2\n",
+            self.scenarios, self.differing, self.recorded, self.level1, self.level2
+        )
+    }
+}
+
+fn line(scenario: &Scenario, verdict: &Verdict) -> String {
+    let name = format!("{}/{}/{}", scenario.kernel, scenario.fs, scenario.name);
+    let mark = match (&verdict.first_difference, verdict.deterministic) {
+        (None, _) => "equal",
+        (Some(_), true) => "DIFFERS",
+        (Some(_), false) => "races",
+    };
+    let mut text = format!(
+        "{name:<44} {mark:<8} recorded {:>6}  predicted {:>6}  level 1 {:>6}  level 2 {:>6}\n",
+        verdict.recorded, verdict.predicted, verdict.level1, verdict.level2
+    );
+    if let Some(difference) = &verdict.first_difference {
+        text.push_str(&format!("  first difference, {difference}\n"));
+    }
+    text
+}
 
 /// One recorded scenario.
 #[derive(Debug)]
@@ -42,13 +110,6 @@ pub struct Verdict {
     pub first_difference: Option<String>,
     /// Whether the order of the script's lines is fixed.
     pub deterministic: bool,
-}
-
-impl Verdict {
-    /// Whether everything agrees.
-    pub fn agrees(&self) -> bool {
-        self.first_difference.is_none()
-    }
 }
 
 impl Scenario {

@@ -1,25 +1,40 @@
-//! The `daxsim` command.
-#![allow(clippy::print_stdout)]
+//! The `daxsim` command: parses arguments, calls the other crates, prints.
+
+mod args;
+mod assemble;
+mod config;
 mod conform;
-fn main() -> anyhow::Result<()> {
-    for dir in std::env::args().skip(1) {
-        let s = conform::Scenario::find(dir.as_ref())?;
-        let m = daxsim_configs::load_machine("qemu-tcg", &[])?;
-        let k = daxsim_configs::load_kernel(&s.kernel, &[])?;
-        match s.check(&m, &k) {
-            Ok(v) => println!(
-                "{} {} {}: rec {} pred {} l1 {} l2 {} {}",
-                s.kernel,
-                s.fs,
-                s.name,
-                v.recorded,
-                v.predicted,
-                v.level1,
-                v.level2,
-                v.first_difference.unwrap_or_default()
-            ),
-            Err(e) => println!("{} {} {}: {e:#}", s.kernel, s.fs, s.name),
-        }
+mod inputs;
+mod output;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// How a command that ran came out.
+pub(crate) enum Status {
+    /// Done, and every check held.
+    Done,
+    /// Done, and a check did not hold.
+    CheckFailed,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error),
+    };
+    let result = match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Conform(args) => conform::run(&args),
+        Command::Config(args) => config::run(&args),
+    };
+    match result {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::CheckFailed) => ExitCode::from(1),
+        Err(error) => output::failure(&error),
     }
-    Ok(())
 }

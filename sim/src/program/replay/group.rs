@@ -229,8 +229,12 @@ impl Grouper {
 
     /// Closes the faults of all tasks whose result is known: what follows must come after them.
     fn close_finished(&mut self, out: &mut Vec<Item>) {
-        let mut done: Vec<(u64, u32)> =
-            self.faults.values().filter(|f| f.ret.is_some_and(|r| r != VmFault::RETRY)).map(|f| (f.line, f.pid)).collect();
+        let mut done: Vec<(u64, u32)> = self
+            .faults
+            .values()
+            .filter(|f| f.ret.is_some_and(|r| r != VmFault::RETRY))
+            .map(|f| (f.line, f.pid))
+            .collect();
         done.sort_unstable();
         for (_, pid) in done {
             self.close(pid, out);
@@ -246,7 +250,9 @@ fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
     if (-4095..0).contains(&ret) {
         return None;
     }
-    let child = |shares_mm| u32::try_from(ret).ok().filter(|c| *c != 0).map(|child| Action::Forked { child, shares_mm });
+    let child = |shares_mm| {
+        u32::try_from(ret).ok().filter(|c| *c != 0).map(|child| Action::Forked { child, shares_mm })
+    };
     match *enter {
         SysEnter::Mmap { len, prot, flags, fd, off, .. } => {
             Some(Action::Mapped { start: ret as u64, len, prot, flags, fd, offset: off })
@@ -324,7 +330,9 @@ fn add_probe(fault: &mut RecordedFault, probe: &Probe) -> bool {
         Probe::InsertPageIntoPteLocked { old, .. } => fault.old = Some(old),
         Probe::InsertPageIntoPteLockedRet { new, .. } => fault.new = Some(new),
         Probe::VmfInsertPfnPmd { old, .. } | Probe::VmfInsertFolioPmd { old, .. } => fault.old = Some(old),
-        Probe::VmfInsertPfnPmdRet { new, .. } | Probe::VmfInsertFolioPmdRet { new, .. } => fault.new = Some(new),
+        Probe::VmfInsertPfnPmdRet { new, .. } | Probe::VmfInsertFolioPmdRet { new, .. } => {
+            fault.new = Some(new)
+        }
         _ => {}
     }
     false

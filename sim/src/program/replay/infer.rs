@@ -189,7 +189,14 @@ impl State {
     }
 
     /// The mapping: a recorded mmap, the borders that a PMD event shows, or the one page.
-    fn ensure_vma(&mut self, sim: &Simulation, index: usize, fault: &RecordedFault, dax: &DaxView, file: FileId) {
+    fn ensure_vma(
+        &mut self,
+        sim: &Simulation,
+        index: usize,
+        fault: &RecordedFault,
+        dax: &DaxView,
+        file: FileId,
+    ) {
         let mm = self.processes[index].mm;
         let va = fault.address;
         let known = sim.with(|m| m.mm(mm).find_vma(va).copied());
@@ -249,11 +256,8 @@ impl State {
             return Ok(());
         }
         self.note("blocks, because a fault mapped them without allocating");
-        let (page, pages) = if dax.pmd_served {
-            (dax.pgoff & !(PMD_PAGES - 1), PMD_PAGES)
-        } else {
-            (dax.pgoff, 1)
-        };
+        let (page, pages) =
+            if dax.pmd_served { (dax.pgoff & !(PMD_PAGES - 1), PMD_PAGES) } else { (dax.pgoff, 1) };
         sim.with(|m| {
             let capacity = m.spec.pmem.capacity;
             let no_space = |_| SimError::NoSpace { bytes: pages << 12, capacity };
@@ -298,7 +302,14 @@ impl State {
     }
 
     /// A protection fault proves that an entry was there: if the simulation has none, it was made before the trace began.
-    fn ensure_present(&mut self, sim: &Simulation, mm: MmId, fault: &RecordedFault, dax: &DaxView, file: FileId) {
+    fn ensure_present(
+        &mut self,
+        sim: &Simulation,
+        mm: MmId,
+        fault: &RecordedFault,
+        dax: &DaxView,
+        file: FileId,
+    ) {
         if !fault.error_code.is_protection() {
             return;
         }

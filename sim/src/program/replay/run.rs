@@ -261,7 +261,11 @@ fn round_up(len: u64) -> u64 {
 /// What differs first, in the order of importance.
 fn difference(fault: &RecordedFault, got: &[FaultRecord]) -> Option<&'static str> {
     let [one] = got else {
-        return Some(if got.is_empty() { "no fault was simulated" } else { "more than one fault was simulated" });
+        return Some(if got.is_empty() {
+            "no fault was simulated"
+        } else {
+            "more than one fault was simulated"
+        });
     };
     // The mode bit is not compared: accesses of system calls are replayed from user mode.
     let user = daxsim_types::ErrorCode::USER;

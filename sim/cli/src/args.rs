@@ -1,0 +1,128 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use daxsim_types::FileSystem;
+
+/// Simulates the Linux DAX fault path on an x86 machine.
+///
+/// Predicts the faults of a workload script, or replays what a kernel recorded, and reports what each fault cost
+/// and where the time went.
+#[derive(Debug, Parser)]
+#[command(name = "daxsim", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run workload scripts or recorded traces and report what their faults cost
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Compare predicted faults with recorded ones, fault by fault
+    #[command(after_help = CONFORM_EXAMPLES)]
+    Conform(ConformArgs),
+    /// List and show machine and kernel configurations
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArgs),
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  daxsim replay traces/recorded/kernel-7.2/ext4/s10_msync_loop/trace.txt.xz
+  daxsim replay my-trace.txt.zst --machine skylake-sp-optane --kernel linux-6.12 --fs xfs --out out/
+  daxsim replay traces/recorded/kernel-7.2/ext4/s01_read_then_write/script.txt --kernel dax-patch-v1
+  daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
+
+Exit status: 0 done, 2 bad usage or bad input.";
+
+const CONFORM_EXAMPLES: &str = "\
+Folders are laid out as kernel-<version>/<ext4|xfs|devdax>/<scenario> and hold script.txt and faults.tsv.
+
+Examples:
+  daxsim conform traces/recorded/kernel-*/*/s01_read_then_write
+  daxsim conform traces/recorded/kernel-7.2/ext4/s19_unmap_1thread
+
+Exit status: 0 all equal, 1 a difference, 2 bad usage or bad input.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  daxsim config list
+  daxsim config show skylake-sp-optane
+  daxsim config show linux-7.2 --set tree.pti=true";
+
+/// `daxsim replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Workload scripts or tracefs text; plain, .xz, .zst or .gz, told by content
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Machine: a builtin's name or a TOML file
+    #[arg(long, default_value = "skylake-sp-optane", value_name = "NAME|FILE")]
+    pub machine: String,
+    /// Kernel: a builtin's name or a TOML file [default: the one that recorded the input, else linux-7.2]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub kernel: Option<String>,
+    /// File system of the DAX files: ext4, xfs or devdax [default: the recorded one, else ext4]
+    #[arg(long, value_name = "FS")]
+    pub fs: Option<FileSystem>,
+    /// Override a configuration key, as in tlb.stlb.entries=2048 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Extents of a script's files, as `filefrag -v` prints them
+    #[arg(long, value_name = "FILE")]
+    pub layout: Option<PathBuf>,
+    /// Inputs simulated at the same time
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/<name>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `daxsim conform`
+#[derive(Debug, Args)]
+pub struct ConformArgs {
+    /// Folders of recorded scenarios
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Machine: a builtin's name or a TOML file
+    #[arg(long, default_value = "qemu-tcg", value_name = "NAME|FILE")]
+    pub machine: String,
+    /// Kernel: a builtin's name or a TOML file [default: the one that recorded the scenario]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub kernel: Option<String>,
+    /// Override a configuration key (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `daxsim config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// The `config` commands.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// List the builtin machines and kernels
+    List,
+    /// Print every key of a machine or kernel with its value and meaning
+    Show {
+        /// A builtin's name or a TOML file
+        name: String,
+        /// Override a key first (repeatable)
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+}

@@ -1,0 +1,215 @@
+//! From what a simulation measured to what a report says.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_reports::model::{self, HistogramUnit};
+use daxsim_reports::{LatencyBuilder, RunReport, attribute};
+use daxsim_sim::Results;
+use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts};
+use daxsim_sim::memory::{CacheStats, DeviceStats};
+use daxsim_types::{CpuClock, FileSystem};
+
+/// What was simulated.
+pub struct Setup<'a> {
+    /// The machine.
+    pub machine: &'a MachineSpec,
+    /// Its overrides, as typed.
+    pub machine_overrides: &'a [String],
+    /// The kernel.
+    pub kernel: &'a KernelSpec,
+    /// Its overrides, as typed.
+    pub kernel_overrides: &'a [String],
+    /// The file system.
+    pub fs: FileSystem,
+    /// Predict or replay.
+    pub mode: model::Mode,
+    /// The input.
+    pub input: model::Input,
+}
+
+/// Fills a report with everything but replay agreement, warnings and assumptions.
+pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
+    let clock = setup.machine.cpu.clock;
+    let m = &results.measurements;
+    let mut report = RunReport {
+        schema: model::SCHEMA.to_owned(),
+        tool: model::Tool { name: "daxsim".into(), version: env!("CARGO_PKG_VERSION").into() },
+        inputs: vec![setup.input.clone()],
+        mode: setup.mode,
+        fs: Some(setup.fs),
+        machine: machine(setup),
+        kernel: kernel(setup),
+        accesses: model::Accesses { total: m.reads + m.writes, reads: m.reads, writes: m.writes },
+        cycles: clock.to_cycles(results.end),
+        time_ns: model::round3(results.end.as_ns()),
+        instructions: results.instructions,
+        faults: faults(m),
+        walks: model::Walks {
+            count: m.walks,
+            memory_references: m.walk_references,
+            cycles: clock.to_cycles(m.walk_time),
+        },
+        assists: model::Assists { a: m.accessed_assists, d: m.dirty_assists },
+        shootdowns: shootdowns(m, clock),
+        flushes: flushes(m),
+        attribution: attribution(results, clock)?,
+        ..RunReport::default()
+    };
+    lookups(results, &mut report);
+    memory(results, &mut report);
+    for (kind, latency) in m.latencies.iter() {
+        let parts = latency.parts.iter().filter(|(_, t)| t.0 > 0).map(|(p, t)| (p.name().to_owned(), t.0));
+        let built = LatencyBuilder::new(kind.name(), &latency.histogram, HistogramUnit::Picoseconds)
+            .sum_ps(latency.sum.0)
+            .parts(parts)
+            .build()?;
+        report.latency.insert(kind.name().to_owned(), built);
+        if latency.clipped > 0 {
+            report.warnings.push(model::Warning {
+                what: format!("{} latencies above 100 s", kind.name()),
+                count: latency.clipped,
+                detail: "recorded as 100 s in the histogram; sums and means are exact".into(),
+            });
+        }
+    }
+    Ok(report)
+}
+
+fn overrides(texts: &[String]) -> Vec<model::Override> {
+    texts
+        .iter()
+        .filter_map(|text| text.split_once('='))
+        .map(|(key, value)| model::Override { key: key.trim().into(), value: value.trim().into(), was: None })
+        .collect()
+}
+
+fn machine(setup: &Setup<'_>) -> model::Machine {
+    let spec = setup.machine;
+    model::Machine {
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        cpus: u32::from(spec.cpu.count),
+        frequency_hz: 1_000_000_000_000 / spec.cpu.clock.period_ps(),
+        overrides: overrides(setup.machine_overrides),
+    }
+}
+
+fn kernel(setup: &Setup<'_>) -> model::Kernel {
+    model::Kernel {
+        name: setup.kernel.name.clone(),
+        description: setup.kernel.description.clone(),
+        overrides: overrides(setup.kernel_overrides),
+    }
+}
+
+fn faults(m: &Measurements) -> model::Faults {
+    let of = |kind| m.latencies.count(kind);
+    model::Faults {
+        total: m.faults.total,
+        read: of(FaultKind::Read),
+        write: of(FaultKind::Write),
+        mkwrite: of(FaultKind::Mkwrite),
+        spurious: of(FaultKind::Spurious),
+        cow: of(FaultKind::Cow),
+        pmd_read: of(FaultKind::PmdRead),
+        pmd_write: of(FaultKind::PmdWrite),
+        pmd_mkwrite: of(FaultKind::PmdMkwrite),
+        pmd_fallback: m.faults.pmd_fallback,
+        sigbus: m.faults.sigbus,
+        sigsegv: m.faults.sigsegv,
+        other: 0,
+    }
+}
+
+fn shootdowns(m: &Measurements, clock: CpuClock) -> model::Shootdowns {
+    let s = &m.shootdowns;
+    model::Shootdowns {
+        requests: s.requests,
+        ipis_sent: s.ipis_sent,
+        ipis_received: s.ipis_received,
+        pages: s.pages,
+        full_flushes: s.full_flushes,
+        initiator_cycles: clock.to_cycles(s.initiator_time),
+        responder_cycles: clock.to_cycles(s.responder_time),
+    }
+}
+
+fn flushes(m: &Measurements) -> BTreeMap<u32, model::Flush> {
+    m.flushes
+        .iter()
+        .map(|(reason, n)| {
+            let flush =
+                model::Flush { reason: reason.text().into(), count: n.count, pages: n.pages, full: n.full };
+            (*reason as u32, flush)
+        })
+        .collect()
+}
+
+/// Every cycle of every CPU, by part.
+fn attribution(results: &Results, clock: CpuClock) -> Result<Vec<model::CycleShare>> {
+    let mut sum = Parts::default();
+    for parts in &results.cpus {
+        sum.add(parts);
+    }
+    // Rounded on the running sum, so that the parts still add up to the rounded whole.
+    let mut so_far = daxsim_types::Time::ZERO;
+    let mut cycles_so_far = 0;
+    let mut parts = Vec::new();
+    for part in Part::ALL {
+        so_far += sum[part];
+        let cycles = clock.to_cycles(so_far);
+        if sum[part].0 > 0 {
+            parts.push((part.name().to_owned(), cycles - cycles_so_far));
+            cycles_so_far = cycles;
+        }
+    }
+    Ok(attribute(parts, clock.to_cycles(so_far))?)
+}
+
+fn lookups(results: &Results, report: &mut RunReport) {
+    for (name, stats) in &results.translation {
+        let lookups = model::Lookups {
+            lookups: stats.lookups,
+            hits: stats.hits,
+            misses: stats.misses,
+            fills: stats.fills,
+            invalidations: stats.invalidations,
+        };
+        let table = if name.starts_with("psc") { &mut report.psc } else { &mut report.tlb };
+        table.insert((*name).to_owned(), lookups);
+    }
+}
+
+fn memory(results: &Results, report: &mut RunReport) {
+    let stats = &results.memory;
+    let cache = |c: &CacheStats| model::Cache {
+        lookups: c.lookups,
+        hits: c.hits,
+        misses: c.misses,
+        writebacks: c.writebacks,
+    };
+    for (name, level) in [("l1d", &stats.l1d), ("l2", &stats.l2), ("l3", &stats.l3)] {
+        report.caches.insert(name.into(), cache(level));
+    }
+    for (name, device) in [("dram", &stats.dram), ("pmem", &stats.pmem)] {
+        report.memory.insert(name.into(), device_counters(device));
+    }
+}
+
+fn device_counters(d: &DeviceStats) -> model::Memory {
+    model::Memory {
+        reads: d.reads,
+        writes: d.writes,
+        bytes_read: d.bytes_read,
+        bytes_written: d.bytes_written,
+        media_bytes_read: d.media_bytes_read,
+        media_bytes_written: d.media_bytes_written,
+        write_amplification: None,
+        stalls: d.stalls,
+        stalls_ns: model::round3(d.stall_time.as_ns()),
+    }
+    .with_amplification()
+}

@@ -1,0 +1,144 @@
+//! What an input is, and what its surroundings and contents say of kernel and file system.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path};
+
+use anyhow::{Context, Result};
+use daxsim_reports::model;
+use daxsim_traces::ftrace::{Event, Probe, Reader, Record};
+use daxsim_traces::{InputKind, TraceError};
+use daxsim_types::FileSystem;
+use sha2::{Digest, Sha256};
+
+/// Records looked at to tell kernel and file system of a trace.
+const LOOK_AHEAD: usize = 200_000;
+
+/// Kernel and file system as far as known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the builtin kernel.
+    pub kernel: Option<String>,
+    /// File system.
+    pub fs: Option<FileSystem>,
+}
+
+/// What kind of input a file is.
+pub fn kind(path: &Path) -> Result<InputKind> {
+    Ok(daxsim_traces::open(path)?.sniff()?)
+}
+
+/// Kernel and file system from a folder laid out as `kernel-<version>/<fs>/<scenario>/file`.
+pub fn origin_by_path(path: &Path) -> Origin {
+    let folder = |n: usize| path.ancestors().nth(n).and_then(Path::file_name).and_then(|n| n.to_str());
+    let (Some(fs), Some(version)) = (folder(2), folder(3).and_then(|k| k.strip_prefix("kernel-"))) else {
+        return Origin::default();
+    };
+    Origin { kernel: Some(format!("linux-{version}")), fs: fs.parse().ok() }
+}
+
+/// Kernel and file system from the functions that the trace's probes name.
+pub fn origin_by_content(path: &Path) -> Result<Origin> {
+    let mut reader = Reader::open(path)?;
+    let mut record = Record::default();
+    let mut origin = Origin::default();
+    for _ in 0..LOOK_AHEAD {
+        match reader.next_record(&mut record) {
+            Ok(true) => {}
+            // Damage shows again, and is reported, when the trace is replayed.
+            Ok(false) | Err(TraceError::Truncated { .. } | TraceError::Corrupt { .. }) => break,
+            Err(error) => return Err(error.into()),
+        }
+        match &record.event {
+            Event::Probe(probe) => {
+                let kernel = kernel_of(probe);
+                origin.kernel = origin.kernel.or_else(|| kernel.map(str::to_owned));
+            }
+            Event::KprobeOther { name } => {
+                let name = name.to_string();
+                let fs = [
+                    ("ext4_", FileSystem::Ext4),
+                    ("xfs_", FileSystem::Xfs),
+                    ("dev_dax_", FileSystem::Devdax),
+                ];
+                origin.fs =
+                    origin.fs.or_else(|| fs.iter().find(|(p, _)| name.starts_with(p)).map(|(_, fs)| *fs));
+            }
+            _ => {}
+        }
+        if origin.kernel.is_some() && origin.fs.is_some() {
+            break;
+        }
+    }
+    Ok(origin)
+}
+
+/// The insert helpers have other names before and after the series.
+fn kernel_of(probe: &Probe) -> Option<&'static str> {
+    match probe {
+        Probe::InsertPfnRet { .. } | Probe::VmfInsertMixedRet { .. } | Probe::VmfInsertPfnPmd { .. } => {
+            Some("linux-6.12")
+        }
+        Probe::InsertPageIntoPteLocked { .. }
+        | Probe::VmfInsertPageMkwriteRet { .. }
+        | Probe::VmfInsertFolioPmd { .. } => Some("linux-7.2"),
+        _ => None,
+    }
+}
+
+/// Provenance of a file: name as typed, size and hash of its bytes on disk.
+pub fn provenance(path: &Path, kind: &str) -> Result<model::Input> {
+    let context = || format!("{}: cannot be read", path.display());
+    let mut file = File::open(path).with_context(context)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer).with_context(context)?;
+        if read == 0 {
+            break;
+        }
+        bytes += read as u64;
+        hash.update(&buffer[..read]);
+    }
+    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = path.display().to_string();
+    Ok(model::Input { name, kind: kind.to_owned(), sha256, bytes, lines: None, events: None })
+}
+
+/// A name for the input's results: its last folders and its stem.
+pub fn result_name(path: &Path) -> String {
+    let parts: Vec<String> = path
+        .components()
+        .filter_map(|c| match c {
+            Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
+            _ => None,
+        })
+        .collect();
+    let mut name: Vec<String> = parts.iter().rev().take(4).rev().cloned().collect();
+    if let Some(last) = name.last_mut() {
+        *last = last.split('.').next().unwrap_or("input").to_owned();
+    }
+    name.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_tell_kernel_and_file_system() {
+        let origin = origin_by_path(Path::new("recorded/kernel-6.12/xfs/s01/script.txt"));
+        assert_eq!(origin, Origin { kernel: Some("linux-6.12".into()), fs: Some(FileSystem::Xfs) });
+        assert_eq!(origin_by_path(Path::new("script.txt")), Origin::default());
+    }
+
+    #[test]
+    fn results_are_named_after_the_last_folders() {
+        assert_eq!(
+            result_name(Path::new("/a/kernel-7.2/ext4/s01/trace.txt.xz")),
+            "kernel-7.2.ext4.s01.trace"
+        );
+        assert_eq!(result_name(Path::new("trace.txt")), "trace");
+    }
+}

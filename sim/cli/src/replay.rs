@@ -1,0 +1,373 @@
+//! `daxsim replay`: one input, one report.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use daxsim_configs::{Override, load_kernel, load_machine};
+use daxsim_reports::model::{Divergence, Mode, Replay, Warning};
+use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_sim::measure::FaultRecord;
+use daxsim_sim::program::replay::{Outcome, Replayer};
+use daxsim_sim::program::script::{self as driver, Layout};
+use daxsim_sim::{Results, Simulation};
+use daxsim_traces::fault_table::{self, FaultRow};
+use daxsim_traces::ftrace::{Reader, Record, Stats};
+use daxsim_traces::script::Script;
+use daxsim_traces::{InputKind, TraceError, layout};
+use daxsim_types::FileSystem;
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+
+use crate::args::ReplayArgs;
+use crate::assemble::{self, Setup};
+use crate::config::parse_overrides;
+use crate::inputs::{self, Origin};
+use crate::{Status, output};
+
+/// Runs `daxsim replay`.
+pub fn run(args: &ReplayArgs) -> Result<Status> {
+    let folders = out_folders(args)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(args.threads)).build()?;
+    let jobs: Vec<(&PathBuf, &PathBuf)> = args.inputs.iter().zip(&folders).collect();
+    let done: Vec<Result<String>> =
+        pool.install(|| jobs.par_iter().map(|(input, folder)| one(args, input, folder)).collect());
+    let mut failures = 0;
+    for (result, (input, _)) in done.into_iter().zip(&jobs) {
+        match result {
+            Ok(summary) if args.quiet => drop(summary),
+            Ok(summary) => output::print(&summary)?,
+            Err(error) if args.inputs.len() > 1 => {
+                output::note(&format!("daxsim: {}: {error:#}", input.display()));
+                failures += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if failures > 0 {
+        bail!("{failures} of {} inputs could not be replayed", args.inputs.len());
+    }
+    Ok(Status::Done)
+}
+
+/// Where each input's results go; no two to one place.
+fn out_folders(args: &ReplayArgs) -> Result<Vec<PathBuf>> {
+    let names: Vec<String> = args.inputs.iter().map(|input| inputs::result_name(input)).collect();
+    let folders: Vec<PathBuf> = match (&args.out, args.inputs.len()) {
+        (Some(out), 1) => vec![out.clone()],
+        (Some(out), _) => names.iter().map(|name| out.join(name)).collect(),
+        (None, _) => names.iter().map(|name| Path::new("reports/out").join(name)).collect(),
+    };
+    let mut seen = BTreeMap::new();
+    for (folder, input) in folders.iter().zip(&args.inputs) {
+        if let Some(other) = seen.insert(folder, input) {
+            let (a, b) = (input.display(), <PathBuf as AsRef<Path>>::as_ref(other).display());
+            bail!("{a} and {b} would both write to {}: replay them one by one with --out", folder.display());
+        }
+    }
+    Ok(folders)
+}
+
+/// Replays one input and writes its results; the summary for the terminal.
+fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
+    let kind = inputs::kind(input)?;
+    let by_path = inputs::origin_by_path(input);
+    let by_content =
+        if kind == InputKind::Ftrace { inputs::origin_by_content(input)? } else { Origin::default() };
+    let choice = Choice::new(args, by_content, by_path)?;
+    let (report, faults) = match kind {
+        InputKind::Script => predict(args, input, choice)?,
+        InputKind::Ftrace => (replay(input, choice)?, None),
+    };
+    json::write(&report, &folder.join("report.json"))?;
+    html::write(&report, &folder.join("report.html"))?;
+    if let Some(table) = faults {
+        write_atomically(&folder.join("faults.tsv"), &table)?;
+    }
+    let where_to = format!("\nreport: {}\n", folder.join("report.html").display());
+    Ok(terminal::summary(&report) + &where_to)
+}
+
+/// Machine, kernel and file system of a run, with what was assumed about them.
+struct Choice {
+    machine: daxsim_configs::machine::MachineSpec,
+    kernel: daxsim_configs::kernel::KernelSpec,
+    fs: FileSystem,
+    machine_overrides: Vec<String>,
+    kernel_overrides: Vec<String>,
+    assumptions: Vec<String>,
+}
+
+impl Choice {
+    fn new(args: &ReplayArgs, by_content: Origin, by_path: Origin) -> Result<Self> {
+        let (machine_set, kernel_set) = parse_overrides(&args.overrides)?;
+        let mut assumptions = Vec::new();
+        let recorded = by_content.kernel.or(by_path.kernel);
+        let kernel = match (&args.kernel, recorded) {
+            (Some(name), _) => name.clone(),
+            (None, Some(name)) => {
+                assumptions.push(format!(
+                    "kernel {name}: the one that recorded the input (--kernel chooses another)"
+                ));
+                name
+            }
+            (None, None) => {
+                assumptions.push("kernel linux-7.2: the input does not say (--kernel)".into());
+                "linux-7.2".into()
+            }
+        };
+        let fs = match (args.fs, by_content.fs.or(by_path.fs)) {
+            (Some(fs), _) => fs,
+            (None, Some(fs)) => {
+                assumptions.push(format!("file system {fs}: the recorded one (--fs chooses another)"));
+                fs
+            }
+            (None, None) => {
+                assumptions.push("file system ext4: the input does not say (--fs)".into());
+                FileSystem::Ext4
+            }
+        };
+        let typed = |set: &[Override]| -> Vec<String> {
+            let keys: Vec<&str> = set.iter().map(Override::key).collect();
+            let is_one =
+                |text: &&String| text.split_once('=').is_some_and(|(key, _)| keys.contains(&key.trim()));
+            args.overrides.iter().filter(is_one).cloned().collect()
+        };
+        Ok(Self {
+            machine: load_machine(&args.machine, &machine_set)?,
+            kernel: load_kernel(&kernel, &kernel_set)?,
+            fs,
+            machine_overrides: typed(&machine_set),
+            kernel_overrides: typed(&kernel_set),
+            assumptions,
+        })
+    }
+
+    fn simulation(&self, keep_faults: bool) -> Simulation {
+        Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults)
+    }
+
+    fn report(
+        &self,
+        mode: Mode,
+        input: daxsim_reports::model::Input,
+        results: &Results,
+    ) -> Result<RunReport> {
+        let setup = Setup {
+            machine: &self.machine,
+            machine_overrides: &self.machine_overrides,
+            kernel: &self.kernel,
+            kernel_overrides: &self.kernel_overrides,
+            fs: self.fs,
+            mode,
+            input,
+        };
+        let mut report = assemble::report(&setup, results)?;
+        report.assumptions.extend(self.assumptions.iter().cloned());
+        Ok(report)
+    }
+}
+
+/// Runs a script; the report and its fault table.
+fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport, Option<Vec<u8>>)> {
+    let script = Script::open(input)?;
+    let layouts = match &args.layout {
+        Some(path) => read_layouts(path)?,
+        None => BTreeMap::new(),
+    };
+    let mut sim = choice.simulation(true);
+    let outcome =
+        driver::run(&mut sim, &script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
+    let results = sim.finish();
+    let mut provenance = inputs::provenance(input, "script")?;
+    provenance.lines = Some(script.line_count() as u64);
+    let mut report = choice.report(Mode::Predict, provenance, &results)?;
+    report.assumptions.push("making the files (file lines) is set-up and takes no simulated time".into());
+    if outcome.laid_out < layouts.len() as u32 {
+        report.warnings.push(Warning {
+            what: "files of the layout that the script does not make".into(),
+            count: layouts.len() as u64 - u64::from(outcome.laid_out),
+            detail: "their extents were not used; names are compared without their folders".into(),
+        });
+    }
+    let failed: Vec<String> =
+        outcome.lines.iter().filter_map(|(line, o)| o.error.map(|e| format!("line {line}: {e}"))).collect();
+    if let Some(first) = failed.first() {
+        report.warnings.push(Warning {
+            what: "system calls that failed".into(),
+            count: failed.len() as u64,
+            detail: first.clone(),
+        });
+    }
+    let mut table = Vec::new();
+    let rows: Vec<FaultRow> = results.measurements.fault_log.iter().map(row).collect();
+    fault_table::write(&mut table, &rows).context("writing the fault table")?;
+    Ok((report, Some(table)))
+}
+
+/// Extents by file name, from `filefrag -v`.
+fn read_layouts(path: &Path) -> Result<BTreeMap<String, Layout>> {
+    let files = layout::open(path)?;
+    Ok(files
+        .iter()
+        .map(|file| {
+            // Blocks of other sizes than a page do not occur with DAX (spec 4.1); scale them all the same.
+            let scale = (file.block_size / 4096).max(1);
+            let extents = file
+                .extents
+                .iter()
+                .map(|e| (e.logical * scale, e.physical * scale, e.length * scale, !e.flags.is_unwritten()))
+                .collect();
+            (file.name().to_owned(), extents)
+        })
+        .collect())
+}
+
+fn row(fault: &FaultRecord) -> FaultRow {
+    let path: Vec<String> = fault.path.iter().map(ToString::to_string).collect();
+    FaultRow {
+        op: u32::try_from(fault.line).ok(),
+        thread: Some(fault.thread),
+        pid: None,
+        cpu: Some(fault.cpu),
+        time_ns: Some(fault.time.0 / 1000),
+        addr: Some(fault.address),
+        error_code: Some(fault.error_code),
+        kernel: false,
+        old_pte: fault.old.map(|e| e.0),
+        new_pte: fault.new.map(|e| e.0),
+        pfn: fault.pfn,
+        ret: fault.ret,
+        path: path.join(" "),
+    }
+}
+
+/// Replays a trace.
+fn replay(input: &Path, choice: Choice) -> Result<RunReport> {
+    let mut sim = choice.simulation(true);
+    let mut reader = Reader::open(input)?;
+    let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
+    let mut record = Record::default();
+    let bar = progress();
+    let mut damage = None;
+    loop {
+        match reader.next_record(&mut record) {
+            Ok(true) => replayer.push(&mut sim, &record).with_context(|| input.display().to_string())?,
+            Ok(false) => break,
+            Err(error @ (TraceError::Truncated { .. } | TraceError::Corrupt { .. })) => {
+                damage = Some(error.to_string());
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if reader.stats().records.is_multiple_of(65_536) {
+            bar.set_position(reader.stats().records);
+        }
+    }
+    let outcome = replayer.finish(&mut sim).with_context(|| input.display().to_string())?;
+    bar.finish_and_clear();
+    let stats = reader.stats();
+    if outcome.recorded == 0 {
+        let why = damage.unwrap_or_else(|| "were fs_dax:* and exceptions:page_fault_* recorded?".into());
+        bail!(
+            "{}: no DAX fault in {} records of {} lines: {why}",
+            input.display(),
+            stats.records,
+            stats.lines
+        );
+    }
+    let mut provenance = inputs::provenance(input, "ftrace")?;
+    (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));
+    let results = sim.finish();
+    let mut report = choice.report(Mode::Replay, provenance, &results)?;
+    report.warnings.extend(reading_warnings(stats, damage));
+    add_outcome(&mut report, input, &outcome);
+    report.assumptions.push(
+        "steps run one after another in recorded order, as fast as the machine can; hits between faults are not in a trace"
+            .into(),
+    );
+    Ok(report)
+}
+
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} records, {per_sec}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// What the reader could not use.
+fn reading_warnings(stats: &Stats, damage: Option<String>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |what: &str, count: u64, detail: String| {
+        if count > 0 {
+            warnings.push(Warning { what: what.into(), count, detail });
+        }
+    };
+    if let Some(damage) = damage {
+        let detail = format!("{damage}; the {} records before it were replayed", stats.records);
+        warn("the input is damaged", 1, detail);
+    }
+    if let Some(header) = &stats.header {
+        let detail = "the ring buffer was overwritten: enlarge buffer_size_kb".into();
+        warn("events lost before the trace's begin", header.overwritten(), detail);
+    }
+    warn("events lost in the trace", stats.lost_events, format!("{} LOST EVENTS lines", stats.lost_lines));
+    let first = |examples: &[daxsim_traces::ftrace::Example]| {
+        examples.first().map(|e| format!("first: line {}: {}", e.line, e.text)).unwrap_or_default()
+    };
+    warn("lines that are no events", stats.unparsable, first(&stats.unparsable_examples));
+    warn("events of unknown kinds", stats.unknown, first(&stats.unknown_examples));
+    if let Some(cut) = &stats.cut_last_line {
+        warn("last line cut off", 1, format!("line {}: {}", cut.line, cut.text));
+    }
+    warnings
+}
+
+fn add_outcome(report: &mut RunReport, input: &Path, outcome: &Outcome) {
+    let name = input.display().to_string();
+    report.replay = Replay {
+        recorded: outcome.recorded,
+        reproduced: outcome.reproduced,
+        diverged: outcome.diverged,
+        inferred: outcome.inferred.values().sum(),
+        ignored: outcome.ignored.values().sum(),
+        divergences: outcome
+            .divergences
+            .iter()
+            .map(|d| Divergence {
+                input: name.clone(),
+                line: Some(d.line),
+                time_ns: Some(d.time_ns as f64),
+                address: d.address.to_string(),
+                recorded: d.recorded.clone(),
+                simulated: d.simulated.clone(),
+                why: d.why.into(),
+            })
+            .collect(),
+    };
+    for (what, count) in &outcome.ignored {
+        report.warnings.push(Warning {
+            what: what.clone(),
+            count: *count,
+            detail: "left out of the replay".into(),
+        });
+    }
+    for (why, count) in &outcome.causes {
+        report.warnings.push(Warning {
+            what: format!("faults not reproduced: {why}"),
+            count: *count,
+            detail: "listed under replay agreement".into(),
+        });
+    }
+    for (what, count) in &outcome.inferred {
+        report.assumptions.push(format!("inferred {count}: {what}"));
+    }
+}

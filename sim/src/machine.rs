@@ -174,6 +174,18 @@ impl Machine {
         Ok(file.extents.lookup(page))
     }
 
+    /// Changes a file's size: entries and blocks beyond it go; where the kernel deletes all entries when it breaks a
+    /// layout, those below go too, with their dirty marks (spec 4.8).
+    pub(crate) fn cut_file(&mut self, file: FileId, size: u64) {
+        let all = self.kernel.dax.break_layout_deletes_entries;
+        let file = self.file_mut(file);
+        let first = size.div_ceil(PageSize::Size4K.bytes());
+        file.entries.remove_from(if all { 0 } else { first });
+        file.extents.unmap(first, u64::MAX >> 12);
+        file.size = size;
+        file.metadata_dirty = true;
+    }
+
     /// The mappings of a file: mm and VMA, in order of creation.
     pub(crate) fn mappings_of(&self, file: FileId) -> Vec<(MmId, Vma)> {
         self.file(file)

@@ -253,7 +253,7 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>
 }
 
 async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
-    use crate::kernel::{fsync, mmap, msync, munmap, sync_file_range};
+    use crate::kernel::{fsync, ftruncate, mmap, msync, munmap, sync_file_range};
     let mut outcome = StepOutcome::default();
     match (step.action, step.mm) {
         (Action::Access(accesses), Some(mm)) => {
@@ -267,6 +267,7 @@ async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
         (Action::Access(_) | Action::Map(_) | Action::Unmap { .. } | Action::Msync { .. }, None) => {}
         (Action::Fsync(file), _) => fsync(cx, file).await,
         (Action::SyncRange { file, first, last }, _) => sync_file_range(cx, file, first, last).await,
+        (Action::Truncate { file, size }, _) => ftruncate(cx, file, size).await,
         (Action::Sleep { nanoseconds }, _) => {
             cx.with(|m| {
                 let cpu = &mut m.cpus[cx.cpu().index()];

@@ -3,7 +3,7 @@
 use super::chart;
 
 /// Name, light value, dark value. Text on its ground, and labels on marks, contrast at 4.5 to 1 or more.
-const COLORS: [(&str, &str, &str); 25] = [
+const COLORS: [(&str, &str, &str); 29] = [
     ("bg", "#ffffff", "#14171c"),
     ("panel", "#f5f6f8", "#1d2128"),
     ("text", "#1b1f24", "#e6e9ee"),
@@ -29,6 +29,10 @@ const COLORS: [(&str, &str, &str); 25] = [
     ("part-9", "#ab327b", "#ec8fc6"),
     ("part-10", "#3d4fb8", "#a3aef5"),
     ("part-11", "#4a4f57", "#d2d7de"),
+    ("part-12", "#00629b", "#7cc7f5"),
+    ("part-13", "#8c2f00", "#f5b08a"),
+    ("part-14", "#5b3b8c", "#bda6ec"),
+    ("part-15", "#165b4e", "#7fd6c2"),
 ];
 
 fn variables(dark: bool) -> String {

@@ -77,6 +77,8 @@ pub struct Machine {
     pub description: String,
     /// Simulated logical CPUs.
     pub cpus: u32,
+    /// Of these, the ones that ran anything: those that the attribution of cycles covers.
+    pub cpus_used: u32,
     /// Core clock.
     pub frequency_hz: u64,
     /// Settings changed for this run.

@@ -79,6 +79,7 @@ pub fn report() -> RunReport {
             name: "emerald-rapids-optane".into(),
             description: "two-socket server, 64 GiB DRAM, interleaved persistent memory".into(),
             cpus: 8,
+            cpus_used: 8,
             frequency_hz: 2_100_000_000,
             overrides: vec![Override {
                 key: "tlb.stlb.entries".into(),

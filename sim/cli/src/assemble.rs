@@ -40,7 +40,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         inputs: vec![setup.input.clone()],
         mode: setup.mode,
         fs: Some(setup.fs),
-        machine: machine(setup),
+        machine: machine(setup, results),
         kernel: kernel(setup),
         accesses: model::Accesses { total: m.reads + m.writes, reads: m.reads, writes: m.writes },
         cycles: clock.to_cycles(results.end),
@@ -86,12 +86,18 @@ fn overrides(texts: &[String]) -> Vec<model::Override> {
         .collect()
 }
 
-fn machine(setup: &Setup<'_>) -> model::Machine {
+/// CPUs that ran anything at all.
+fn busy_cpus(results: &Results) -> impl Iterator<Item = &Parts> {
+    results.cpus.iter().filter(|parts| parts.total() > parts[Part::Idle])
+}
+
+fn machine(setup: &Setup<'_>, results: &Results) -> model::Machine {
     let spec = setup.machine;
     model::Machine {
         name: spec.name.clone(),
         description: spec.description.clone(),
         cpus: u32::from(spec.cpu.count),
+        cpus_used: busy_cpus(results).count() as u32,
         frequency_hz: 1_000_000_000_000 / spec.cpu.clock.period_ps(),
         overrides: overrides(setup.machine_overrides),
     }
@@ -148,10 +154,10 @@ fn flushes(m: &Measurements) -> BTreeMap<u32, model::Flush> {
         .collect()
 }
 
-/// Every cycle of every CPU, by part.
+/// Every cycle of every CPU that ran anything, by part.
 fn attribution(results: &Results, clock: CpuClock) -> Result<Vec<model::CycleShare>> {
     let mut sum = Parts::default();
-    for parts in &results.cpus {
+    for parts in busy_cpus(results) {
         sum.add(parts);
     }
     // Rounded on the running sum, so that the parts still add up to the rounded whole.

@@ -85,6 +85,12 @@ impl DaxEntries {
         self.waiters.remove(&head).map(Vec::from).unwrap_or_default()
     }
 
+    /// Removes every entry that lies wholly at or after `page`: `dax_delete_mapping_range`. The caller holds the file's
+    /// invalidate lock, so none is locked.
+    pub fn remove_from(&mut self, page: u64) {
+        self.entries.split_off(&page);
+    }
+
     /// Queues a CPU for an entry's lock.
     pub fn wait(&mut self, head: u64, cpu: usize) {
         self.waiters.entry(head).or_default().push_back(cpu);

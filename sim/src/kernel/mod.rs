@@ -26,7 +26,7 @@ pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
 pub use mm::MmId;
 pub use syscall::{MapRequest, SyscallError};
-pub(crate) use syscall::{fsync, mmap, msync, munmap, sync_file_range};
+pub(crate) use syscall::{fsync, ftruncate, mmap, msync, munmap, sync_file_range};
 pub(crate) use vmf::FaultTrail;
 
 use daxsim_types::{CacheLine, Pfn, PhysAddr};

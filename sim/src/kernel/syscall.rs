@@ -7,7 +7,7 @@ use super::file::FileId;
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
 use super::writeback::dax_writeback_mapping_range;
-use super::zap::zap_vma_range;
+use super::zap::{unmap_mapping_pages, zap_vma_range};
 use crate::engine::{Cx, LockMode};
 use crate::measure::Part;
 
@@ -173,6 +173,20 @@ pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result
 /// fsync or fdatasync of a whole file.
 pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) {
     in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await);
+}
+
+/// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, then cuts (spec 4.8).
+pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
+    if cx.with(|m| m.file(file).size) == size {
+        return;
+    }
+    in_syscall!(cx, {
+        let lock = cx.with(|m| m.file(file).invalidate_lock);
+        cx.lock(lock, LockMode::Exclusive).await;
+        unmap_mapping_pages(cx, file, 0, u64::MAX >> 12).await;
+        cx.with(|m| m.cut_file(file, size));
+        cx.unlock(lock, LockMode::Exclusive).await;
+    });
 }
 
 /// `vfs_fsync_range`: dirty entries, then the journal if there is metadata to commit.

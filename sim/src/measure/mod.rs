@@ -91,7 +91,7 @@ pub struct Measurements {
     pub walks: u64,
     /// Paging-structure entries that walks read.
     pub walk_references: u64,
-    /// Time in walks.
+    /// Time in walks, without the assists that set A and D.
     pub walk_time: Time,
     /// A bits that hardware set.
     pub accessed_assists: u64,

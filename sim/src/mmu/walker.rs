@@ -74,7 +74,7 @@ impl Machine {
         kind: AccessKind,
         clean_copy: bool,
     ) -> Result<TlbEntry, Refusal> {
-        let began = self.cpus[index].now;
+        let began = self.cpus[index].parts[Part::Walk];
         self.measure.walks += 1;
         let found = self.descend(index, va);
         let result = match found {
@@ -84,7 +84,7 @@ impl Machine {
             Some(leaf) => self.finish(index, va, kind, leaf, clean_copy),
             None => Err(Refusal(ErrorCode::new(kind, true, false))),
         };
-        self.measure.walk_time += self.cpus[index].now - began;
+        self.measure.walk_time += self.cpus[index].parts[Part::Walk] - began;
         result
     }
 

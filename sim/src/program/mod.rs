@@ -56,6 +56,13 @@ pub enum Action {
         /// Last page.
         last: u64,
     },
+    /// ftruncate.
+    Truncate {
+        /// File.
+        file: FileId,
+        /// New size in bytes.
+        size: u64,
+    },
     /// The thread sleeps.
     Sleep {
         /// Nanoseconds.

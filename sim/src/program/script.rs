@@ -82,7 +82,6 @@ fn unsupported(op: &Op) -> Option<&'static str> {
         Op::Map { populate: true, .. } => Some("MAP_POPULATE"),
         Op::Protect { .. } => Some("mprotect"),
         Op::Advise { .. } => Some("madvise"),
-        Op::Truncate { .. } => Some("ftruncate"),
         Op::Fallocate { .. } => Some("fallocate of a mapped file"),
         Op::Pread { .. } | Op::Pwrite { .. } => Some("file I/O by system calls"),
         Op::KernelRead { .. } | Op::KernelWrite { .. } => Some("a fault in kernel mode"),
@@ -218,6 +217,10 @@ impl Runner<'_> {
             Op::Fsync { file } | Op::Fdatasync { file } => {
                 let Some(file) = self.files.get(file).copied() else { return Ok(None) };
                 Action::Fsync(file)
+            }
+            Op::Truncate { file, size } => {
+                let Some(file) = self.files.get(file).copied() else { return Ok(None) };
+                Action::Truncate { file, size: *size }
             }
             Op::Usleep { micros } => Action::Sleep { nanoseconds: micros.saturating_mul(1000) },
             other => {

@@ -7,7 +7,7 @@
 use plotters::style::RGBColor;
 
 /// Distinct colours for parts; parts beyond them share the last.
-pub(in crate::html) const PARTS: usize = 12;
+pub(in crate::html) const PARTS: usize = 16;
 
 /// What a mark is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

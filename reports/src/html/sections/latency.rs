@@ -7,16 +7,18 @@ use crate::ReportError;
 use crate::html::chart::{self, Caption, PARTS, Row, Segment};
 use crate::html::table::{numbers, table};
 use crate::model::{Latency, RunReport};
-use crate::units::{count, percent, ratio, time};
+use crate::units::{count, counted, percent, ratio, time};
 
 /// A colour for every part name, the same in every chart.
 pub(in crate::html) struct PartColors {
+    /// All names; the position is the colour.
+    all: Vec<String>,
+    /// Those of the latencies.
     latency: Vec<String>,
-    cycles: Vec<String>,
 }
 
 impl PartColors {
-    /// Colours in the order in which the report first names the parts.
+    /// Colours in the order in which the attribution names the parts, then those that only latencies have.
     pub(in crate::html) fn of(report: &RunReport) -> Self {
         let mut latency: Vec<String> = Vec::new();
         for (_, l) in report.latency_kinds() {
@@ -26,20 +28,23 @@ impl PartColors {
                 }
             }
         }
-        let cycles = report.attribution.iter().map(|p| p.name.clone()).collect();
-        Self { latency, cycles }
+        let mut all: Vec<String> = report.attribution.iter().map(|p| p.name.clone()).collect();
+        all.extend(
+            latency.iter().filter(|name| !report.attribution.iter().any(|p| p.name == **name)).cloned(),
+        );
+        Self { all, latency }
     }
-}
 
-fn color(names: &[String], name: &str) -> usize {
-    names.iter().position(|n| n == name).unwrap_or(PARTS - 1).min(PARTS - 1)
-}
+    fn of_name(&self, name: &str) -> usize {
+        self.all.iter().position(|n| n == name).unwrap_or(PARTS - 1).min(PARTS - 1)
+    }
 
-fn legend(names: &[String]) -> Markup {
-    html! {
-        ul.legend aria-label="Legend" {
-            @for (i, name) in names.iter().enumerate() {
-                li { span.swatch.{ "b-" (i.min(PARTS - 1)) } aria-hidden="true" {} (name) }
+    fn legend(&self, names: &[String]) -> Markup {
+        html! {
+            ul.legend aria-label="Legend" {
+                @for name in names {
+                    li { span.swatch.{ "b-" (self.of_name(name)) } aria-hidden="true" {} (name) }
+                }
             }
         }
     }
@@ -93,7 +98,7 @@ pub(in crate::html) fn parts(report: &RunReport, colors: &PartColors) -> Result<
             segments: l
                 .parts
                 .iter()
-                .map(|p| Segment { color: color(names, &p.name), share: p.share })
+                .map(|p| Segment { color: colors.of_name(&p.name), share: p.share })
                 .collect(),
         })
         .collect();
@@ -121,7 +126,7 @@ pub(in crate::html) fn parts(report: &RunReport, colors: &PartColors) -> Result<
         .collect();
     let heads: Vec<_> = std::iter::once("part").chain(kinds.iter().map(|(kind, _)| *kind)).collect();
     let body = html! {
-        (legend(names))
+        (colors.legend(names))
         figure { figcaption { "Shares of the total time of each kind" } (svg) }
         (table("Mean time per sample and share, by part and kind", &numbers(&heads), &rows))
     };
@@ -131,18 +136,20 @@ pub(in crate::html) fn parts(report: &RunReport, colors: &PartColors) -> Result<
 /// Where the cycles of all CPUs went.
 pub(in crate::html) fn cycles(report: &RunReport, colors: &PartColors) -> Result<Section, ReportError> {
     let parts = &report.attribution;
+    let names: Vec<String> = parts.iter().map(|p| p.name.clone()).collect();
+    let used = match report.machine.cpus_used {
+        0 => "all CPUs".to_owned(),
+        n => format!("the {} that ran", counted(u64::from(n), "CPU", "CPUs")),
+    };
     let total = parts.iter().fold(0_u64, |sum, p| sum.saturating_add(p.cycles));
     let bar = Row {
-        label: format!("{} cycles on all CPUs", count(total)),
-        segments: parts
-            .iter()
-            .map(|p| Segment { color: color(&colors.cycles, &p.name), share: p.share })
-            .collect(),
+        label: format!("{} cycles on {used}", count(total)),
+        segments: parts.iter().map(|p| Segment { color: colors.of_name(&p.name), share: p.share }).collect(),
     };
     let caption = Caption {
         id: "cycles",
         title: "Where the cycles went",
-        description: "One bar for the cycles of all CPUs, divided by what they were spent on; the table below has the numbers.",
+        description: "One bar for the cycles of the CPUs that ran, divided by what they were spent on; the table below has the numbers.",
     };
     let body = match chart::stacked(&caption, &[bar])? {
         None => nothing("No cycle was attributed."),
@@ -150,9 +157,9 @@ pub(in crate::html) fn cycles(report: &RunReport, colors: &PartColors) -> Result
             let rows: Vec<_> =
                 parts.iter().map(|p| vec![p.name.clone(), count(p.cycles), ratio(p.cycles, total)]).collect();
             html! {
-                (legend(&colors.cycles))
+                (colors.legend(&names))
                 figure { (svg) }
-                (table("Cycles of all CPUs", &numbers(&["spent on", "cycles", "share"]), &rows))
+                (table("Cycles by what they were spent on", &numbers(&["spent on", "cycles", "share"]), &rows))
             }
         }
     };

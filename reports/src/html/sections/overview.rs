@@ -59,7 +59,10 @@ fn cards(report: &RunReport) -> Vec<Card> {
         card(
             "CPU cycles in faults",
             share.map_or_else(|| "–".to_owned(), percent),
-            format!("over {}", counted(u64::from(report.machine.cpus), "CPU", "CPUs")),
+            match report.machine.cpus_used {
+                0 => format!("over {}", counted(u64::from(report.machine.cpus), "CPU", "CPUs")),
+                n => format!("over the {} that ran", counted(u64::from(n), "CPU", "CPUs")),
+            },
         ),
         card(
             "Reproduced",

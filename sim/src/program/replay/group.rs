@@ -127,6 +127,13 @@ pub enum Action {
         /// Last page.
         last: u64,
     },
+    /// ftruncate.
+    Truncated {
+        /// File descriptor.
+        fd: i32,
+        /// New size in bytes.
+        size: u64,
+    },
     /// A child process.
     Forked {
         /// Its pid.
@@ -262,6 +269,7 @@ fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
         SysEnter::Msync { .. } | SysEnter::Fsync { .. } | SysEnter::Fdatasync { .. } => None,
         // File I/O by calls does not touch page tables.
         SysEnter::Pread64 { .. } | SysEnter::Pwrite64 { .. } => None,
+        SysEnter::Ftruncate { fd, length } => Some(Action::Truncated { fd, size: length }),
         SysEnter::Clone { flags } => child(flags & CLONE_VM != 0),
         SysEnter::Fork | SysEnter::Vfork => child(false),
         // The flags of clone3 are in memory that the trace does not show; threads are what it is used for.

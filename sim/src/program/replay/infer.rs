@@ -18,6 +18,7 @@ use crate::simulation::{SimError, Simulation};
 struct PendingMap {
     end: u64,
     prot: u32,
+    fd: i32,
 }
 
 /// One process of the trace.
@@ -25,6 +26,8 @@ struct PendingMap {
 struct Process {
     mm: MmId,
     pending: BTreeMap<u64, PendingMap>,
+    /// File behind each descriptor, as the first fault in a mapping made through it showed.
+    fds: BTreeMap<i32, FileId>,
 }
 
 /// Processes and files as far as the trace has shown them.
@@ -83,7 +86,7 @@ impl State {
             }
             None => {
                 let mm = sim.with(Machine::new_mm);
-                self.processes.push(Process { mm, pending: BTreeMap::new() });
+                self.processes.push(Process { mm, pending: BTreeMap::new(), fds: BTreeMap::new() });
                 let index = self.processes.len() - 1;
                 self.comms.insert(comm.to_owned(), index);
                 index
@@ -101,7 +104,7 @@ impl State {
             self.pids.insert(child, index);
             return;
         }
-        let pending = self.processes[index].pending.clone();
+        let (pending, fds) = (self.processes[index].pending.clone(), self.processes[index].fds.clone());
         let from = self.processes[index].mm;
         let mm = sim.with(|m| {
             let mm = m.new_mm();
@@ -112,15 +115,15 @@ impl State {
             }
             mm
         });
-        self.processes.push(Process { mm, pending });
+        self.processes.push(Process { mm, pending, fds });
         self.pids.insert(child, self.processes.len() - 1);
     }
 
     /// A recorded mmap.
-    pub fn mapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64), prot: u32) {
+    pub fn mapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64), prot: u32, fd: i32) {
         let index = self.process_index(sim, pid, comm);
         self.forget_pending(index, range.0, range.1);
-        self.processes[index].pending.insert(range.0, PendingMap { end: range.1, prot });
+        self.processes[index].pending.insert(range.0, PendingMap { end: range.1, prot, fd });
     }
 
     /// A recorded munmap.
@@ -142,6 +145,14 @@ impl State {
                 pending.insert(end, map);
             }
         }
+    }
+
+    /// The file behind a task's descriptor, if a fault in a mapping made through it has shown it.
+    pub fn file_of_fd(&mut self, pid: u32, fd: i32) -> Option<FileId> {
+        let index = *self.pids.get(&pid)?;
+        let file = self.processes[index].fds.get(&fd).copied()?;
+        self.note("files behind descriptors, from mappings made through them");
+        Some(file)
     }
 
     /// The file of an inode, if a fault has shown it.
@@ -218,6 +229,9 @@ impl State {
         }
         let page = va.align_down(PageSize::Size4K).0;
         let pending = self.processes[index].pending.range(..=va.0).next_back().map(|(s, p)| (*s, *p));
+        if let Some((_, map)) = pending.filter(|(_, p)| p.end > va.0) {
+            self.processes[index].fds.insert(map.fd, file);
+        }
         let (start, end, write) = match (dax.vma, pending.filter(|(_, p)| p.end > va.0)) {
             (_, Some((start, p))) => (start, p.end, p.prot & 2 != 0),
             (Some((start, end)), None) => {

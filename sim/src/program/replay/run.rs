@@ -148,7 +148,7 @@ impl Replayer {
                 let Some(end) = start.checked_add(round_up(len)) else { return Ok(()) };
                 self.replace_mappings(sim, call, cpu, start, end - start)?;
                 if fd >= 0 {
-                    self.state.mapped(sim, call.pid, &comm, (start, end), prot);
+                    self.state.mapped(sim, call.pid, &comm, (start, end), prot, fd);
                 }
             }
             Recorded::Unmapped { start, len } => {
@@ -166,6 +166,13 @@ impl Replayer {
                 let mm = self.state.known_process(call.pid);
                 self.step(sim, call.line, call.pid, cpu, mm, action)?;
             }
+            Recorded::Truncated { fd, size } => match self.state.file_of_fd(call.pid, fd) {
+                Some(file) => {
+                    let mm = self.state.known_process(call.pid);
+                    self.step(sim, call.line, call.pid, cpu, mm, Action::Truncate { file, size })?;
+                }
+                None => self.ignore("ftruncate of files that no mapping has shown"),
+            },
             Recorded::Forked { child, shares_mm } => self.state.fork(sim, call.pid, &comm, child, shares_mm),
             Recorded::NotSimulated(name) => {
                 let what = format!("{} calls (not simulated)", name.event_name());

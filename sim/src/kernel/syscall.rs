@@ -175,11 +175,9 @@ pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) {
     in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await);
 }
 
-/// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, then cuts (spec 4.8).
+/// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, the old one included
+/// (`ext4_setattr`, `xfs_setattr_size`; recorded so), then cuts (spec 4.8).
 pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
-    if cx.with(|m| m.file(file).size) == size {
-        return;
-    }
     in_syscall!(cx, {
         let lock = cx.with(|m| m.file(file).invalidate_lock);
         cx.lock(lock, LockMode::Exclusive).await;

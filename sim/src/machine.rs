@@ -47,6 +47,8 @@ pub struct Machine {
     /// Alignment of the device-dax device.
     pub(crate) device_alignment: PageSize,
     pub(crate) next_user_frame: u64,
+    /// User frames given back, used again last in, first out.
+    pub(crate) free_user_frames: Vec<Pfn>,
     pub(crate) measure: Measurements,
 }
 
@@ -78,6 +80,7 @@ impl Machine {
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12),
             device_alignment: PageSize::Size2M,
             next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
+            free_user_frames: Vec::new(),
             mms: Vec::new(),
             files: Vec::new(),
             measure: Measurements::default(),
@@ -314,6 +317,8 @@ impl Machine {
             read: true,
             write: true,
             shared: false,
+            sync: false,
+            no_huge: true,
             lock,
         };
         self.insert_vma(mm, vma);
@@ -329,9 +334,75 @@ impl Machine {
                 }
                 table = self.tables.read(slot).pfn();
             }
+            let frame = self.new_user_frame();
+            self.tables.write(Slot::of(table, va, 0), Entry::leaf(frame, bits));
+        }
+    }
+
+    /// A frame of user memory.
+    pub(crate) fn new_user_frame(&mut self) -> Pfn {
+        self.free_user_frames.pop().unwrap_or_else(|| {
             let frame = Pfn(self.next_user_frame);
             self.next_user_frame += 1;
-            self.tables.write(Slot::of(table, va, 0), Entry::leaf(frame, bits));
+            frame
+        })
+    }
+
+    /// Gives a frame of user memory back.
+    pub(crate) fn release_user_frame(&mut self, frame: Pfn) {
+        self.free_user_frames.push(frame);
+    }
+
+    /// Whether an address is mapped, for writing if so asked.
+    pub(crate) fn is_mapped(&self, mm: MmId, va: VirtAddr, write: bool) -> bool {
+        let mut table = self.mm(mm).pgd;
+        for level in (0..=3).rev() {
+            let entry = self.tables.read(Slot::of(table, va, level));
+            if !entry.is_present() {
+                return false;
+            }
+            if entry.is_leaf_at(level) {
+                return !write || entry.is_writable();
+            }
+            table = entry.pfn();
+        }
+        false
+    }
+
+    /// Splits VMAs at the borders of a range, changes those inside, and joins neighbours that have become alike.
+    pub(crate) fn change_vmas(&mut self, mm: MmId, start: u64, end: u64, change: impl Fn(&mut Vma)) {
+        for mut vma in self.detach_range(mm, start, end) {
+            change(&mut vma);
+            vma.lock = self.new_lock();
+            self.insert_vma(mm, vma);
+        }
+        self.join_vmas(mm, start, end);
+    }
+
+    /// `vma_merge`: joins each VMA that touches the range with a following one that continues it.
+    fn join_vmas(&mut self, mm: MmId, start: u64, end: u64) {
+        let Some(mut at) = self
+            .mm(mm)
+            .vmas
+            .range(..start)
+            .next_back()
+            .map(|(s, _)| *s)
+            .or_else(|| self.mm(mm).vmas.range(start..).next().map(|(s, _)| *s))
+        else {
+            return;
+        };
+        while let Some(vma) = self.mm(mm).vmas.get(&at).copied() {
+            let next = self.mm(mm).vmas.get(&vma.end).copied();
+            match next {
+                Some(next) if vma.continues_in(&next) => {
+                    self.remove_vma(mm, &next);
+                    if let Some(joined) = self.mm_mut(mm).vmas.get_mut(&at) {
+                        joined.end = next.end;
+                    }
+                }
+                Some(_) if vma.end <= end => at = vma.end,
+                _ => return,
+            }
         }
     }
 

@@ -253,7 +253,7 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>
 }
 
 async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
-    use crate::kernel::{fsync, ftruncate, mmap, msync, munmap, sync_file_range};
+    use crate::kernel::{fsync, ftruncate, madvise, mmap, msync, munmap, sync_file_range};
     let mut outcome = StepOutcome::default();
     match (step.action, step.mm) {
         (Action::Access(accesses), Some(mm)) => {
@@ -262,9 +262,19 @@ async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
         }
         (Action::Map(request), Some(mm)) => outcome.error = mmap(cx, mm, request).await.err(),
         (Action::Unmap { start, len }, Some(mm)) => outcome.error = munmap(cx, mm, start, len).await.err(),
+        (Action::Advise { start, len, advice }, Some(mm)) => {
+            outcome.error = madvise(cx, mm, start, len, advice).await.err();
+        }
         (Action::Msync { start, len }, Some(mm)) => outcome.error = msync(cx, mm, start, len).await.err(),
         // A kernel thread has no user addresses.
-        (Action::Access(_) | Action::Map(_) | Action::Unmap { .. } | Action::Msync { .. }, None) => {}
+        (
+            Action::Access(_)
+            | Action::Map(_)
+            | Action::Unmap { .. }
+            | Action::Advise { .. }
+            | Action::Msync { .. },
+            None,
+        ) => {}
         (Action::Fsync(file), _) => fsync(cx, file).await,
         (Action::SyncRange { file, first, last }, _) => sync_file_range(cx, file, first, last).await,
         (Action::Truncate { file, size }, _) => ftruncate(cx, file, size).await,

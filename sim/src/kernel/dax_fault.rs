@@ -7,7 +7,7 @@ use super::extent::{BlockState, Mapping};
 use super::file::FileId;
 use super::insert::{Insert, insert_2m, insert_4k};
 use super::vmf::Vmf;
-use super::zap::{unmap_mapping_pages, zap_huge_pmd};
+use super::zap::{EvenCows, unmap_mapping_pages, zap_huge_pmd};
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Part, PathStep};
 use crate::mmu::table::Slot;
@@ -150,7 +150,7 @@ async fn grab_mapping_entry(cx: &Cx<'_>, file: FileId, page: u64, pmd: bool) -> 
 async fn downgrade(cx: &Cx<'_>, file: FileId, head: u64, kind: EntryKind, xa_lock: crate::engine::LockId) {
     if kind == EntryKind::Zero {
         unlock_xa(cx, xa_lock).await;
-        unmap_mapping_pages(cx, file, head, PMD_PAGES).await;
+        unmap_mapping_pages(cx, file, head, PMD_PAGES, EvenCows::No).await;
         lock_xa(cx, xa_lock).await;
     }
     for waiter in cx.with(|m| m.file_mut(file).entries.remove(head)) {
@@ -210,8 +210,10 @@ async fn iomap_begin(cx: &Cx<'_>, vmf: &Vmf, page: u64, size: PageSize) -> Resul
     cx.load(line).await;
     cx.unlock(lock, LockMode::Shared).await;
     let mapping = cx.with(|m| m.file(vmf.file).extents.lookup(page));
+    // A private copy reads its source: IOMAP_WRITE is not set (spec 4.3, step 3).
+    let writes = vmf.write && vmf.vma.shared;
     let written = matches!(mapping.block, Some((_, BlockState::Written)));
-    let result = if !vmf.write || written {
+    let result = if !writes || written {
         Ok(Iomap { mapping, new: false })
     } else {
         cx.work(alloc_path);
@@ -259,6 +261,9 @@ async fn dax_fault_iter(
     let page = if size == PageSize::Size2M { vmf.pgoff & !(PMD_PAGES - 1) } else { vmf.pgoff };
     let iomap = iomap_begin(cx, vmf, page, size).await?;
     cx.note(PathStep::Iomap(iomap_type(&iomap.mapping), iomap.new));
+    if size == PageSize::Size4K && vmf.write && !vmf.vma.shared {
+        return Ok((copy_to_private(cx, vmf, iomap.mapping).await, false));
+    }
     if iomap.mapping.len < size.pages() {
         return Ok((VmFault::FALLBACK, false));
     }
@@ -270,7 +275,12 @@ async fn dax_fault_iter(
     if size == PageSize::Size2M && block.0 % PMD_PAGES != 0 {
         return Ok((VmFault::FALLBACK, false));
     }
-    insert_entry(cx, vmf, head, EntryKind::Block, block, size).await;
+    let synchronous = vmf.write && vmf.vma.sync && cx.with(|m| m.file(vmf.file).metadata_dirty);
+    insert_entry(cx, vmf, head, EntryKind::Block, block, size, !synchronous).await;
+    if synchronous {
+        vmf.sync_pfn = Some(block);
+        return Ok((VmFault::NEEDDSYNC, iomap.new));
+    }
     let request = Insert { pfn: block, write: vmf.write, zero: false };
     let ret = match size {
         PageSize::Size4K => insert_4k(cx, vmf, request).await,
@@ -285,7 +295,7 @@ async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Res
         PageSize::Size4K => m.globals.zero_page,
         PageSize::Size2M | PageSize::Size1G => m.globals.huge_zero_page,
     });
-    insert_entry(cx, vmf, head, EntryKind::Zero, zero, size).await;
+    insert_entry(cx, vmf, head, EntryKind::Zero, zero, size, false).await;
     let request = Insert { pfn: zero, write: false, zero: true };
     if size == PageSize::Size4K {
         let ret = insert_4k(cx, vmf, request).await;
@@ -299,12 +309,21 @@ async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Res
     Ok(ret)
 }
 
-/// `dax_insert_entry` (spec 4.6): the entry becomes the block or the hole, dirty if the fault writes.
-async fn insert_entry(cx: &Cx<'_>, vmf: &Vmf, head: u64, kind: EntryKind, pfn: Pfn, size: PageSize) {
+/// `dax_insert_entry` (spec 4.6): the entry becomes the block or the hole, dirty if the fault writes and is not one that
+/// has to sync first.
+async fn insert_entry(
+    cx: &Cx<'_>,
+    vmf: &Vmf,
+    head: u64,
+    kind: EntryKind,
+    pfn: Pfn,
+    size: PageSize,
+    may_dirty: bool,
+) {
     let old = cx.with(|m| m.file(vmf.file).entries.find(head).map(|(_, e)| (e.kind, e.pmd)));
     if old.is_some_and(|(k, _)| k == EntryKind::Zero) && kind == EntryKind::Block {
         // Every mapping of the zero page goes before the block can be seen.
-        unmap_mapping_pages(cx, vmf.file, head, size.pages()).await;
+        unmap_mapping_pages(cx, vmf.file, head, size.pages(), EvenCows::No).await;
     }
     let replace = old.is_none_or(|(k, _)| k != EntryKind::Block);
     cx.step(|p| if replace { p.insert_entry_new } else { p.insert_entry_keep });
@@ -321,7 +340,7 @@ async fn insert_entry(cx: &Cx<'_>, vmf: &Vmf, head: u64, kind: EntryKind, pfn: P
             }
         });
     }
-    if vmf.write && kind == EntryKind::Block {
+    if vmf.write && may_dirty {
         cx.with(|m| {
             if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(head) {
                 entry.dirty = true;
@@ -341,4 +360,55 @@ async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize) {
     cx.with(|m| {
         m.pages.update(pfn, |c| c.associated = true);
     });
+}
+
+/// `dax_fault_cow_page` and `finish_fault`: the private page gets the file's contents, or zeroes, and is mapped (spec 4.5).
+async fn copy_to_private(cx: &Cx<'_>, vmf: &Vmf, mapping: Mapping) -> VmFault {
+    let source = match mapping.block {
+        Some((pfn, BlockState::Written)) => Some(pfn),
+        _ => None,
+    };
+    let frame = super::cow::copy_page(cx, source).await;
+    super::cow::finish_fault(cx, vmf, frame).await;
+    VmFault::DONE_COW
+}
+
+/// `dax_finish_sync_fault` (spec 4.6): fsync of the range, then the insert that the fault had to put off.
+pub(crate) async fn dax_finish_sync_fault(cx: &Cx<'_>, vmf: &mut Vmf, pfn: Pfn, size: PageSize) -> VmFault {
+    let head = if size == PageSize::Size2M { vmf.pgoff & !(PMD_PAGES - 1) } else { vmf.pgoff };
+    super::syscall::sync_file_range(cx, vmf.file, head, head + size.pages() - 1).await;
+    let ret = insert_pfn_mkwrite(cx, vmf, pfn, head, size).await;
+    cx.note(PathStep::Returned("dax_finish_sync_fault", ret));
+    ret
+}
+
+/// `dax_insert_pfn_mkwrite`: marks the entry dirty and maps it for writing, unless it has changed meanwhile.
+async fn insert_pfn_mkwrite(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, head: u64, size: PageSize) -> VmFault {
+    let pmd = size == PageSize::Size2M;
+    let xa_lock = cx.with(|m| m.file(vmf.file).xa_lock);
+    loop {
+        lock_xa(cx, xa_lock).await;
+        let entry = cx.with(|m| m.file(vmf.file).entries.find(head).map(|(at, e)| (at, e.clone())));
+        match entry {
+            Some((at, e)) if e.locked => wait_for_entry(cx, vmf.file, at, xa_lock).await,
+            Some((at, e)) if e.pmd == pmd && at == head => break,
+            _ => {
+                unlock_xa(cx, xa_lock).await;
+                cx.note(PathStep::Event("dax_insert_pfn_mkwrite_no_entry"));
+                return VmFault::NOPAGE;
+            }
+        }
+    }
+    cx.with(|m| {
+        if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(head) {
+            entry.dirty = true;
+            entry.locked = true;
+        }
+    });
+    unlock_xa(cx, xa_lock).await;
+    let request = Insert { pfn, write: true, zero: false };
+    let ret = if pmd { insert_2m(cx, vmf, request).await } else { insert_4k(cx, vmf, request).await };
+    unlock_entry(cx, vmf.file, head).await;
+    cx.note(PathStep::Event("dax_insert_pfn_mkwrite"));
+    ret
 }

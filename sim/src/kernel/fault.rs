@@ -1,7 +1,10 @@
 //! From the exception to the handlers: `arch/x86/mm/fault.c` and the dispatch of `mm/memory.c` (spec section 2).
 
-use daxsim_types::{CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault};
+use daxsim_types::{
+    AccessKind, CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault,
+};
 
+use super::cow::wp_page_copy;
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
 use super::vma::Vma;
@@ -197,7 +200,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
     let pud_table = ensure_table(cx, mm, va, 2).await;
     let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
-    if pud.is_none() {
+    if pud.is_none() && !vmf.vma.no_huge {
         // fsdax maps no PUDs: the attempt costs its prologue and epilogue.
         let ret = fs_fault(cx, vmf, Order::Pud).await;
         if ret != VmFault::FALLBACK {
@@ -227,6 +230,9 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 }
 
 async fn huge_attempt(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    if vmf.vma.no_huge {
+        return VmFault::FALLBACK;
+    }
     let ret = fs_fault(cx, vmf, Order::Pmd).await;
     if ret == VmFault::FALLBACK {
         cx.trail(|t| t.pmd_fallback = true);
@@ -329,6 +335,11 @@ async fn allocate_unused_table(cx: &Cx<'_>) {
 async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     cx.note(PathStep::Event("do_wp_page"));
     cx.step(|p| p.wp_page);
+    if !vmf.vma.shared {
+        let ret = wp_private(cx, vmf, slot).await;
+        cx.note(PathStep::Returned("do_wp_page", ret));
+        return ret;
+    }
     let (fs, callback, counted) = cx.with(|m| {
         let counted = m.kernel.dax.refcount_per_map > 0;
         (m.file(vmf.file).fs, m.kernel.dax.wp_callback_fsdax, counted)
@@ -352,6 +363,37 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     };
     cx.note(PathStep::Returned("do_wp_page", ret));
     ret
+}
+
+/// A write to a read-only private PTE: an exclusive copy is made writable, a page of the file is copied. Both stay under the
+/// VMA lock (spec 2.7).
+async fn wp_private(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
+    if cx.with(|m| m.is_private_copy(&vmf.vma, vmf.orig_pte)) {
+        return wp_page_reuse(cx, vmf, slot).await;
+    }
+    wp_page_copy(cx, vmf, slot).await
+}
+
+/// Faults a page in for the kernel, under mmap_lock and without an exception (GUP). False if that gets nowhere.
+pub(crate) async fn fault_in(cx: &Cx<'_>, mm: MmId, va: VirtAddr, write: bool) -> bool {
+    /// Attempts before a page is given up, as a knob combination may refuse for ever.
+    const ATTEMPTS: u32 = 16;
+    let kind = if write { AccessKind::Write } else { AccessKind::Read };
+    for _ in 0..ATTEMPTS {
+        if cx.with(|m| m.is_mapped(mm, va, write)) {
+            return true;
+        }
+        let error_code = ErrorCode::new(kind, false, false);
+        let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(vma, error_code));
+        let Some(mut vmf) = vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) else {
+            return false;
+        };
+        let ret = handle_mm_fault(cx, &mut vmf).await;
+        if ret.is_error() {
+            return false;
+        }
+    }
+    false
 }
 
 /// `wp_page_reuse`: the PTE becomes writable and dirty, without a flush.
@@ -438,6 +480,7 @@ impl Vmf {
             write: error_code.is_write(),
             vma_locked,
             orig_pte: Entry::NONE,
+            sync_pfn: None,
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use daxsim_types::{FileSystem, PageSize, VmFault};
 
-use super::dax_fault::{dax_iomap_pmd_fault, dax_iomap_pte_fault};
+use super::dax_fault::{dax_finish_sync_fault, dax_iomap_pmd_fault, dax_iomap_pte_fault};
 use super::insert::{Insert, insert_2m, insert_4k};
 use super::vmf::Vmf;
 use crate::engine::{Cx, LockMode};
@@ -54,6 +54,13 @@ async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -
     if write && fs == FileSystem::Ext4 {
         journal_stop(cx).await;
     }
+    let ret = match vmf.sync_pfn.take() {
+        Some(pfn) if ret.contains(VmFault::NEEDDSYNC) => {
+            let size = if order == Order::Pmd { PageSize::Size2M } else { PageSize::Size4K };
+            dax_finish_sync_fault(cx, vmf, pfn, size).await
+        }
+        _ => ret,
+    };
     cx.unlock(lock, LockMode::Shared).await;
     cx.work(frame - frame / 2);
     ret

@@ -75,6 +75,13 @@ impl Mm {
         self.vmas.range(..=va.0).next_back().map(|(_, vma)| vma).filter(|vma| vma.contains(va))
     }
 
+    /// The VMAs that reach into `start..end`, ascending.
+    #[must_use]
+    pub fn vmas_in(&self, start: u64, end: u64) -> Vec<Vma> {
+        let first = self.vmas.range(..=start).next_back().map_or(start, |(at, _)| *at);
+        self.vmas.range(first..end).map(|(_, vma)| *vma).filter(|vma| vma.end > start).collect()
+    }
+
     /// Whether any VMA reaches into `start..end`.
     #[must_use]
     pub fn intersects(&self, start: u64, end: u64) -> bool {

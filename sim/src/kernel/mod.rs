@@ -4,6 +4,7 @@
 //! change what they touch, they give way in simulated time. Spec sections are those of the behavioural specification of the
 //! DAX fault path that the project's documentation restates; kernel sources are named with their version.
 
+mod cow;
 pub mod dax_entry;
 mod dax_fault;
 pub mod extent;
@@ -25,8 +26,8 @@ pub use fault::Signal;
 pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
 pub use mm::MmId;
-pub use syscall::{MapRequest, SyscallError};
-pub(crate) use syscall::{fsync, ftruncate, mmap, msync, munmap, sync_file_range};
+pub use syscall::{Advice, MapRequest, SyscallError};
+pub(crate) use syscall::{fsync, ftruncate, madvise, mmap, msync, munmap, sync_file_range};
 pub(crate) use vmf::FaultTrail;
 
 use daxsim_types::{CacheLine, Pfn, PhysAddr};

@@ -3,11 +3,12 @@
 use daxsim_types::{PageSize, VirtAddr};
 use thiserror::Error;
 
+use super::fault::fault_in;
 use super::file::FileId;
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
 use super::writeback::dax_writeback_mapping_range;
-use super::zap::{unmap_mapping_pages, zap_vma_range};
+use super::zap::{EvenCows, Zap, unmap_mapping_pages, zap_vma_range};
 use crate::engine::{Cx, LockMode};
 use crate::measure::Part;
 
@@ -28,6 +29,10 @@ pub struct MapRequest {
     pub write: bool,
     /// MAP_SHARED.
     pub shared: bool,
+    /// MAP_SYNC.
+    pub sync: bool,
+    /// MAP_POPULATE.
+    pub populate: bool,
 }
 
 /// A call that the kernel would refuse.
@@ -115,11 +120,17 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
                 read: request.read,
                 write: request.write,
                 shared: request.shared,
+                sync: request.sync,
+                no_huge: false,
                 lock: m.new_lock(),
             };
             m.insert_vma(mm, vma);
         });
         cx.unlock(lock, LockMode::Exclusive).await;
+        if request.populate {
+            // mm_populate writes only to private mappings: a shared one would be dirtied (populate_vma_page_range).
+            populate(cx, mm, request.start, end, request.write && !request.shared).await;
+        }
     });
     Ok(())
 }
@@ -144,8 +155,74 @@ async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
         // A writer takes each VMA's lock once, so that no fault is still under way in it.
         cx.lock(vma.lock, LockMode::Exclusive).await;
         cx.unlock(vma.lock, LockMode::Exclusive).await;
-        zap_vma_range(cx, mm, &vma, vma.start, vma.end, true).await;
+        zap_vma_range(cx, mm, &vma, vma.start, vma.end, Zap::PagesAndTables).await;
     }
+}
+
+/// What madvise is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// MADV_DONTNEED: zap, keeping the tables.
+    DontNeed,
+    /// MADV_POPULATE_READ, or _WRITE.
+    Populate {
+        /// Whether pages are made writable.
+        write: bool,
+    },
+    /// MADV_HUGEPAGE, or MADV_NOHUGEPAGE.
+    HugePage {
+        /// Whether huge faults are allowed.
+        allowed: bool,
+    },
+}
+
+/// madvise.
+pub(crate) async fn madvise(
+    cx: &Cx<'_>,
+    mm: MmId,
+    start: u64,
+    len: u64,
+    advice: Advice,
+) -> Result<(), SyscallError> {
+    let end = check_range(start, len)?;
+    in_syscall!(cx, {
+        match advice {
+            Advice::DontNeed => dont_need(cx, mm, start, end).await,
+            Advice::Populate { write } => populate(cx, mm, start, end, write).await,
+            Advice::HugePage { allowed } => {
+                let lock = cx.with(|m| m.mm(mm).mmap_lock);
+                cx.lock(lock, LockMode::Exclusive).await;
+                cx.with(|m| m.change_vmas(mm, start, end, |vma| vma.no_huge = !allowed));
+                cx.unlock(lock, LockMode::Exclusive).await;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// `madvise_dontneed_single_vma`, VMA by VMA, under mmap_lock for reading.
+async fn dont_need(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
+    let lock = cx.with(|m| m.mm(mm).mmap_lock);
+    cx.lock(lock, LockMode::Shared).await;
+    for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
+        cx.step(|p| p.unmap_mapping);
+        zap_vma_range(cx, mm, &vma, vma.start.max(start), vma.end.min(end), Zap::Pages).await;
+    }
+    cx.unlock(lock, LockMode::Shared).await;
+}
+
+/// `__mm_populate` and MADV_POPULATE: faults every page in from the kernel, without an exception.
+async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
+    let lock = cx.with(|m| m.mm(mm).mmap_lock);
+    cx.lock(lock, LockMode::Shared).await;
+    let mut at = start;
+    while at < end {
+        if !fault_in(cx, mm, VirtAddr(at), write).await {
+            break;
+        }
+        at += PageSize::Size4K.bytes();
+    }
+    cx.unlock(lock, LockMode::Shared).await;
 }
 
 /// msync(MS_SYNC): writes back the part of each file that is mapped there.
@@ -181,7 +258,10 @@ pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
     in_syscall!(cx, {
         let lock = cx.with(|m| m.file(file).invalidate_lock);
         cx.lock(lock, LockMode::Exclusive).await;
-        unmap_mapping_pages(cx, file, 0, u64::MAX >> 12).await;
+        // Breaking the layout spares private copies; cutting the file does not.
+        unmap_mapping_pages(cx, file, 0, u64::MAX >> 12, EvenCows::No).await;
+        let first = size.div_ceil(PageSize::Size4K.bytes());
+        unmap_mapping_pages(cx, file, first, u64::MAX >> 12, EvenCows::Yes).await;
         cx.with(|m| m.cut_file(file, size));
         cx.unlock(lock, LockMode::Exclusive).await;
     });

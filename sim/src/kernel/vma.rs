@@ -35,6 +35,10 @@ pub struct Vma {
     pub write: bool,
     /// VM_SHARED.
     pub shared: bool,
+    /// VM_SYNC: a store may be seen only when the metadata that it needs is durable.
+    pub sync: bool,
+    /// VM_NOHUGEPAGE: no huge faults.
+    pub no_huge: bool,
     /// The per-VMA lock (`vm_lock` in 6.12, `vm_refcnt` in newer trees).
     pub lock: LockId,
 }
@@ -53,6 +57,20 @@ impl Vma {
             Backing::Dax { file, pgoff } => Some((file, pgoff + ((va.0 - self.start) >> 12))),
             Backing::Anonymous => None,
         }
+    }
+
+    /// Whether `next` begins where this ends and goes on in the same way.
+    #[must_use]
+    pub fn continues_in(&self, next: &Self) -> bool {
+        let flags = |v: &Self| (v.read, v.write, v.shared, v.sync, v.no_huge);
+        let backing = match (self.backing, next.backing) {
+            (Backing::Dax { file: a, pgoff }, Backing::Dax { file: b, pgoff: after }) => {
+                a == b && pgoff + ((self.end - self.start) >> 12) == after
+            }
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            _ => false,
+        };
+        self.end == next.start && backing && flags(self) == flags(next)
     }
 
     /// The address at which file page `page` appears, if it does.

@@ -24,6 +24,8 @@ pub(crate) struct Vmf {
     pub(crate) vma_locked: bool,
     /// `orig_pte` as `handle_pte_fault` read it.
     pub(crate) orig_pte: Entry,
+    /// Frame that a synchronous fault has still to map.
+    pub(crate) sync_pfn: Option<Pfn>,
 }
 
 /// What happened to the fault so far, over all passes.

@@ -19,11 +19,21 @@ struct Gather {
     cleared_pte: bool,
     cleared_pmd: bool,
     freed_tables: bool,
+    /// Private copies are left alone.
+    spare_copies: bool,
 }
 
 impl Gather {
     fn new(mm: MmId) -> Self {
-        Self { mm, start: u64::MAX, end: 0, cleared_pte: false, cleared_pmd: false, freed_tables: false }
+        Self {
+            mm,
+            start: u64::MAX,
+            end: 0,
+            cleared_pte: false,
+            cleared_pmd: false,
+            freed_tables: false,
+            spare_copies: false,
+        }
     }
 
     fn add(&mut self, start: u64, len: u64) {
@@ -48,16 +58,37 @@ impl Gather {
             return;
         }
         flush_tlb_mm_range(cx, self.mm, (self.start, self.end), self.shift(), self.freed_tables).await;
-        *self = Self::new(self.mm);
+        *self = Self { spare_copies: self.spare_copies, ..Self::new(self.mm) };
     }
 }
 
-/// Zaps `start..end` of a VMA and flushes; `free_tables` for munmap, where tables without neighbours go too.
-pub(crate) async fn zap_vma_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u64, free_tables: bool) {
+/// What a zap takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zap {
+    /// The pages, private copies included.
+    Pages,
+    /// The pages of the file; private copies stay (`even_cows` = 0).
+    FilePages,
+    /// The pages, and the tables that no mapping needs any more: munmap.
+    PagesAndTables,
+}
+
+/// Whether private copies go too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EvenCows {
+    /// They go.
+    Yes,
+    /// They stay.
+    No,
+}
+
+/// Zaps `start..end` of a VMA and flushes.
+pub(crate) async fn zap_vma_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u64, what: Zap) {
     let before = cx.set_part(Part::Zap);
     let mut gather = Gather::new(mm);
+    gather.spare_copies = what == Zap::FilePages;
     zap_range(cx, vma, start, end, &mut gather).await;
-    if free_tables {
+    if what == Zap::PagesAndTables {
         free_page_tables(cx, start, end, &mut gather).await;
     }
     gather.flush(cx).await;
@@ -123,7 +154,9 @@ async fn zap_pte_range(
     let mut at = start;
     while at < end {
         let slot = Slot::of(table, VirtAddr(at), 0);
-        if cx.with(|m| m.tables.read(slot)).is_present() {
+        let seen = cx.with(|m| m.tables.read(slot));
+        let spared = gather.spare_copies && cx.with(|m| m.is_private_copy(vma, seen));
+        if seen.is_present() && !spared {
             cx.rmw(slot.line()).await;
             let old = cx.with(|m| {
                 // The exchange takes what is there now: hardware may have set D since.
@@ -134,6 +167,7 @@ async fn zap_pte_range(
             cx.step(|p| p.zap_entry);
             gather.add(at, PageSize::Size4K.bytes());
             gather.cleared_pte = true;
+            cx.with(|m| m.free_private_copy(vma, old));
             if is_counted(cx, vma, old) {
                 cx.step(|p| p.zap_counted);
                 force_flush |= forces && vma.shared && old.pte_dirty();
@@ -154,14 +188,14 @@ async fn zap_pte_range(
 /// Whether the entry maps a page whose mappings this variant counts: `vm_normal_page` finds one (spec 1.5).
 fn is_counted(cx: &Cx<'_>, vma: &Vma, old: Entry) -> bool {
     cx.with(|m| {
-        let dax = matches!(vma.backing, super::vma::Backing::Dax { .. });
+        let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !m.is_private_copy(vma, old);
         let zero = old.pfn() == m.globals.zero_page || old.pfn() == m.globals.huge_zero_page;
         dax && m.kernel.dax.refcount_per_map > 0 && (!zero || m.kernel.dax.zero_page_refcounted_4k)
     })
 }
 
 /// Drops the reference, reverse mapping and RSS of one mapping.
-async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
+pub(super) async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
     let pfn = old.pfn();
     let line = cx.with(|m| m.pages.line(pfn));
     cx.rmw(line).await;
@@ -233,7 +267,13 @@ pub(crate) async fn zap_huge_pmd(cx: &Cx<'_>, mm: MmId, va: VirtAddr) {
 }
 
 /// `unmap_mapping_pages`: zaps `pages` file pages from `first` in every mapping of the file.
-pub(crate) async fn unmap_mapping_pages(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+pub(crate) async fn unmap_mapping_pages(
+    cx: &Cx<'_>,
+    file: FileId,
+    first: u64,
+    pages: u64,
+    even_cows: EvenCows,
+) {
     let before = cx.set_part(Part::Zap);
     cx.note(PathStep::Event("unmap_mapping_pages"));
     cx.step(|p| p.unmap_mapping);
@@ -241,7 +281,8 @@ pub(crate) async fn unmap_mapping_pages(cx: &Cx<'_>, file: FileId, first: u64, p
     cx.lock(lock, LockMode::Shared).await;
     for (mm, vma) in cx.with(|m| m.mappings_of(file)) {
         if let Some((start, end)) = overlap(&vma, first, pages) {
-            zap_vma_range(cx, mm, &vma, start, end, false).await;
+            let what = if even_cows == EvenCows::Yes { Zap::Pages } else { Zap::FilePages };
+            zap_vma_range(cx, mm, &vma, start, end, what).await;
         }
     }
     cx.unlock(lock, LockMode::Shared).await;

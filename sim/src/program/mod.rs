@@ -9,7 +9,7 @@ pub(crate) use access::run_accesses;
 
 use daxsim_types::CpuId;
 
-use crate::kernel::{FileId, MapRequest, MmId, SyscallError};
+use crate::kernel::{Advice, FileId, MapRequest, MmId, SyscallError};
 
 /// One step of a thread.
 pub struct Step {
@@ -37,6 +37,15 @@ pub enum Action {
         start: u64,
         /// Bytes.
         len: u64,
+    },
+    /// madvise.
+    Advise {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// The advice.
+        advice: Advice,
     },
     /// msync(MS_SYNC).
     Msync {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use daxsim_traces::script::{FileMake, Line, MapShare, Op, Script, Section, SectionKind, WaitMode};
+use daxsim_traces::script::{self, FileMake, Line, MapShare, Op, Script, Section, SectionKind, WaitMode};
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use thiserror::Error;
 
 use super::{Accesses, Action, Step, StepOutcome};
-use crate::kernel::{FileId, MapRequest, MmId, NewFile};
+use crate::kernel::{Advice, FileId, MapRequest, MmId, NewFile};
 use crate::simulation::{SimError, Simulation};
 
 /// Extents of a file that is to be laid out as a recorded one was: (file page, device page, pages, written).
@@ -77,11 +77,7 @@ pub fn check(script: &Script, cpus: u16) -> Result<(), ScriptError> {
 /// What an operation needs that is not modelled.
 fn unsupported(op: &Op) -> Option<&'static str> {
     match op {
-        Op::Map { share: MapShare::Private, .. } => Some("a private mapping"),
-        Op::Map { share: MapShare::Sync, .. } => Some("MAP_SYNC"),
-        Op::Map { populate: true, .. } => Some("MAP_POPULATE"),
         Op::Protect { .. } => Some("mprotect"),
-        Op::Advise { .. } => Some("madvise"),
         Op::Fallocate { .. } => Some("fallocate of a mapped file"),
         Op::Pread { .. } | Op::Pwrite { .. } => Some("file I/O by system calls"),
         Op::KernelRead { .. } | Op::KernelWrite { .. } => Some("a fault in kernel mode"),
@@ -183,12 +179,14 @@ impl Runner<'_> {
                 self.make_file(*file, name, *size, *make, outcome)?;
                 return Ok(None);
             }
-            Op::Map { map, file, offset, len, prot, addr, .. } => {
+            Op::Map { map, file, offset, len, prot, share, populate, addr } => {
                 self.maps.insert(*map, *addr);
                 let Some(file) = self.files.get(file).copied() else { return Ok(None) };
                 let (read, write) = (prot.read, prot.write);
                 let pgoff = offset >> 12;
-                Action::Map(MapRequest { file, start: *addr, len: *len, pgoff, read, write, shared: true })
+                let (shared, sync) = (*share != MapShare::Private, *share == MapShare::Sync);
+                let (start, len, populate) = (*addr, *len, *populate);
+                Action::Map(MapRequest { file, start, len, pgoff, read, write, shared, sync, populate })
             }
             Op::Unmap { map, off, len } => {
                 // munmap(2) rounds the length up to whole pages.
@@ -210,6 +208,19 @@ impl Runner<'_> {
             }
             // MS_ASYNC starts nothing in any Linux of this century.
             Op::Msync { asynchronous: true, .. } | Op::Fiemap { .. } | Op::Nop => return Ok(None),
+            Op::Advise { map, off, len, advice } => {
+                let advice = match advice {
+                    script::Advice::DontNeed => Advice::DontNeed,
+                    script::Advice::PopulateRead => Advice::Populate { write: false },
+                    script::Advice::PopulateWrite => Advice::Populate { write: true },
+                    script::Advice::HugePage => Advice::HugePage { allowed: true },
+                    script::Advice::NoHugePage => Advice::HugePage { allowed: false },
+                    // Read-ahead has nothing to read on a DAX file.
+                    script::Advice::WillNeed => return Ok(None),
+                };
+                let len = len.checked_next_multiple_of(4096).unwrap_or(*len);
+                Action::Advise { start: base(&self.maps, map) + off, len, advice }
+            }
             Op::Msync { map, off, len, .. } => {
                 let len = len.checked_next_multiple_of(4096).unwrap_or(*len);
                 Action::Msync { start: base(&self.maps, map) + off, len }

@@ -199,6 +199,8 @@ impl Grouper {
                 }
             }
             Event::Marker(Marker::Begin { .. } | Marker::End { .. }) => self.close(pid, out),
+            // The fsync of a synchronous fault is part of the fault.
+            Event::DaxWritebackRange(_) if self.faults.contains_key(&pid) => {}
             Event::DaxWritebackRange(range) => {
                 self.close_finished(out);
                 let dev = (range.dev.major, range.dev.minor);

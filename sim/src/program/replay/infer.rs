@@ -248,7 +248,20 @@ impl State {
             m.forget_range(mm, start, end - start);
             let lock = m.new_lock();
             let backing = Backing::Dax { file, pgoff };
-            m.insert_vma(mm, Vma { start, end, backing, read: true, write, shared: true, lock });
+            m.insert_vma(
+                mm,
+                Vma {
+                    start,
+                    end,
+                    backing,
+                    read: true,
+                    write,
+                    shared: dax.shared,
+                    sync: false,
+                    no_huge: false,
+                    lock,
+                },
+            );
         });
     }
 

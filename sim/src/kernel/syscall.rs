@@ -229,20 +229,20 @@ async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
 pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
     let end = check_range(start, len)?;
     let whole = in_syscall!(cx, {
-        let mut at = start;
-        while let Some(vma) = cx.with(|m| m.mm(mm).find_vma(VirtAddr(at)).copied()) {
-            let to = vma.end.min(end);
-            if let Some((file, first)) = vma.file_page(VirtAddr(at))
+        // Holes in the range are passed over and reported at the end.
+        let mut mapped_to = start;
+        let mut whole = true;
+        for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
+            let (from, to) = (vma.start.max(start), vma.end.min(end));
+            whole &= from == mapped_to;
+            mapped_to = to;
+            if let Some((file, first)) = vma.file_page(VirtAddr(from))
                 && vma.shared
             {
-                sync_file_range(cx, file, first, first + ((to - at) >> 12) - 1).await;
-            }
-            at = to;
-            if at >= end {
-                break;
+                sync_file_range(cx, file, first, first + ((to - from) >> 12) - 1).await;
             }
         }
-        at >= end
+        whole && mapped_to == end
     });
     if whole { Ok(()) } else { Err(SyscallError::NotMapped { start, end }) }
 }

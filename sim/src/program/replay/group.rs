@@ -26,6 +26,8 @@ pub struct DaxView {
     pub pmd_served: bool,
     /// Whether the zero page was mapped.
     pub hole: bool,
+    /// Whether the fault had to sync before it could map: MAP_SYNC.
+    pub synchronous: bool,
 }
 
 /// What `iomap_begin` answered.
@@ -140,6 +142,15 @@ pub enum Action {
         child: u32,
         /// Whether it shares the address space.
         shares_mm: bool,
+    },
+    /// madvise.
+    Advised {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// `MADV_*`.
+        behavior: u32,
     },
     /// A call that changes mappings or blocks in a way that is not simulated.
     NotSimulated(SysCall),
@@ -271,6 +282,7 @@ fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
         SysEnter::Msync { .. } | SysEnter::Fsync { .. } | SysEnter::Fdatasync { .. } => None,
         // File I/O by calls does not touch page tables.
         SysEnter::Pread64 { .. } | SysEnter::Pwrite64 { .. } => None,
+        SysEnter::Madvise { start, len, behavior } => Some(Action::Advised { start, len, behavior }),
         SysEnter::Ftruncate { fd, length } => Some(Action::Truncated { fd, size: length }),
         SysEnter::Clone { flags } => child(flags & CLONE_VM != 0),
         SysEnter::Fork | SysEnter::Vfork => child(false),
@@ -286,7 +298,10 @@ fn add_to_fault(fault: &mut RecordedFault, event: &Event) -> bool {
         Event::DaxPteFault(pte) => {
             view(fault, (pte.dev.major, pte.dev.minor), pte.ino, pte.shared, pte.pgoff);
         }
-        Event::DaxPteFaultDone(pte) => fault.ret = Some(pte.result),
+        Event::DaxPteFaultDone(pte) => {
+            fault.ret = Some(pte.result);
+            note_sync(fault, pte.result);
+        }
         Event::DaxLoadHole(pte) => {
             view(fault, (pte.dev.major, pte.dev.minor), pte.ino, pte.shared, pte.pgoff).hole = true;
         }
@@ -304,6 +319,7 @@ fn add_to_fault(fault: &mut RecordedFault, event: &Event) -> bool {
             if pte.result != VmFault::FALLBACK {
                 fault.ret = Some(pte.result);
             }
+            note_sync(fault, pte.result);
         }
         Event::DaxPmdLoadHole(_) => {
             if let Some(dax) = &mut fault.dax {
@@ -325,6 +341,16 @@ fn add_to_fault(fault: &mut RecordedFault, event: &Event) -> bool {
         _ => {}
     }
     false
+}
+
+/// A result of NEEDDSYNC tells a MAP_SYNC mapping; without probes it is not the fault's result, for the sync comes after it.
+fn note_sync(fault: &mut RecordedFault, result: VmFault) {
+    if result.contains(VmFault::NEEDDSYNC) {
+        fault.ret = Some(VmFault::NOPAGE);
+        if let Some(dax) = &mut fault.dax {
+            dax.synchronous = true;
+        }
+    }
 }
 
 fn add_probe(fault: &mut RecordedFault, probe: &Probe) -> bool {
@@ -359,5 +385,6 @@ fn view(fault: &mut RecordedFault, dev: (u32, u32), ino: u64, shared: bool, pgof
         pmd_fallback: false,
         pmd_served: false,
         hole: false,
+        synchronous: false,
     })
 }

@@ -19,7 +19,22 @@ struct PendingMap {
     end: u64,
     prot: u32,
     fd: i32,
+    sync: bool,
 }
+
+/// What a recorded mmap asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct MapCall {
+    /// PROT bits.
+    pub prot: u32,
+    /// MAP bits.
+    pub flags: u32,
+    /// File descriptor.
+    pub fd: i32,
+}
+
+/// `MAP_SYNC` (include/uapi/asm-generic/mman-common.h).
+const MAP_SYNC: u32 = 0x8_0000;
 
 /// One process of the trace.
 #[derive(Debug)]
@@ -120,10 +135,13 @@ impl State {
     }
 
     /// A recorded mmap.
-    pub fn mapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64), prot: u32, fd: i32) {
+    pub fn mapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64), map: MapCall) {
         let index = self.process_index(sim, pid, comm);
         self.forget_pending(index, range.0, range.1);
-        self.processes[index].pending.insert(range.0, PendingMap { end: range.1, prot, fd });
+        self.processes[index].pending.insert(
+            range.0,
+            PendingMap { end: range.1, prot: map.prot, fd: map.fd, sync: map.flags & MAP_SYNC != 0 },
+        );
     }
 
     /// A recorded munmap.
@@ -213,6 +231,14 @@ impl State {
         let known = sim.with(|m| m.mm(mm).find_vma(va).copied());
         if let Some(vma) = known {
             if vma.file_page(va) == Some((file, dax.pgoff)) {
+                if dax.synchronous && !vma.sync {
+                    self.note("MAP_SYNC of mappings, from a synchronous fault");
+                    sim.with(|m| {
+                        if let Some(v) = m.mm_mut(mm).vmas.get_mut(&vma.start) {
+                            v.sync = true;
+                        }
+                    });
+                }
                 if fault.error_code.is_write() && !vma.write {
                     self.note("write permission of mappings, from a write fault");
                     sim.with(|m| {
@@ -232,7 +258,9 @@ impl State {
         if let Some((_, map)) = pending.filter(|(_, p)| p.end > va.0) {
             self.processes[index].fds.insert(map.fd, file);
         }
-        let (start, end, write) = match (dax.vma, pending.filter(|(_, p)| p.end > va.0)) {
+        let pending = pending.filter(|(_, p)| p.end > va.0);
+        let sync = dax.synchronous || pending.is_some_and(|(_, p)| p.sync);
+        let (start, end, write) = match (dax.vma, pending) {
             (_, Some((start, p))) => (start, p.end, p.prot & 2 != 0),
             (Some((start, end)), None) => {
                 self.note("mappings made before the trace, from a PMD fault's borders");
@@ -257,7 +285,7 @@ impl State {
                     read: true,
                     write,
                     shared: dax.shared,
-                    sync: false,
+                    sync,
                     no_huge: false,
                     lock,
                 },

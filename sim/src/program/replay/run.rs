@@ -6,7 +6,8 @@ use daxsim_traces::ftrace::{Event, Record};
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 
 use super::group::{Action as Recorded, Grouper, Item, RecordedCall, RecordedFault};
-use super::infer::State;
+use super::infer::{MapCall, State};
+use crate::kernel::Advice;
 use crate::measure::FaultRecord;
 use crate::mmu::entry::Entry;
 use crate::program::{Accesses, Action, Step};
@@ -144,11 +145,11 @@ impl Replayer {
         let comm = self.comm(call.pid);
         let cpu = self.fold(call.cpu);
         match call.action {
-            Recorded::Mapped { start, len, prot, fd, .. } => {
+            Recorded::Mapped { start, len, prot, flags, fd, .. } => {
                 let Some(end) = start.checked_add(round_up(len)) else { return Ok(()) };
                 self.replace_mappings(sim, call, cpu, start, end - start)?;
                 if fd >= 0 {
-                    self.state.mapped(sim, call.pid, &comm, (start, end), prot, fd);
+                    self.state.mapped(sim, call.pid, &comm, (start, end), MapCall { prot, flags, fd });
                 }
             }
             Recorded::Unmapped { start, len } => {
@@ -166,6 +167,9 @@ impl Replayer {
                 let mm = self.state.known_process(call.pid);
                 self.step(sim, call.line, call.pid, cpu, mm, action)?;
             }
+            Recorded::Advised { start, len, behavior } => {
+                self.advise(sim, call, cpu, (start, len), behavior)?
+            }
             Recorded::Truncated { fd, size } => match self.state.file_of_fd(call.pid, fd) {
                 Some(file) => {
                     let mm = self.state.known_process(call.pid);
@@ -180,6 +184,33 @@ impl Replayer {
             }
         }
         Ok(())
+    }
+
+    /// madvise, where it touches a DAX mapping.
+    fn advise(
+        &mut self,
+        sim: &mut Simulation,
+        call: &RecordedCall,
+        cpu: CpuId,
+        (start, len): (u64, u64),
+        behavior: u32,
+    ) -> Result<(), SimError> {
+        let Some(mm) = self.state.known_process(call.pid) else { return Ok(()) };
+        let len = round_up(len);
+        if !sim.with(|m| m.mm(mm).intersects(start, start.saturating_add(len))) {
+            return Ok(());
+        }
+        // include/uapi/asm-generic/mman-common.h
+        let advice = match behavior {
+            4 => Advice::DontNeed,
+            14 => Advice::HugePage { allowed: true },
+            15 => Advice::HugePage { allowed: false },
+            22 => Advice::Populate { write: false },
+            23 => Advice::Populate { write: true },
+            // The others change nothing of a DAX mapping's tables.
+            _ => return Ok(()),
+        };
+        self.step(sim, call.line, call.pid, cpu, Some(mm), Action::Advise { start, len, advice })
     }
 
     /// Unmaps what the simulation has in a range that a call unmapped or mapped over.
@@ -213,10 +244,6 @@ impl Replayer {
     fn fault(&mut self, sim: &mut Simulation, fault: &RecordedFault) -> Result<(), SimError> {
         let comm = self.comm(fault.pid);
         let mm = match &fault.dax {
-            Some(dax) if !dax.shared => {
-                self.ignore("faults in private DAX mappings (not simulated)");
-                return Ok(());
-            }
             Some(dax) => self.state.prepare(sim, fault, &comm, dax)?,
             None if self.state.is_known_dax(sim, fault.pid, fault.address) => {
                 self.state.process(sim, fault.pid, &comm)

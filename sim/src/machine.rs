@@ -4,6 +4,8 @@ use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time, VirtAddr};
 
+use rustc_hash::FxHashMap;
+
 use crate::cpu::Cpu;
 use crate::engine::{LockId, Locks};
 use crate::kernel::extent::Mapping;
@@ -47,6 +49,8 @@ pub struct Machine {
     /// Alignment of the device-dax device.
     pub(crate) device_alignment: PageSize,
     pub(crate) next_user_frame: u64,
+    /// Private copies that fork left mapped more than once: frame to number of mappings.
+    pub(crate) shared_copies: FxHashMap<u64, u32>,
     /// User frames given back, used again last in, first out.
     pub(crate) free_user_frames: Vec<Pfn>,
     pub(crate) measure: Measurements,
@@ -80,6 +84,7 @@ impl Machine {
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12),
             device_alignment: PageSize::Size2M,
             next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
+            shared_copies: FxHashMap::default(),
             free_user_frames: Vec::new(),
             mms: Vec::new(),
             files: Vec::new(),
@@ -175,18 +180,6 @@ impl Machine {
         self.allocator.allocate_for_write(&mut file.extents, page, size)?;
         file.metadata_dirty = true;
         Ok(file.extents.lookup(page))
-    }
-
-    /// Changes a file's size: entries and blocks beyond it go; where the kernel deletes all entries when it breaks a
-    /// layout, those below go too, with their dirty marks (spec 4.8).
-    pub(crate) fn cut_file(&mut self, file: FileId, size: u64) {
-        let all = self.kernel.dax.break_layout_deletes_entries;
-        let file = self.file_mut(file);
-        let first = size.div_ceil(PageSize::Size4K.bytes());
-        file.entries.remove_from(if all { 0 } else { first });
-        file.extents.unmap(first, u64::MAX >> 12);
-        file.size = size;
-        file.metadata_dirty = true;
     }
 
     /// The mappings of a file: mm and VMA, in order of creation.
@@ -319,6 +312,7 @@ impl Machine {
             shared: false,
             sync: false,
             no_huge: true,
+            has_copies: false,
             lock,
         };
         self.insert_vma(mm, vma);
@@ -348,8 +342,15 @@ impl Machine {
         })
     }
 
-    /// Gives a frame of user memory back.
+    /// Gives a frame of user memory back, or one mapping of it.
     pub(crate) fn release_user_frame(&mut self, frame: Pfn) {
+        if let Some(maps) = self.shared_copies.get_mut(&frame.0) {
+            *maps -= 1;
+            if *maps > 0 {
+                return;
+            }
+            self.shared_copies.remove(&frame.0);
+        }
         self.free_user_frames.push(frame);
     }
 
@@ -406,14 +407,15 @@ impl Machine {
         }
     }
 
-    /// One user access at the CPU's time: translation, then the data. On a refusal only the translation's time passed.
+    /// One access to a user address at the CPU's time, from user mode or by the kernel: translation, then the data. On a refusal only the translation's time passed.
     pub(crate) fn user_access(
         &mut self,
         index: usize,
         va: VirtAddr,
         kind: AccessKind,
+        user: bool,
     ) -> Result<(), Refusal> {
-        let physical = self.translate(index, va, kind)?;
+        let physical = self.translate(index, va, kind, user)?;
         let access = if kind.is_write() { Access::Write } else { Access::Read };
         let line = physical.line();
         let hit_cost = self.spec.cache.l1d.latency;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::engine::{Cx, Deadlock, Sys, Task, run};
 use crate::kernel::file::{FileId, NewFile, NoSpace};
-use crate::kernel::{MmId, Origin};
+use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
 use crate::measure::{Measurements, Part, Parts};
 use crate::memory::MemoryStats;
@@ -253,40 +253,71 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>
 }
 
 async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
-    use crate::kernel::{fsync, ftruncate, madvise, mmap, msync, munmap, sync_file_range};
     let mut outcome = StepOutcome::default();
     match (step.action, step.mm) {
         (Action::Access(accesses), Some(mm)) => {
             let origin = Origin { line: step.line, thread: step.thread, mm };
-            return run_accesses(cx, origin, accesses).await;
+            return run_accesses(cx, origin, accesses, true).await;
         }
-        (Action::Map(request), Some(mm)) => outcome.error = mmap(cx, mm, request).await.err(),
-        (Action::Unmap { start, len }, Some(mm)) => outcome.error = munmap(cx, mm, start, len).await.err(),
-        (Action::Advise { start, len, advice }, Some(mm)) => {
-            outcome.error = madvise(cx, mm, start, len, advice).await.err();
+        (Action::KernelAccess(accesses), Some(mm)) => {
+            let origin = Origin { line: step.line, thread: step.thread, mm };
+            return kernel::copy_user(cx, origin, accesses).await;
         }
-        (Action::Msync { start, len }, Some(mm)) => outcome.error = msync(cx, mm, start, len).await.err(),
-        // A kernel thread has no user addresses.
-        (
-            Action::Access(_)
-            | Action::Map(_)
-            | Action::Unmap { .. }
-            | Action::Advise { .. }
-            | Action::Msync { .. },
-            None,
-        ) => {}
-        (Action::Fsync(file), _) => fsync(cx, file).await,
-        (Action::SyncRange { file, first, last }, _) => sync_file_range(cx, file, first, last).await,
-        (Action::Truncate { file, size }, _) => ftruncate(cx, file, size).await,
-        (Action::Sleep { nanoseconds }, _) => {
-            cx.with(|m| {
-                let cpu = &mut m.cpus[cx.cpu().index()];
-                let until = cpu.now + Time::from_ns(nanoseconds);
-                cpu.wait_until(until, Part::Idle);
-            });
-        }
+        (action, Some(mm)) => outcome.error = memory_call(cx, mm, action).await.err(),
+        (action, None) => file_call(cx, action).await,
     }
     outcome
+}
+
+/// Calls that need an address space; others go on to [`file_call`].
+async fn memory_call(cx: &Cx<'_>, mm: MmId, action: Action) -> Result<(), SyscallError> {
+    match action {
+        Action::Map(request) => kernel::mmap(cx, mm, request).await,
+        Action::Unmap { start, len } => kernel::munmap(cx, mm, start, len).await,
+        Action::Advise { start, len, advice } => kernel::madvise(cx, mm, start, len, advice).await,
+        Action::Protect { start, len, read, write } => {
+            kernel::mprotect(cx, mm, start, len, read, write).await
+        }
+        Action::Msync { start, len } => kernel::msync(cx, mm, start, len).await,
+        Action::Fork(child) => {
+            kernel::fork(cx, mm, child).await;
+            Ok(())
+        }
+        Action::Exit => {
+            kernel::exit(cx, mm).await;
+            Ok(())
+        }
+        other => {
+            file_call(cx, other).await;
+            Ok(())
+        }
+    }
+}
+
+/// Calls on files alone, which kernel threads can do too. A kernel thread has no user addresses: the rest is nothing to it.
+async fn file_call(cx: &Cx<'_>, action: Action) {
+    match action {
+        Action::Fsync(file) => kernel::fsync(cx, file).await,
+        Action::SyncRange { file, first, last } => kernel::sync_file_range(cx, file, first, last).await,
+        Action::Truncate { file, size } => kernel::ftruncate(cx, file, size).await,
+        Action::Fallocate { file, mode, start, len } => kernel::fallocate(cx, file, mode, start, len).await,
+        Action::Write { file, start, len } => kernel::pwrite(cx, file, start, len).await,
+        Action::Read { file, start, len } => kernel::pread(cx, file, start, len).await,
+        Action::Sleep { nanoseconds } => cx.with(|m| {
+            let cpu = &mut m.cpus[cx.cpu().index()];
+            let until = cpu.now + Time::from_ns(nanoseconds);
+            cpu.wait_until(until, Part::Idle);
+        }),
+        Action::Access(_)
+        | Action::KernelAccess(_)
+        | Action::Map(_)
+        | Action::Unmap { .. }
+        | Action::Advise { .. }
+        | Action::Protect { .. }
+        | Action::Msync { .. }
+        | Action::Fork(_)
+        | Action::Exit => {}
+    }
 }
 
 impl Machine {

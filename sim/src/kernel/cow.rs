@@ -52,6 +52,7 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
         });
         if mapped {
             cx.store(slot.line()).await;
+            cx.with(|m| m.note_copy(vmf));
             cx.trail(|t| t.kind = Some(FaultKind::Cow));
         }
         cx.unlock(ptl, LockMode::Exclusive).await;
@@ -63,7 +64,9 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
 /// `wp_page_copy`: copies, then clears the old entry and flushes it everywhere before the new one is seen.
 pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
     let old_frame = vmf.orig_pte.pfn();
-    let source = cx.with(|m| m.is_device_frame(old_frame)).then_some(old_frame);
+    let zero = cx.with(|m| old_frame == m.globals.zero_page);
+    let device = cx.with(|m| m.is_device_frame(old_frame));
+    let source = (!zero).then_some(old_frame);
     let frame = copy_page(cx, source).await;
     let before = cx.set_part(Part::Insert);
     let Some(ptl) = cx.with(|m| m.tables.lock(slot.table)) else { return VmFault::default() };
@@ -80,7 +83,11 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
             m.tables.write(slot, copy_entry(vmf, frame));
             m.measure.update_mmu_cache_calls += 1;
         });
-        if source.is_some() && cx.with(|m| m.kernel.dax.refcount_per_map > 0) {
+        cx.with(|m| {
+            m.note_copy(vmf);
+            m.free_private_copy(&vmf.vma, vmf.orig_pte);
+        });
+        if device && cx.with(|m| m.kernel.dax.refcount_per_map > 0) {
             uncount(cx, vmf.mm, vmf.orig_pte, PageSize::Size4K).await;
         }
         cx.trail(|t| t.kind = Some(FaultKind::Cow));
@@ -106,6 +113,13 @@ impl Machine {
         let pfn = entry.pfn();
         let zero = pfn == self.globals.zero_page || pfn == self.globals.huge_zero_page;
         private && entry.is_present() && !zero && !self.is_device_frame(pfn)
+    }
+
+    /// The VMA of a fault now holds a private copy.
+    fn note_copy(&mut self, vmf: &Vmf) {
+        if let Some(vma) = self.mm_mut(vmf.mm).vmas.get_mut(&vmf.vma.start) {
+            vma.has_copies = true;
+        }
     }
 
     /// Gives the frame of a zapped private copy back.

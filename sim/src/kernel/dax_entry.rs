@@ -85,10 +85,21 @@ impl DaxEntries {
         self.waiters.remove(&head).map(Vec::from).unwrap_or_default()
     }
 
-    /// Removes every entry that lies wholly at or after `page`: `dax_delete_mapping_range`. The caller holds the file's
-    /// invalidate lock, so none is locked.
-    pub fn remove_from(&mut self, page: u64) {
-        self.entries.split_off(&page);
+    /// Removes every entry that begins in the `pages` pages from `first`: `dax_delete_mapping_range`. The caller holds the
+    /// file's invalidate lock, so none is locked.
+    pub fn remove_range(&mut self, first: u64, pages: u64) {
+        self.entries.retain(|at, _| *at < first || *at - first >= pages);
+    }
+
+    /// Removes the entries of a range that are neither dirty nor being written back (`__dax_invalidate_entry`).
+    pub fn remove_clean(&mut self, first: u64, pages: u64) {
+        self.entries.retain(|at, e| *at < first || *at - first >= pages || e.dirty || e.towrite);
+    }
+
+    /// The first page of the first locked entry of a range.
+    #[must_use]
+    pub fn first_locked(&self, first: u64, pages: u64) -> Option<u64> {
+        self.entries.range(first..first.saturating_add(pages)).find(|(_, e)| e.locked).map(|(at, _)| *at)
     }
 
     /// Queues a CPU for an entry's lock.

@@ -118,6 +118,10 @@ fn leave_kernel(cx: &Cx<'_>) {
 /// `do_user_addr_fault` (spec 2.3, 2.4): `None` for a bad area (SIGSEGV), otherwise what `handle_mm_fault` returned last.
 async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: ErrorCode) -> Option<VmFault> {
     // First under the VMA's own lock.
+    // A fault from kernel mode does not try it (spec 2.2, step 8).
+    if !error_code.is_user() {
+        return fault_under_mmap_lock(cx, mm, va, error_code).await;
+    }
     cx.step(|p| p.vma_lock);
     if let Some(vma) = cx.with(|m| m.mm(mm).find_vma(va).copied())
         && cx.try_lock(vma.lock, LockMode::Shared).await
@@ -368,7 +372,9 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
 /// A write to a read-only private PTE: an exclusive copy is made writable, a page of the file is copied. Both stay under the
 /// VMA lock (spec 2.7).
 async fn wp_private(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
-    if cx.with(|m| m.is_private_copy(&vmf.vma, vmf.orig_pte)) {
+    let exclusive =
+        cx.with(|m| m.is_private_copy(&vmf.vma, vmf.orig_pte) && m.is_exclusive(vmf.orig_pte.pfn()));
+    if exclusive {
         return wp_page_reuse(cx, vmf, slot).await;
     }
     wp_page_copy(cx, vmf, slot).await

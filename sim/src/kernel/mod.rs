@@ -10,10 +10,13 @@ mod dax_fault;
 pub mod extent;
 mod fault;
 pub mod file;
+mod file_ops;
 pub mod flush;
+mod fork;
 mod fs;
 mod insert;
 pub mod mm;
+mod mprotect;
 pub mod page;
 mod syscall;
 pub mod tlbstate;
@@ -25,9 +28,13 @@ mod zap;
 pub use fault::Signal;
 pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
+pub use file_ops::FallocMode;
 pub use mm::MmId;
 pub use syscall::{Advice, MapRequest, SyscallError};
-pub(crate) use syscall::{fsync, ftruncate, madvise, mmap, msync, munmap, sync_file_range};
+pub(crate) use syscall::{
+    copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, msync, munmap, pread,
+    pwrite, sync_file_range,
+};
 pub(crate) use vmf::FaultTrail;
 
 use daxsim_types::{CacheLine, Pfn, PhysAddr};

@@ -3,14 +3,16 @@
 use daxsim_types::{PageSize, VirtAddr};
 use thiserror::Error;
 
-use super::fault::fault_in;
+use super::fault::{Origin, fault_in};
 use super::file::FileId;
+use super::file_ops::{self, FallocMode};
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
 use super::writeback::dax_writeback_mapping_range;
-use super::zap::{EvenCows, Zap, unmap_mapping_pages, zap_vma_range};
+use super::zap::{Zap, zap_vma_range};
 use crate::engine::{Cx, LockMode};
 use crate::measure::Part;
+use crate::program::{Accesses, StepOutcome, run_accesses};
 
 /// A request to map a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +124,7 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
                 shared: request.shared,
                 sync: request.sync,
                 no_huge: false,
+                has_copies: false,
                 lock: m.new_lock(),
             };
             m.insert_vma(mm, vma);
@@ -149,7 +152,7 @@ pub(crate) async fn munmap(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Resul
 }
 
 /// `do_vmi_munmap`: splits at the borders, detaches, zaps, frees tables.
-async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
+pub(super) async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
     let detached = cx.with(|m| m.detach_range(mm, start, end));
     for vma in detached {
         // A writer takes each VMA's lock once, so that no fault is still under way in it.
@@ -252,19 +255,67 @@ pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) {
     in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await);
 }
 
-/// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, the old one included
-/// (`ext4_setattr`, `xfs_setattr_size`; recorded so), then cuts (spec 4.8).
-pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
+/// The kernel's copy from or to user memory: faults come from kernel mode, a bad address ends it (EFAULT).
+pub(crate) async fn copy_user(cx: &Cx<'_>, origin: Origin, accesses: Accesses) -> StepOutcome {
+    in_syscall!(cx, run_accesses(cx, origin, accesses, false).await)
+}
+
+/// mprotect.
+pub(crate) async fn mprotect(
+    cx: &Cx<'_>,
+    mm: MmId,
+    start: u64,
+    len: u64,
+    read: bool,
+    write: bool,
+) -> Result<(), SyscallError> {
+    let end = check_range(start, len)?;
     in_syscall!(cx, {
-        let lock = cx.with(|m| m.file(file).invalidate_lock);
+        let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
-        // Breaking the layout spares private copies; cutting the file does not.
-        unmap_mapping_pages(cx, file, 0, u64::MAX >> 12, EvenCows::No).await;
-        let first = size.div_ceil(PageSize::Size4K.bytes());
-        unmap_mapping_pages(cx, file, first, u64::MAX >> 12, EvenCows::Yes).await;
-        cx.with(|m| m.cut_file(file, size));
+        cx.step(|p| p.munmap);
+        super::mprotect::change_rights(cx, mm, start, end, read, write).await;
         cx.unlock(lock, LockMode::Exclusive).await;
     });
+    Ok(())
+}
+
+/// fork: fills the child's address space.
+pub(crate) async fn fork(cx: &Cx<'_>, parent: MmId, child: MmId) {
+    in_syscall!(cx, super::fork::dup_mmap(cx, parent, child).await);
+}
+
+/// exit of the last thread of a process.
+pub(crate) async fn exit(cx: &Cx<'_>, mm: MmId) {
+    in_syscall!(cx, super::fork::exit_mmap(cx, mm).await);
+}
+
+/// ftruncate.
+pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
+    if cx.with(|m| m.is_regular(file)) {
+        in_syscall!(cx, file_ops::ftruncate(cx, file, size).await);
+    }
+}
+
+/// fallocate.
+pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start: u64, len: u64) {
+    if cx.with(|m| m.is_regular(file)) {
+        in_syscall!(cx, file_ops::fallocate(cx, file, mode, start, len).await);
+    }
+}
+
+/// pwrite.
+pub(crate) async fn pwrite(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
+    if cx.with(|m| m.is_regular(file)) {
+        in_syscall!(cx, file_ops::pwrite(cx, file, start, len).await);
+    }
+}
+
+/// pread.
+pub(crate) async fn pread(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
+    if cx.with(|m| m.is_regular(file)) {
+        in_syscall!(cx, file_ops::pread(cx, file, start, len).await);
+    }
 }
 
 /// `vfs_fsync_range`: dirty entries, then the journal if there is metadata to commit.

@@ -37,6 +37,8 @@ pub struct Vma {
     pub shared: bool,
     /// VM_SYNC: a store may be seen only when the metadata that it needs is durable.
     pub sync: bool,
+    /// Whether it holds private copies, so that fork must copy its tables (`vma->anon_vma`).
+    pub has_copies: bool,
     /// VM_NOHUGEPAGE: no huge faults.
     pub no_huge: bool,
     /// The per-VMA lock (`vm_lock` in 6.12, `vm_refcnt` in newer trees).
@@ -62,7 +64,7 @@ impl Vma {
     /// Whether `next` begins where this ends and goes on in the same way.
     #[must_use]
     pub fn continues_in(&self, next: &Self) -> bool {
-        let flags = |v: &Self| (v.read, v.write, v.shared, v.sync, v.no_huge);
+        let flags = |v: &Self| (v.read, v.write, v.shared, v.sync, v.no_huge, v.has_copies);
         let backing = match (self.backing, next.backing) {
             (Backing::Dax { file: a, pgoff }, Backing::Dax { file: b, pgoff: after }) => {
                 a == b && pgoff + ((self.end - self.start) >> 12) == after

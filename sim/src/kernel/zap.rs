@@ -156,7 +156,7 @@ async fn zap_pte_range(
         let slot = Slot::of(table, VirtAddr(at), 0);
         let seen = cx.with(|m| m.tables.read(slot));
         let spared = gather.spare_copies && cx.with(|m| m.is_private_copy(vma, seen));
-        if seen.is_present() && !spared {
+        if seen.is_mapped() && !spared {
             cx.rmw(slot.line()).await;
             let old = cx.with(|m| {
                 // The exchange takes what is there now: hardware may have set D since.

@@ -70,6 +70,12 @@ impl Entry {
         self.0 & !(Self::A | Self::D) == 0
     }
 
+    /// Whether Linux takes it for present: P, or PROT_NONE's non-present form (`_PAGE_PROTNONE`, the G bit; pte_present).
+    #[must_use]
+    pub const fn is_mapped(self) -> bool {
+        self.0 & (Self::P | Self::G) != 0
+    }
+
     /// Whether the walker goes on here: P = 1.
     #[must_use]
     pub const fn is_present(self) -> bool {

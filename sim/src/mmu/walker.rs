@@ -25,7 +25,8 @@ struct Leaf {
 }
 
 impl Machine {
-    /// Translates a user access of CPU `index`, letting its time pass, and returns the physical address.
+    /// Translates an access of CPU `index` to a user address, letting its time pass, and returns the physical address.
+    /// `user` is false for the kernel's own access to user memory, which differs only in the error code.
     ///
     /// On a refusal the CPU's entries for the address are dropped, as a #PF does (SDM 4.10.4.1).
     pub(crate) fn translate(
@@ -33,6 +34,7 @@ impl Machine {
         index: usize,
         va: VirtAddr,
         kind: AccessKind,
+        user: bool,
     ) -> Result<PhysAddr, Refusal> {
         let pcid = self.cpus[index].pcid;
         let mut cached = self.cpus[index].tlbs.lookup(va, pcid);
@@ -57,7 +59,10 @@ impl Machine {
                 let offset = va.0 & (entry.size.bytes() - 1);
                 Ok(PhysAddr(entry.pfn.addr().0 + offset))
             }
-            Err(refusal) => {
+            Err(mut refusal) => {
+                if !user {
+                    refusal.0.0 &= !ErrorCode::USER;
+                }
                 let cpu = &mut self.cpus[index];
                 cpu.tlbs.drop_page(va, pcid);
                 cpu.psc.drop_page(va, pcid);

@@ -35,6 +35,8 @@ struct Cursor {
     accesses: Accesses,
     next: u64,
     pending: Option<(VirtAddr, AccessKind)>,
+    /// From user mode, or by the kernel in a system call.
+    user: bool,
 }
 
 impl Cursor {
@@ -73,8 +75,8 @@ enum Pause {
 }
 
 /// Makes the accesses of a run.
-pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses) -> StepOutcome {
-    let mut cursor = Cursor { accesses, next: 0, pending: None };
+pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses, user: bool) -> StepOutcome {
+    let mut cursor = Cursor { accesses, next: 0, pending: None, user };
     let mut outcome = StepOutcome::default();
     loop {
         cx.sync().await;
@@ -83,9 +85,11 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
             Pause::Done => break,
             Pause::Yield => {}
             Pause::Refused(va, kind, refusal) => {
-                match faulting_access(cx, origin, va, kind, refusal).await {
+                match faulting_access(cx, origin, va, kind, refusal, user).await {
                     Ended::Completed => {}
-                    Ended::Signal => outcome.signals += 1,
+                    Ended::Signal if user => outcome.signals += 1,
+                    // A bad address ends the kernel's copy: EFAULT.
+                    Ended::Signal => break,
                     Ended::Livelock => {
                         outcome.livelock = true;
                         break;
@@ -114,7 +118,7 @@ fn run_hits(m: &mut Machine, index: usize, cursor: &mut Cursor, limit: Moment) -
             let code = daxsim_types::ErrorCode::new(kind, true, false);
             return Pause::Refused(va, kind, Refusal(code));
         }
-        match m.user_access(index, va, kind) {
+        match m.user_access(index, va, kind, cursor.user) {
             Ok(()) => cursor.advance(),
             Err(refusal) => return Pause::Refused(va, kind, refusal),
         }
@@ -135,6 +139,7 @@ async fn faulting_access(
     va: VirtAddr,
     kind: AccessKind,
     first: Refusal,
+    user: bool,
 ) -> Ended {
     let index = cx.cpu().index();
     let mut refusal = first;
@@ -145,7 +150,7 @@ async fn faulting_access(
             None
         } else {
             cx.sync().await;
-            Some(cx.with(|m| m.user_access(index, va, kind)))
+            Some(cx.with(|m| m.user_access(index, va, kind, user)))
         };
         cx.with(|m| {
             let cpu = &m.cpus[index];

@@ -9,7 +9,7 @@ pub(crate) use access::run_accesses;
 
 use daxsim_types::CpuId;
 
-use crate::kernel::{Advice, FileId, MapRequest, MmId, SyscallError};
+use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, SyscallError};
 
 /// One step of a thread.
 pub struct Step {
@@ -29,6 +29,8 @@ pub struct Step {
 pub enum Action {
     /// User loads and stores.
     Access(Accesses),
+    /// The kernel's loads from or stores to user memory in a system call; it stops at the first bad address.
+    KernelAccess(Accesses),
     /// mmap at a fixed address.
     Map(MapRequest),
     /// munmap.
@@ -72,6 +74,50 @@ pub enum Action {
         /// New size in bytes.
         size: u64,
     },
+    /// mprotect.
+    Protect {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// PROT_READ.
+        read: bool,
+        /// PROT_WRITE.
+        write: bool,
+    },
+    /// fallocate.
+    Fallocate {
+        /// File.
+        file: FileId,
+        /// What to do.
+        mode: FallocMode,
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// pwrite.
+    Write {
+        /// File.
+        file: FileId,
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// pread.
+    Read {
+        /// File.
+        file: FileId,
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// fork: the child's address space, empty so far.
+    Fork(MmId),
+    /// The process ends.
+    Exit,
     /// The thread sleeps.
     Sleep {
         /// Nanoseconds.

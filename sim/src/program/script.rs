@@ -7,7 +7,7 @@ use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use thiserror::Error;
 
 use super::{Accesses, Action, Step, StepOutcome};
-use crate::kernel::{Advice, FileId, MapRequest, MmId, NewFile};
+use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, NewFile};
 use crate::simulation::{SimError, Simulation};
 
 /// Extents of a file that is to be laid out as a recorded one was: (file page, device page, pages, written).
@@ -17,16 +17,6 @@ pub type Layout = Vec<(u64, u64, u64, bool)>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// An operation that the simulator does not model yet.
-    #[error("line {source_line}: `{text}`: {what} is not simulated")]
-    Unsupported {
-        /// Line in the file, from 1.
-        source_line: u32,
-        /// The line's text.
-        text: String,
-        /// What is missing.
-        what: &'static str,
-    },
     /// A thread is pinned to a CPU that the machine lacks.
     #[error("thread {thread} is pinned to CPU {cpu}, but the machine has {count} CPUs: use --set cpu.count={}", cpu + 1)]
     NoSuchCpu {
@@ -51,39 +41,20 @@ pub struct ScriptOutcome {
     pub laid_out: u32,
 }
 
-/// Checks that every operation of a script is one that can be simulated.
+/// Checks that every thread has a CPU to run on.
 ///
 /// # Errors
 ///
-/// [`ScriptError::Unsupported`] for the first that is not.
+/// [`ScriptError::NoSuchCpu`] for the first that has none.
 pub fn check(script: &Script, cpus: u16) -> Result<(), ScriptError> {
-    for (thread, decl) in script.threads.iter().enumerate() {
-        if decl.cpu >= cpus {
-            return Err(ScriptError::NoSuchCpu { thread, cpu: decl.cpu, count: cpus });
-        }
-    }
-    for line in script.lines() {
-        if let Some(what) = unsupported(&line.op) {
-            return Err(ScriptError::Unsupported {
-                source_line: line.source_line,
-                text: line.text.clone(),
-                what,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// What an operation needs that is not modelled.
-fn unsupported(op: &Op) -> Option<&'static str> {
-    match op {
-        Op::Protect { .. } => Some("mprotect"),
-        Op::Fallocate { .. } => Some("fallocate of a mapped file"),
-        Op::Pread { .. } | Op::Pwrite { .. } => Some("file I/O by system calls"),
-        Op::KernelRead { .. } | Op::KernelWrite { .. } => Some("a fault in kernel mode"),
-        Op::Fork { .. } | Op::Exit | Op::Wait { .. } => Some("fork"),
-        Op::Cpu { .. } => Some("migration"),
+    let pinned = script.threads.iter().enumerate().map(|(thread, decl)| (thread, decl.cpu));
+    let moved = script.lines().filter_map(|line| match line.op {
+        Op::Cpu { cpu } => Some((usize::from(line.thread), cpu)),
         _ => None,
+    });
+    match pinned.chain(moved).find(|(_, cpu)| *cpu >= cpus) {
+        Some((thread, cpu)) => Err(ScriptError::NoSuchCpu { thread, cpu, count: cpus }),
+        None => Ok(()),
     }
 }
 
@@ -106,7 +77,10 @@ pub fn run(
             sim.sleep(CpuId(decl.cpu));
         }
     }
-    let mut runner = Runner { sim, script, fs, layouts, mm, files: BTreeMap::new(), maps: BTreeMap::new() };
+    let threads =
+        script.threads.iter().zip(0..).map(|(decl, thread)| (thread, (CpuId(decl.cpu), mm))).collect();
+    let mut runner =
+        Runner { sim, script, fs, layouts, threads, files: BTreeMap::new(), maps: BTreeMap::new() };
     let mut outcome = ScriptOutcome::default();
     for section in &script.sections {
         runner.section(section, &mut outcome)?;
@@ -119,7 +93,8 @@ struct Runner<'a> {
     script: &'a Script,
     fs: FileSystem,
     layouts: &'a BTreeMap<String, Layout>,
-    mm: MmId,
+    /// CPU and address space of each thread and forked child.
+    threads: BTreeMap<u16, (CpuId, MmId)>,
     files: BTreeMap<u32, FileId>,
     /// First address of each map.
     maps: BTreeMap<u32, u64>,
@@ -174,6 +149,7 @@ impl Runner<'_> {
     /// The step of a line; `None` for lines that only set the scene.
     fn prepare(&mut self, line: &Line, outcome: &mut ScriptOutcome) -> Result<Option<Step>, ScriptError> {
         let base = |maps: &BTreeMap<u32, u64>, map: &u32| maps.get(map).copied().unwrap_or_default();
+        let Some((cpu, mm)) = self.threads.get(&line.thread).copied() else { return Ok(None) };
         let action = match &line.op {
             Op::File { file, name, size, make } => {
                 self.make_file(*file, name, *size, *make, outcome)?;
@@ -234,23 +210,53 @@ impl Runner<'_> {
                 Action::Truncate { file, size: *size }
             }
             Op::Usleep { micros } => Action::Sleep { nanoseconds: micros.saturating_mul(1000) },
-            other => {
-                let what = unsupported(other).unwrap_or("this operation");
-                return Err(ScriptError::Unsupported {
-                    source_line: line.source_line,
-                    text: line.text.clone(),
-                    what,
-                });
+            Op::Protect { map, off, len, prot } => {
+                let len = len.checked_next_multiple_of(4096).unwrap_or(*len);
+                let (read, write) = (prot.read, prot.write);
+                Action::Protect { start: base(&self.maps, map) + off, len, read, write }
             }
+            Op::Fallocate { file, mode, off, len } => {
+                let Some(file) = self.files.get(file).copied() else { return Ok(None) };
+                let mode = match mode {
+                    script::FallocMode::Alloc => FallocMode::Allocate,
+                    script::FallocMode::Punch => FallocMode::Punch,
+                    script::FallocMode::Zero => FallocMode::Zero,
+                    script::FallocMode::Collapse => FallocMode::Collapse,
+                };
+                Action::Fallocate { file, mode, start: *off, len: *len }
+            }
+            Op::Pread { file, off, len } => {
+                let Some(file) = self.files.get(file).copied() else { return Ok(None) };
+                Action::Read { file, start: *off, len: *len }
+            }
+            Op::Pwrite { file, off, len } => {
+                let Some(file) = self.files.get(file).copied() else { return Ok(None) };
+                Action::Write { file, start: *off, len: *len }
+            }
+            Op::KernelRead { map, off, len } => {
+                kernel_range(base(&self.maps, map) + off, *len, AccessKind::Read)
+            }
+            Op::KernelWrite { map, off, len } => {
+                kernel_range(base(&self.maps, map) + off, *len, AccessKind::Write)
+            }
+            Op::Fork { child } => {
+                let mm_of_child = self.sim.with(|m| m.new_mm());
+                self.threads.insert(*child, (cpu, mm_of_child));
+                Action::Fork(mm_of_child)
+            }
+            Op::Cpu { cpu } => {
+                self.threads.insert(line.thread, (CpuId(*cpu), mm));
+                return Ok(None);
+            }
+            // A thread of the first process ends without effect on the others; a child takes its address space with it.
+            Op::Exit if self.script.threads.len() > usize::from(line.thread) => return Ok(None),
+            Op::Exit => {
+                self.threads.remove(&line.thread);
+                Action::Exit
+            }
+            Op::Wait { .. } => return Ok(None),
         };
-        let cpu = self.script.threads.get(usize::from(line.thread)).map_or(0, |d| d.cpu);
-        Ok(Some(Step {
-            line: u64::from(line.index),
-            thread: line.thread,
-            cpu: CpuId(cpu),
-            mm: Some(self.mm),
-            action,
-        }))
+        Ok(Some(Step { line: u64::from(line.index), thread: line.thread, cpu, mm: Some(mm), action }))
     }
 
     fn make_file(
@@ -277,6 +283,15 @@ impl Runner<'_> {
         self.files.insert(number, id);
         Ok(())
     }
+}
+
+/// The kernel touches user memory page by page: one access a page is what can fault.
+fn kernel_range(start: u64, len: u64, kind: AccessKind) -> Action {
+    let first = VirtAddr(start);
+    let page = move |n: u64| VirtAddr((first.0 & !4095).saturating_add(n << 12));
+    let pages = (first.0 & 4095).saturating_add(len).div_ceil(4096);
+    let accesses = (0..pages).map(move |n| (if n == 0 { first } else { page(n) }, kind));
+    Action::KernelAccess(Accesses::Stream(Box::new(accesses)))
 }
 
 fn single(va: u64, kind: AccessKind) -> Action {

@@ -287,6 +287,7 @@ impl State {
                     shared: dax.shared,
                     sync,
                     no_huge: false,
+                    has_copies: false,
                     lock,
                 },
             );

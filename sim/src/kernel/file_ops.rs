@@ -1,0 +1,223 @@
+//! Calls that change a file under its mappings: ftruncate, fallocate, pwrite; and pread (spec 4.8).
+
+use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
+
+use super::dax_fault::{lock_xa, unlock_xa, wait_for_entry};
+use super::extent::BlockState;
+use super::file::FileId;
+use super::zap::{EvenCows, unmap_mapping_pages};
+use crate::engine::{Cx, LockMode};
+use crate::machine::Machine;
+use crate::measure::Part;
+
+/// What fallocate does to a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallocMode {
+    /// Allocates unwritten blocks where there are none.
+    Allocate,
+    /// FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
+    Punch,
+    /// FALLOC_FL_ZERO_RANGE.
+    Zero,
+    /// FALLOC_FL_COLLAPSE_RANGE.
+    Collapse,
+}
+
+const PAGE: u64 = PageSize::Size4K.bytes();
+/// More pages than any file has.
+const ALL: u64 = u64::MAX >> 12;
+
+/// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, the old one included
+/// (`ext4_setattr`, `xfs_setattr_size`; recorded so), then cuts.
+pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
+    let lock = cx.with(|m| m.file(file).invalidate_lock);
+    cx.lock(lock, LockMode::Exclusive).await;
+    break_layouts(cx, file).await;
+    let first = size.div_ceil(PAGE);
+    unmap_mapping_pages(cx, file, first, ALL, EvenCows::Yes).await;
+    cx.with(|m| {
+        let file = m.file_mut(file);
+        file.entries.remove_range(first, ALL);
+        file.extents.unmap(first, ALL);
+        file.size = size;
+        file.metadata_dirty = true;
+    });
+    cx.unlock(lock, LockMode::Exclusive).await;
+}
+
+/// `dax_layout_busy_page` over the whole file, which unmaps it; where the kernel deletes all entries with it
+/// (`dax_delete_mapping_range`), their dirty marks go too.
+async fn break_layouts(cx: &Cx<'_>, file: FileId) {
+    unmap_mapping_pages(cx, file, 0, ALL, EvenCows::No).await;
+    if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
+        cx.with(|m| m.file_mut(file).entries.remove_range(0, ALL));
+    }
+}
+
+/// fallocate of a range of bytes.
+pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start: u64, len: u64) {
+    let before = cx.set_part(Part::Fs);
+    let lock = cx.with(|m| m.file(file).invalidate_lock);
+    cx.lock(lock, LockMode::Exclusive).await;
+    let end = start.saturating_add(len);
+    // Whole pages lose or change their blocks; parts of pages at the ends are only zeroed.
+    let (first, last) = (start.div_ceil(PAGE), end / PAGE);
+    let pages = last.saturating_sub(first);
+    if mode != FallocMode::Allocate {
+        break_layouts(cx, file).await;
+        let cut = if mode == FallocMode::Collapse {
+            ALL
+        } else {
+            (end.div_ceil(PAGE)).saturating_sub(start / PAGE)
+        };
+        unmap_mapping_pages(cx, file, start / PAGE, cut, EvenCows::No).await;
+        cx.with(|m| m.file_mut(file).entries.remove_range(start / PAGE, cut));
+    }
+    let commit = cx.with(|m| {
+        let result = m.change_blocks(file, mode, first, pages, end);
+        m.file_mut(file).metadata_dirty = true;
+        result
+    });
+    cx.work(commit);
+    cx.unlock(lock, LockMode::Exclusive).await;
+    cx.set_part(before);
+}
+
+/// pwrite through `dax_iomap_rw`: allocates what is missing, removes zero pages that mappings show there, copies.
+pub(crate) async fn pwrite(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
+    let before = cx.set_part(Part::Fs);
+    let end = start.saturating_add(len);
+    let mut page = start / PAGE;
+    while page < end.div_ceil(PAGE) {
+        let run = write_run(cx, file, page, end.div_ceil(PAGE) - page).await;
+        if run == 0 {
+            break;
+        }
+        page += run;
+    }
+    copy_lines(cx, file, start, end, true).await;
+    cx.with(|m| {
+        let file = m.file_mut(file);
+        file.metadata_dirty |= end > file.size;
+        file.size = file.size.max(end);
+    });
+    cx.set_part(before);
+}
+
+/// One iomap iteration of a write: the pages that it covers. New blocks replace the zero pages of every mapping.
+async fn write_run(cx: &Cx<'_>, file: FileId, page: u64, most: u64) -> u64 {
+    let (path, alloc, mapping) = cx.with(|m| {
+        let paths = m.kernel.path_length.of(m.file(file).fs);
+        (paths.iomap, paths.block_alloc, m.file(file).extents.lookup(page))
+    });
+    cx.work(path);
+    let run = mapping.len.min(most);
+    if matches!(mapping.block, Some((_, BlockState::Written))) {
+        return run;
+    }
+    cx.work(alloc);
+    if cx.with(|m| m.allocate_run(file, page, run)).is_err() {
+        return 0;
+    }
+    invalidate_range(cx, file, page, run).await;
+    run
+}
+
+/// `invalidate_inode_pages2_range` of a DAX file: clean entries go, then the pages are unmapped.
+async fn invalidate_range(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    lock_xa(cx, xa_lock).await;
+    while let Some(head) = cx.with(|m| m.file(file).entries.first_locked(first, pages)) {
+        wait_for_entry(cx, file, head, xa_lock).await;
+        lock_xa(cx, xa_lock).await;
+    }
+    cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages));
+    unlock_xa(cx, xa_lock).await;
+    unmap_mapping_pages(cx, file, first, pages, EvenCows::No).await;
+}
+
+/// pread: the lines of the range are loaded.
+pub(crate) async fn pread(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
+    let before = cx.set_part(Part::Fs);
+    let path = cx.with(|m| m.kernel.path_length.of(m.file(file).fs).iomap);
+    cx.work(path);
+    let end = start.saturating_add(len).min(cx.with(|m| m.file(file).size));
+    copy_lines(cx, file, start, end, false).await;
+    cx.set_part(before);
+}
+
+/// Moves the data of a range: non-temporal stores for a write, loads for a read.
+async fn copy_lines(cx: &Cx<'_>, file: FileId, start: u64, end: u64, write: bool) {
+    let mut at = start / LINE_BYTES * LINE_BYTES;
+    while at < end {
+        let block = cx.with(|m| m.file(file).extents.lookup(at / PAGE).block);
+        if let Some((pfn, BlockState::Written)) = block {
+            let line = CacheLine(pfn.addr().line().0 + (at % PAGE) / LINE_BYTES);
+            if write {
+                cx.sync().await;
+                cx.with(|m| m.kernel_nt_store(cx.cpu().index(), line));
+            } else {
+                cx.load(line).await;
+            }
+            at += LINE_BYTES;
+        } else {
+            at = (at / PAGE + 1) * PAGE;
+        }
+    }
+}
+
+impl Machine {
+    /// Allocates and marks written a run of pages for a write by system call.
+    fn allocate_run(&mut self, file: FileId, page: u64, pages: u64) -> Result<(), super::file::NoSpace> {
+        let file = &mut self.files[file.0 as usize];
+        for at in page..page + pages {
+            self.allocator.allocate_for_write(&mut file.extents, at, PageSize::Size4K)?;
+        }
+        file.metadata_dirty = true;
+        Ok(())
+    }
+
+    /// The block changes of fallocate; the instructions of the commit that they cost.
+    fn change_blocks(&mut self, file: FileId, mode: FallocMode, first: u64, pages: u64, end: u64) -> u32 {
+        let instructions = self.kernel.path_length.of(self.file(file).fs).block_alloc;
+        let file = &mut self.files[file.0 as usize];
+        match mode {
+            FallocMode::Punch => file.extents.unmap(first, pages),
+            FallocMode::Allocate | FallocMode::Zero => {
+                let mut at = first;
+                while at < first + pages {
+                    let found = file.extents.lookup(at);
+                    let run = found.len.min(first + pages - at);
+                    match found.block {
+                        Some((pfn, _)) if mode == FallocMode::Zero => {
+                            file.extents.map(at, run, pfn, BlockState::Unwritten);
+                        }
+                        Some(_) => {}
+                        None => {
+                            let Ok(pfn) = self.allocator.allocate(run) else { return instructions };
+                            file.extents.map(at, run, pfn, BlockState::Unwritten);
+                        }
+                    }
+                    at += run;
+                }
+                file.size = file.size.max(end);
+            }
+            FallocMode::Collapse => {
+                file.extents.unmap(first, pages);
+                let moved: Vec<(u64, u64, Pfn, BlockState)> =
+                    file.extents.iter().filter(|(at, ..)| *at >= first).collect();
+                file.extents.unmap(first, ALL);
+                for (at, len, pfn, state) in moved {
+                    file.extents.map(at - pages, len, pfn, state);
+                }
+                file.size = file.size.saturating_sub(pages * PAGE);
+            }
+        }
+        instructions
+    }
+
+    /// Whether the file's blocks can change at all.
+    pub(crate) fn is_regular(&self, file: FileId) -> bool {
+        self.file(file).fs != FileSystem::Devdax
+    }
+}

@@ -129,12 +129,21 @@ pub enum Action {
         /// Last page.
         last: u64,
     },
-    /// ftruncate.
-    Truncated {
+    /// ftruncate, fallocate or pwrite.
+    Changed {
         /// File descriptor.
         fd: i32,
-        /// New size in bytes.
-        size: u64,
+        /// What was done to the file.
+        change: FileChange,
+    },
+    /// mprotect.
+    Protected {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// PROT bits.
+        prot: u32,
     },
     /// A child process.
     Forked {
@@ -154,6 +163,29 @@ pub enum Action {
     },
     /// A call that changes mappings or blocks in a way that is not simulated.
     NotSimulated(SysCall),
+}
+
+/// A change of a file by a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileChange {
+    /// ftruncate to a size in bytes.
+    Truncated(u64),
+    /// fallocate.
+    Allocated {
+        /// Mode bits.
+        mode: u32,
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// pwrite.
+    Written {
+        /// First byte.
+        start: u64,
+        /// Bytes, as the call returned.
+        len: u64,
+    },
 }
 
 /// What the grouper found.
@@ -280,10 +312,19 @@ fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
         SysEnter::Munmap { addr, len } => Some(Action::Unmapped { start: addr, len }),
         // Their writeback has events of its own.
         SysEnter::Msync { .. } | SysEnter::Fsync { .. } | SysEnter::Fdatasync { .. } => None,
-        // File I/O by calls does not touch page tables.
-        SysEnter::Pread64 { .. } | SysEnter::Pwrite64 { .. } => None,
+        // Reading changes neither tables nor blocks.
+        SysEnter::Pread64 { .. } => None,
+        SysEnter::Pwrite64 { fd, pos, .. } => {
+            Some(Action::Changed { fd, change: FileChange::Written { start: pos, len: ret as u64 } })
+        }
+        SysEnter::Fallocate { fd, mode, offset, len } => {
+            Some(Action::Changed { fd, change: FileChange::Allocated { mode, start: offset, len } })
+        }
+        SysEnter::Mprotect { start, len, prot } => Some(Action::Protected { start, len, prot }),
         SysEnter::Madvise { start, len, behavior } => Some(Action::Advised { start, len, behavior }),
-        SysEnter::Ftruncate { fd, length } => Some(Action::Truncated { fd, size: length }),
+        SysEnter::Ftruncate { fd, length } => {
+            Some(Action::Changed { fd, change: FileChange::Truncated(length) })
+        }
         SysEnter::Clone { flags } => child(flags & CLONE_VM != 0),
         SysEnter::Fork | SysEnter::Vfork => child(false),
         // The flags of clone3 are in memory that the trace does not show; threads are what it is used for.

@@ -144,6 +144,28 @@ impl State {
         );
     }
 
+    /// A recorded mprotect of a mapping whose file is not known yet.
+    pub fn protected(&mut self, sim: &Simulation, pid: u32, (start, end): (u64, u64), prot: u32) {
+        let Some(index) = self.pids.get(&pid).copied() else { return };
+        let known = sim.with(|m| m.mm(self.processes[index].mm).intersects(start, end));
+        let pending = &mut self.processes[index].pending;
+        let inside: Vec<(u64, PendingMap)> =
+            pending.range(..end).filter(|(_, p)| p.end > start).map(|(s, p)| (*s, *p)).collect();
+        if known {
+            return;
+        }
+        for (at, map) in inside {
+            pending.remove(&at);
+            if at < start {
+                pending.insert(at, PendingMap { end: start, ..map });
+            }
+            pending.insert(at.max(start), PendingMap { end: map.end.min(end), prot, ..map });
+            if map.end > end {
+                pending.insert(end, map);
+            }
+        }
+    }
+
     /// A recorded munmap.
     pub fn unmapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64)) {
         let index = self.process_index(sim, pid, comm);
@@ -239,7 +261,7 @@ impl State {
                         }
                     });
                 }
-                if fault.error_code.is_write() && !vma.write {
+                if fault.error_code.is_write() && !vma.write && fault.ret.is_some() {
                     self.note("write permission of mappings, from a write fault");
                     sim.with(|m| {
                         if let Some(v) = m.mm_mut(mm).vmas.get_mut(&vma.start) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use daxsim_traces::ftrace::{Event, Record};
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 
-use super::group::{Action as Recorded, Grouper, Item, RecordedCall, RecordedFault};
+use super::group::{Action as Recorded, FileChange, Grouper, Item, RecordedCall, RecordedFault};
 use super::infer::{MapCall, State};
-use crate::kernel::Advice;
+use crate::kernel::{Advice, FallocMode};
 use crate::measure::FaultRecord;
 use crate::mmu::entry::Entry;
 use crate::program::{Accesses, Action, Step};
@@ -170,13 +170,13 @@ impl Replayer {
             Recorded::Advised { start, len, behavior } => {
                 self.advise(sim, call, cpu, (start, len), behavior)?
             }
-            Recorded::Truncated { fd, size } => match self.state.file_of_fd(call.pid, fd) {
-                Some(file) => {
-                    let mm = self.state.known_process(call.pid);
-                    self.step(sim, call.line, call.pid, cpu, mm, Action::Truncate { file, size })?;
-                }
-                None => self.ignore("ftruncate of files that no mapping has shown"),
-            },
+            Recorded::Protected { start, len, prot } => {
+                self.state.protected(sim, call.pid, (start, start.saturating_add(round_up(len))), prot);
+                let action =
+                    Action::Protect { start, len: round_up(len), read: prot & 1 != 0, write: prot & 2 != 0 };
+                self.on_mapping(sim, call, cpu, (start, round_up(len)), action)?;
+            }
+            Recorded::Changed { fd, change } => self.change_file(sim, call, cpu, fd, change)?,
             Recorded::Forked { child, shares_mm } => self.state.fork(sim, call.pid, &comm, child, shares_mm),
             Recorded::NotSimulated(name) => {
                 let what = format!("{} calls (not simulated)", name.event_name());
@@ -195,11 +195,7 @@ impl Replayer {
         (start, len): (u64, u64),
         behavior: u32,
     ) -> Result<(), SimError> {
-        let Some(mm) = self.state.known_process(call.pid) else { return Ok(()) };
         let len = round_up(len);
-        if !sim.with(|m| m.mm(mm).intersects(start, start.saturating_add(len))) {
-            return Ok(());
-        }
         // include/uapi/asm-generic/mman-common.h
         let advice = match behavior {
             4 => Advice::DontNeed,
@@ -210,7 +206,59 @@ impl Replayer {
             // The others change nothing of a DAX mapping's tables.
             _ => return Ok(()),
         };
-        self.step(sim, call.line, call.pid, cpu, Some(mm), Action::Advise { start, len, advice })
+        self.on_mapping(sim, call, cpu, (start, len), Action::Advise { start, len, advice })
+    }
+
+    /// Runs a call on a range if the simulation has mappings there.
+    fn on_mapping(
+        &mut self,
+        sim: &mut Simulation,
+        call: &RecordedCall,
+        cpu: CpuId,
+        (start, len): (u64, u64),
+        action: Action,
+    ) -> Result<(), SimError> {
+        match self.state.known_process(call.pid) {
+            Some(mm) if sim.with(|m| m.mm(mm).intersects(start, start.saturating_add(len))) => {
+                self.step(sim, call.line, call.pid, cpu, Some(mm), action)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A call that changes a file that is mapped.
+    fn change_file(
+        &mut self,
+        sim: &mut Simulation,
+        call: &RecordedCall,
+        cpu: CpuId,
+        fd: i32,
+        change: FileChange,
+    ) -> Result<(), SimError> {
+        let Some(file) = self.state.file_of_fd(call.pid, fd) else {
+            self.ignore("changes by system calls of files that no mapping has shown");
+            return Ok(());
+        };
+        let action = match change {
+            FileChange::Truncated(size) => Action::Truncate { file, size },
+            FileChange::Written { start, len } => Action::Write { file, start, len },
+            FileChange::Allocated { mode, start, len } => {
+                // include/uapi/linux/falloc.h
+                let mode = match mode & !1 {
+                    0 => FallocMode::Allocate,
+                    2 => FallocMode::Punch,
+                    0x10 => FallocMode::Zero,
+                    8 => FallocMode::Collapse,
+                    _ => {
+                        self.ignore("fallocate in modes that are not simulated");
+                        return Ok(());
+                    }
+                };
+                Action::Fallocate { file, mode, start, len }
+            }
+        };
+        let mm = self.state.known_process(call.pid);
+        self.step(sim, call.line, call.pid, cpu, mm, action)
     }
 
     /// Unmaps what the simulation has in a range that a call unmapped or mapped over.

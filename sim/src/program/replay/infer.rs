@@ -59,6 +59,10 @@ pub struct State {
     pub inferred: BTreeMap<&'static str, u64>,
 }
 
+fn got_sigbus(fault: &RecordedFault) -> bool {
+    fault.ret.is_some_and(|r| r.contains(daxsim_types::VmFault::SIGBUS))
+}
+
 impl State {
     /// Nothing known yet.
     #[must_use]
@@ -214,7 +218,7 @@ impl State {
         dax: &DaxView,
     ) -> Result<MmId, SimError> {
         let index = self.process_index(sim, fault.pid, comm);
-        let file = self.file(sim, dax)?;
+        let file = self.file(sim, fault, dax)?;
         let mm = self.processes[index].mm;
         self.ensure_vma(sim, index, fault, dax, file);
         self.ensure_blocks(sim, fault, dax, file)?;
@@ -222,17 +226,19 @@ impl State {
         Ok(mm)
     }
 
-    fn file(&mut self, sim: &Simulation, dax: &DaxView) -> Result<FileId, SimError> {
+    fn file(&mut self, sim: &Simulation, fault: &RecordedFault, dax: &DaxView) -> Result<FileId, SimError> {
+        // A fault that got SIGBUS lies beyond the end of the file.
+        let beyond = got_sigbus(fault);
         let shown = dax.file_pages.map(|pages| pages << 12);
         if let Some(file) = self.files.get(&(dax.dev, dax.ino)) {
-            let least = (dax.pgoff + 1) << 12;
+            let least = if beyond { 0 } else { (dax.pgoff + 1) << 12 };
             sim.with(|m| {
                 let file = m.file_mut(*file);
                 file.size = shown.unwrap_or_else(|| file.size.max(least));
             });
             return Ok(*file);
         }
-        let size = shown.unwrap_or((dax.pgoff + 1) << 12);
+        let size = shown.unwrap_or(if beyond { dax.pgoff << 12 } else { (dax.pgoff + 1) << 12 });
         let file = sim.new_file(self.fs, size, &NewFile::Sparse)?;
         self.files.insert((dax.dev, dax.ino), file);
         self.note("files, from the first fault in them");
@@ -330,7 +336,7 @@ impl State {
         }
         let major = fault.ret.is_some_and(|r| r.contains(daxsim_types::VmFault::MAJOR));
         let known = sim.with(|m| m.file(file).extents.lookup(dax.pgoff).block.is_some());
-        if known || dax.hole || major {
+        if known || dax.hole || major || got_sigbus(fault) {
             return Ok(());
         }
         self.note("blocks, because a fault mapped them without allocating");

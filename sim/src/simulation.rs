@@ -152,8 +152,26 @@ impl Simulation {
     ///
     /// [`SimError`] if the step names a CPU that is not there, or cannot end.
     pub fn step(&mut self, step: Step) -> Result<StepOutcome, SimError> {
+        let before = self.flush_counts();
         let mut outcomes = self.parallel(vec![vec![step]])?;
-        Ok(outcomes.pop().and_then(|mut o| o.pop()).unwrap_or_default())
+        let mut outcome = outcomes.pop().and_then(|mut o| o.pop()).unwrap_or_default();
+        let after = self.flush_counts();
+        for (reason, count) in outcome.flushes.iter_mut().enumerate() {
+            *count = after.0[reason] - before.0[reason];
+        }
+        outcome.broadcasts = after.1 - before.1;
+        Ok(outcome)
+    }
+
+    /// Flush events by reason, and shootdowns that interrupted somebody, so far.
+    fn flush_counts(&self) -> ([u64; 6], u64) {
+        self.sys.with(|m| {
+            let mut counts = [0; 6];
+            for (reason, n) in &m.measure.flushes {
+                counts[*reason as usize] = n.count;
+            }
+            (counts, m.measure.shootdowns.broadcasts)
+        })
     }
 
     /// Runs several threads at once: each does its own steps in order, all start together. Returns the outcome of every

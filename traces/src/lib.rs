@@ -9,6 +9,7 @@ pub mod ftrace;
 pub mod layout;
 pub mod open;
 pub mod oplog;
+pub mod ops_table;
 pub mod script;
 
 mod error;

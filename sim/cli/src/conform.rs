@@ -10,8 +10,9 @@ use daxsim_configs::{load_kernel, load_machine};
 use daxsim_sim::Simulation;
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::mmu::entry::Entry;
-use daxsim_sim::program::script as driver;
+use daxsim_sim::program::script::{self as driver, ScriptOutcome};
 use daxsim_traces::fault_table::{self, FaultRow};
+use daxsim_traces::ops_table::{self, OpRow};
 use daxsim_traces::script::{Script, SectionKind};
 use daxsim_types::FileSystem;
 
@@ -75,8 +76,14 @@ fn line(scenario: &Scenario, verdict: &Verdict) -> String {
         (Some(_), false) => "races",
     };
     let mut text = format!(
-        "{name:<44} {mark:<8} recorded {:>6}  predicted {:>6}  level 1 {:>6}  level 2 {:>6}  level 3 {:>6}\n",
-        verdict.recorded, verdict.predicted, verdict.level1, verdict.level2, verdict.level3
+        "{name:<44} {mark:<8} recorded {:>6}  predicted {:>6}  level 1 {:>6}  level 2 {:>6}  level 3 {:>6}  lines {:>4}/{}\n",
+        verdict.recorded,
+        verdict.predicted,
+        verdict.level1,
+        verdict.level2,
+        verdict.level3,
+        verdict.lines,
+        verdict.lines_recorded
     );
     if let Some(difference) = &verdict.first_difference {
         text.push_str(&format!("  first difference, {difference}\n"));
@@ -110,6 +117,10 @@ pub struct Verdict {
     pub level2: usize,
     /// Of those, equal in the steps of the path too.
     pub level3: usize,
+    /// Script lines whose flushes by reason and shootdown interrupts are as recorded.
+    pub lines: usize,
+    /// Script lines compared.
+    pub lines_recorded: usize,
     /// The first difference, both sides.
     pub first_difference: Option<String>,
     /// Whether the order of the script's lines is fixed.
@@ -142,26 +153,41 @@ impl Scenario {
         bail!("{}: has no faults.tsv, faults.tsv.xz or faults.tsv.zst", self.dir.display())
     }
 
-    /// Predicts the scenario's faults from its script.
+    /// The scenario's table of script lines, if it has one.
+    pub fn recorded_lines(&self) -> Result<Vec<OpRow>> {
+        for name in ["ops.tsv", "ops.tsv.xz", "ops.tsv.zst"] {
+            let path = self.dir.join(name);
+            if path.exists() {
+                return Ok(ops_table::open(path)?);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Predicts the scenario's faults, and the outcome of each line, from its script.
     pub fn predict(
         &self,
         script: &Script,
         machine: &MachineSpec,
         kernel: &KernelSpec,
-    ) -> Result<Vec<FaultRecord>> {
+    ) -> Result<(Vec<FaultRecord>, ScriptOutcome)> {
         let mut sim = Simulation::new(machine.clone(), kernel.clone(), self.fs, true);
-        driver::run(&mut sim, script, self.fs, &BTreeMap::new())
+        let outcome = driver::run(&mut sim, script, self.fs, &BTreeMap::new())
             .with_context(|| self.dir.join("script.txt").display().to_string())?;
-        Ok(sim.finish().measurements.fault_log)
+        Ok((sim.finish().measurements.fault_log, outcome))
     }
 
     /// Predicts and compares.
     pub fn check(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<Verdict> {
         let script = Script::open(self.dir.join("script.txt"))?;
         let recorded = self.recorded()?;
-        let predicted = self.predict(&script, machine, kernel)?;
+        let (predicted, outcome) = self.predict(&script, machine, kernel)?;
         let deterministic = script.sections.iter().all(|s| s.kind == SectionKind::Seq);
-        Ok(compare(&recorded, &predicted, deterministic))
+        let mut verdict = compare(&recorded, &predicted, deterministic);
+        if deterministic {
+            compare_lines(&self.recorded_lines()?, &outcome, &mut verdict);
+        }
+        Ok(verdict)
     }
 }
 
@@ -180,6 +206,8 @@ pub fn compare(recorded: &[FaultRow], predicted: &[FaultRecord], deterministic: 
         level1: 0,
         level2: 0,
         level3: 0,
+        lines: 0,
+        lines_recorded: 0,
         first_difference: None,
         deterministic,
     };
@@ -207,6 +235,28 @@ pub fn compare(recorded: &[FaultRow], predicted: &[FaultRecord], deterministic: 
         }
     }
     verdict
+}
+
+/// Flushes by reason and shootdown interrupts of each script line. Reasons 0 and 5 are left out: task switches of other
+/// programs, and CPUs that such switches left in the mask, are in the recording and not in the script.
+fn compare_lines(recorded: &[OpRow], outcome: &ScriptOutcome, verdict: &mut Verdict) {
+    for row in recorded {
+        let got = outcome.lines.get(&u64::from(row.op)).copied().unwrap_or_default();
+        let want = [row.count("tlb1"), row.count("tlb3"), row.count("tlb4"), row.count("ipi_tx")];
+        let have = [got.flushes[1], got.flushes[3], got.flushes[4], got.broadcasts];
+        verdict.lines_recorded += 1;
+        if want == have {
+            verdict.lines += 1;
+        } else if verdict.first_difference.is_none() {
+            let show = |c: [u64; 4]| format!("tlb1 {} tlb3 {} tlb4 {} ipi_tx {}", c[0], c[1], c[2], c[3]);
+            verdict.first_difference = Some(format!(
+                "flushes of line {}:\n    recorded   {}\n    predicted  {}",
+                row.op,
+                show(want),
+                show(have)
+            ));
+        }
+    }
 }
 
 /// Thread, script line, address, error code and return value.
@@ -255,7 +305,8 @@ fn is_compared(token: &str) -> bool {
 }
 
 fn same_path(want: &FaultRow, got: &FaultRecord) -> bool {
-    let predicted: Vec<String> = got.path.iter().map(ToString::to_string).filter(|t| is_compared(t)).collect();
+    let predicted: Vec<String> =
+        got.path.iter().map(ToString::to_string).filter(|t| is_compared(t)).collect();
     want.path.split_whitespace().filter(|t| is_compared(t)).eq(predicted.iter().map(String::as_str))
 }
 

@@ -104,6 +104,7 @@ async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
         cx.spend(icr_cost);
     }
     cx.with(|m| {
+        m.measure.shootdowns.broadcasts += u64::from(!targets.is_empty());
         let sent = m.cpus[cx.cpu().index()].now;
         m.cpus[cx.cpu().index()].pending_answers = targets.len() as u32;
         for target in &targets {

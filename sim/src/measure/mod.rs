@@ -51,6 +51,8 @@ impl FlushReason {
 pub struct Shootdowns {
     /// Flush requests (`flush_tlb_mm_range` calls).
     pub requests: u64,
+    /// Requests that interrupted at least one CPU.
+    pub broadcasts: u64,
     /// Interrupts sent, one per target.
     pub ipis_sent: u64,
     /// Interrupts handled.

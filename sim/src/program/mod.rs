@@ -132,6 +132,10 @@ pub struct StepOutcome {
     pub accesses: u64,
     /// Accesses that got SIGBUS or SIGSEGV.
     pub signals: u64,
+    /// `tlb:tlb_flush` events during the step on all CPUs, by reason (index 0 to 5). Filled in for steps that run alone.
+    pub flushes: [u64; 6],
+    /// Shootdowns during the step that interrupted at least one CPU. Filled in for steps that run alone.
+    pub broadcasts: u64,
     /// The system call's error.
     pub error: Option<SyscallError>,
     /// An access that faulted over and over without getting on: a defect of the model or an impossible configuration.

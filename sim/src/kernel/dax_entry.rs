@@ -85,21 +85,30 @@ impl DaxEntries {
         self.waiters.remove(&head).map(Vec::from).unwrap_or_default()
     }
 
-    /// Removes every entry that begins in the `pages` pages from `first`: `dax_delete_mapping_range`. The caller holds the
+    /// First pages of the entries that touch the `pages` pages from `first`: a PMD entry counts if any part of it does.
+    fn span(&self, first: u64, pages: u64) -> (u64, u64) {
+        let from = self.find(first).map_or(first, |(head, _)| head);
+        (from, first.saturating_add(pages))
+    }
+
+    /// Removes every entry that touches the `pages` pages from `first`, a PMD entry as a whole: `dax_delete_mapping_range`. The caller holds the
     /// file's invalidate lock, so none is locked.
     pub fn remove_range(&mut self, first: u64, pages: u64) {
-        self.entries.retain(|at, _| *at < first || *at - first >= pages);
+        let (from, to) = self.span(first, pages);
+        self.entries.retain(|at, _| *at < from || *at >= to);
     }
 
     /// Removes the entries of a range that are neither dirty nor being written back (`__dax_invalidate_entry`).
     pub fn remove_clean(&mut self, first: u64, pages: u64) {
-        self.entries.retain(|at, e| *at < first || *at - first >= pages || e.dirty || e.towrite);
+        let (from, to) = self.span(first, pages);
+        self.entries.retain(|at, e| *at < from || *at >= to || e.dirty || e.towrite);
     }
 
     /// The first page of the first locked entry of a range.
     #[must_use]
     pub fn first_locked(&self, first: u64, pages: u64) -> Option<u64> {
-        self.entries.range(first..first.saturating_add(pages)).find(|(_, e)| e.locked).map(|(at, _)| *at)
+        let (from, to) = self.span(first, pages);
+        self.entries.range(from..to).find(|(_, e)| e.locked).map(|(at, _)| *at)
     }
 
     /// Queues a CPU for an entry's lock.

@@ -5,7 +5,7 @@ use daxsim_types::{PageSize, Pfn, VirtAddr};
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
-use super::zap::zap_huge_pmd;
+use super::zap::{split_huge_at, zap_huge_pmd};
 use crate::engine::{Cx, LockMode};
 use crate::measure::Part;
 use crate::mmu::entry::Entry;
@@ -27,6 +27,8 @@ impl Flush {
 
 /// Changes the rights of `start..end`; the caller holds mmap_lock for writing.
 pub(crate) async fn change_rights(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, read: bool, write: bool) {
+    split_huge_at(cx, mm, start).await;
+    split_huge_at(cx, mm, end).await;
     cx.with(|m| m.change_vmas(mm, start, end, |vma| (vma.read, vma.write) = (read, write)));
     let before = cx.set_part(Part::Zap);
     for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {

@@ -9,7 +9,7 @@ use super::file_ops::{self, FallocMode};
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
 use super::writeback::dax_writeback_mapping_range;
-use super::zap::{Zap, zap_vma_range};
+use super::zap::{Zap, split_huge_at, unmap_region, zap_vma_range};
 use crate::engine::{Cx, LockMode};
 use crate::measure::Part;
 use crate::program::{Accesses, StepOutcome, run_accesses};
@@ -153,12 +153,16 @@ pub(crate) async fn munmap(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Resul
 
 /// `do_vmi_munmap`: splits at the borders, detaches, zaps, frees tables.
 pub(super) async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
+    split_huge_at(cx, mm, start).await;
+    split_huge_at(cx, mm, end).await;
     let detached = cx.with(|m| m.detach_range(mm, start, end));
-    for vma in detached {
+    for vma in &detached {
         // A writer takes each VMA's lock once, so that no fault is still under way in it.
         cx.lock(vma.lock, LockMode::Exclusive).await;
         cx.unlock(vma.lock, LockMode::Exclusive).await;
-        zap_vma_range(cx, mm, &vma, vma.start, vma.end, Zap::PagesAndTables).await;
+    }
+    if !detached.is_empty() {
+        unmap_region(cx, mm, &detached).await;
     }
 }
 

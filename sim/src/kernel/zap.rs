@@ -69,8 +69,6 @@ pub(crate) enum Zap {
     Pages,
     /// The pages of the file; private copies stay (`even_cows` = 0).
     FilePages,
-    /// The pages, and the tables that no mapping needs any more: munmap.
-    PagesAndTables,
 }
 
 /// Whether private copies go too.
@@ -88,9 +86,6 @@ pub(crate) async fn zap_vma_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, 
     let mut gather = Gather::new(mm);
     gather.spare_copies = what == Zap::FilePages;
     zap_range(cx, vma, start, end, &mut gather).await;
-    if what == Zap::PagesAndTables {
-        free_page_tables(cx, start, end, &mut gather).await;
-    }
     gather.flush(cx).await;
     cx.set_part(before);
 }
@@ -107,7 +102,10 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
             let slot = Slot::of(pmd_table, va, 1);
             cx.load(slot.line()).await;
             let pmd = cx.with(|m| m.tables.read(slot));
-            if pmd.is_leaf_at(1) && !pmd.is_none() {
+            if pmd.is_leaf_at(1) && !pmd.is_none() && next - at < huge {
+                // A part of a huge page of a file cannot keep its entry: it is split, that is removed, with a flush of its own.
+                zap_huge_pmd(cx, gather.mm, va).await;
+            } else if pmd.is_leaf_at(1) && !pmd.is_none() {
                 zap_pmd(cx, vma, slot, va.align_down(PageSize::Size2M), gather).await;
             } else if pmd.is_present() {
                 zap_pte_range(cx, vma, pmd.pfn(), at, next, gather).await;
@@ -246,6 +244,39 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
     gather.add(va.0, PageSize::Size4K.bytes());
     gather.freed_tables = true;
     gather.cleared_pmd |= level == 1;
+}
+
+/// munmap of detached VMAs, ascending: one gather over all of them, then the tables that no mapping needs any more.
+pub(crate) async fn unmap_region(cx: &Cx<'_>, mm: MmId, vmas: &[Vma]) {
+    let before = cx.set_part(Part::Zap);
+    let mut gather = Gather::new(mm);
+    for vma in vmas {
+        zap_range(cx, vma, vma.start, vma.end, &mut gather).await;
+    }
+    for vma in vmas {
+        free_page_tables(cx, vma.start, vma.end, &mut gather).await;
+    }
+    gather.flush(cx).await;
+    cx.set_part(before);
+}
+
+/// `vma_adjust_trans_huge`: a VMA that is about to end or begin at `border` cannot have a huge page across it.
+pub(crate) async fn split_huge_at(cx: &Cx<'_>, mm: MmId, border: u64) {
+    let va = VirtAddr(border);
+    let inside = cx.with(|m| m.mm(mm).find_vma(va).is_some_and(|vma| vma.start < border));
+    if !inside || border.is_multiple_of(PageSize::Size2M.bytes()) {
+        return;
+    }
+    let huge = cx.with(|m| {
+        let table = m.tables.find(m.mm(mm).pgd, va, 1);
+        table.is_some_and(|t| {
+            let pmd = m.tables.read(Slot::of(t, va, 1));
+            pmd.is_leaf_at(1) && !pmd.is_none()
+        })
+    });
+    if huge {
+        zap_huge_pmd(cx, mm, va).await;
+    }
 }
 
 /// Removes a huge PMD, as splitting one of a file does: cleared, flushed as a range of 2 MiB (spec 2.5, 5.3).

@@ -69,7 +69,7 @@ impl Total {
         let what = if self.scenarios == 1 { "scenario" } else { "scenarios" };
         format!(
             "{} {what}, {} differ; {} faults recorded, {} equal at level 1, {} at level 2, {} at level 3; \
-             flushes of {} of {} script lines equal, {} of them with fewer targets than predicted\n",
+             flushes of {} of {} script lines equal, {} of them but for other tasks on the recorded machine\n",
             self.scenarios,
             self.differing,
             self.recorded,
@@ -134,7 +134,7 @@ pub struct Verdict {
     pub level3: usize,
     /// Script lines whose flushes by reason and shootdown interrupts are as recorded.
     pub lines: usize,
-    /// Of those, lines in which fewer CPUs answered than predicted.
+    /// Of those, lines in which other tasks of the recorded machine show: fewer targets, or an interrupted zap.
     pub lines_with_background: usize,
     /// Script lines compared.
     pub lines_recorded: usize,
@@ -259,13 +259,19 @@ pub fn compare(recorded: &[FaultRow], predicted: &[FaultRecord], deterministic: 
 ///
 /// What the initiator does must be equal: its flushes (reason 3) and its sends (reason 4). What the targets do may be less
 /// than predicted, and is counted apart: a CPU that a kernel thread had for a moment is lazy and left out, or says so with
-/// reason 5, and a CPU whose call queue was not empty needs no interrupt. Lines that make, end or await a process are left
+/// reason 5, and a CPU whose call queue was not empty needs no interrupt. A zap that has to give way to another task in the
+/// midst of a table flushes once more where dirty pages force a flush: one such flush more is background too. Lines that make, end or await a process are left
 /// out: most of their flushes are of the program's own memory.
 fn compare_lines(recorded: &[OpRow], script: &Script, outcome: &ScriptOutcome, verdict: &mut Verdict) {
     for row in recorded {
-        if script.line(row.op).is_some_and(|l| matches!(l.op, Op::Fork { .. } | Op::Wait { .. } | Op::Exit)) {
+        let op = script.line(row.op).map(|l| &l.op);
+        if matches!(op, Some(Op::Fork { .. } | Op::Wait { .. } | Op::Exit)) {
             continue;
         }
+        let zaps = matches!(
+            op,
+            Some(Op::Unmap { .. } | Op::Advise { .. } | Op::Truncate { .. } | Op::Fallocate { .. })
+        );
         let got = outcome.lines.get(&u64::from(row.op)).copied().unwrap_or_default();
         let want = [
             row.count("tlb1") + row.count("tlb5"),
@@ -276,7 +282,8 @@ fn compare_lines(recorded: &[OpRow], script: &Script, outcome: &ScriptOutcome, v
         let have = [got.flushes[1], got.flushes[3], got.flushes[4], got.broadcasts];
         verdict.lines_recorded += 1;
         let fewer = want[0] <= have[0] && want[3] <= have[3] && want[1..3] == have[1..3];
-        if fewer {
+        let interrupted = zaps && want[1] == have[1] + 1 && want[2] <= have[2] + 1;
+        if fewer || interrupted {
             verdict.lines += 1;
             verdict.lines_with_background += usize::from(want != have);
         } else if verdict.first_difference.is_none() {

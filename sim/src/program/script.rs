@@ -246,7 +246,8 @@ impl Runner<'_> {
             }
             Op::Cpu { cpu } => {
                 self.threads.insert(line.thread, (CpuId(*cpu), mm));
-                return Ok(None);
+                // The call itself runs where the thread still is: a forked child thereby gets its parent's CPU into its mask.
+                Action::Sleep { nanoseconds: 0 }
             }
             // A thread of the first process ends without effect on the others; a child takes its address space with it.
             Op::Exit if self.script.threads.len() > usize::from(line.thread) => return Ok(None),

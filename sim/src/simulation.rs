@@ -5,6 +5,8 @@ use std::cell::Cell;
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuId, FileSystem, Time};
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 use thiserror::Error;
 
 use crate::engine::{Cx, Deadlock, Sys, Task, run};
@@ -68,6 +70,36 @@ pub struct Simulation {
     sys: Sys,
     /// End of the last step: where the next one in sequence begins.
     time: Time,
+    /// Draws the delays of the threads of parallel sections.
+    jitter: Option<Jitter>,
+}
+
+/// Delays of threads that run at once. A run draws two scales, log-uniformly: how far starts lie apart (up to 17 ms, since a
+/// wake-up takes microseconds and a descheduled virtual CPU milliseconds), and how long a step waits for the one before it
+/// (up to 1 ms, for what the program does between its accesses). Each delay is uniform below its scale.
+struct Jitter {
+    draws: Xoshiro256PlusPlus,
+    start_scale: u64,
+    step_scale: u64,
+}
+
+impl Jitter {
+    fn new(seed: u64) -> Self {
+        let mut draws = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let start_scale = 1 << (draws.next_u64() % 35);
+        let step_scale = 1 << (draws.next_u64() % 31);
+        Self { draws, start_scale, step_scale }
+    }
+
+    /// The delay before each of a thread's steps.
+    fn delays(&mut self, steps: usize) -> Vec<Time> {
+        (0..steps)
+            .map(|n| {
+                let scale = if n == 0 { self.start_scale } else { self.step_scale };
+                Time(self.draws.next_u64() % scale)
+            })
+            .collect()
+    }
 }
 
 /// What a finished simulation found.
@@ -92,7 +124,13 @@ impl Simulation {
     pub fn new(machine: MachineSpec, kernel: KernelSpec, fs: FileSystem, keep_faults: bool) -> Self {
         let mut machine = Machine::new(machine, kernel, fs);
         machine.measure.keep_faults = keep_faults;
-        Self { sys: Sys::new(machine), time: Time::ZERO }
+        Self { sys: Sys::new(machine), time: Time::ZERO, jitter: None }
+    }
+
+    /// Lets the threads of parallel sections start, and go from step to step, with delays drawn from `seed`. Without it they
+    /// run in lockstep, which no real machine does: each seed explores another interleaving.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.jitter = Some(Jitter::new(seed));
     }
 
     /// Looks at or prepares the machine between steps.
@@ -197,14 +235,23 @@ impl Simulation {
         let lines: Vec<Vec<u64>> =
             threads.iter().map(|steps| steps.iter().map(|s| s.line).collect()).collect();
         let start = self.time;
+        let racing = threads.len() > 1;
+        let delays: Vec<Vec<Time>> = threads
+            .iter()
+            .map(|steps| match &mut self.jitter {
+                Some(jitter) if racing => jitter.delays(steps.len()),
+                _ => vec![Time::ZERO; steps.len()],
+            })
+            .collect();
         let tasks = threads
             .into_iter()
             .zip(&results)
-            .filter_map(|(steps, result)| {
+            .zip(delays)
+            .filter_map(|((steps, result), delays)| {
                 let cpu = steps.first()?.cpu;
                 self.sys.with(|m| m.cpus[cpu.index()].wait_until(start, Part::Idle));
                 let cx = Cx::new(&self.sys, cpu);
-                Some(Task { cpu, work: Box::pin(run_steps(cx, steps, result)) })
+                Some(Task { cpu, work: Box::pin(run_steps(cx, steps, delays, result)) })
             })
             .collect();
         run(&self.sys, tasks)?;
@@ -257,9 +304,13 @@ fn add_stats(sum: &mut TlbStats, more: TlbStats) {
 }
 
 /// The work of one thread.
-async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, result: &Cell<Vec<StepOutcome>>) {
+async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, delays: Vec<Time>, result: &Cell<Vec<StepOutcome>>) {
     let mut outcomes = Vec::with_capacity(steps.len());
-    for step in steps {
+    for (step, delay) in steps.into_iter().zip(delays) {
+        cx.on_cpu(|c| {
+            let until = c.now + delay;
+            c.wait_until(until, Part::Idle);
+        });
         cx.sync().await;
         if let Some(mm) = step.mm {
             cx.with(|m| m.run_on(cx.cpu(), mm));

@@ -76,6 +76,9 @@ pub struct ReplayArgs {
     /// Extents of a script's files, as `filefrag -v` prints them
     #[arg(long, value_name = "FILE")]
     pub layout: Option<PathBuf>,
+    /// Seed of everything that is drawn: how late the threads of a racing section start
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
     /// Inputs simulated at the same time
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
@@ -102,6 +105,9 @@ pub struct ConformArgs {
     /// Override a configuration key (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// Interleavings tried of a racing scenario
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub seeds: u32,
 }
 
 /// `daxsim config`

@@ -29,7 +29,7 @@ pub fn run(args: &ConformArgs) -> Result<Status> {
         let scenario = Scenario::find(dir)?;
         let kernel_name = args.kernel.as_deref().unwrap_or(&scenario.kernel);
         let kernel = load_kernel(kernel_name, &kernel_set)?;
-        let verdict = scenario.check(&machine, &kernel)?;
+        let verdict = scenario.check(&machine, &kernel, args.seeds)?;
         output::print(&line(&scenario, &verdict))?;
         total.add(&verdict);
     }
@@ -49,13 +49,17 @@ struct Total {
     lines: usize,
     lines_with_background: usize,
     lines_recorded: usize,
+    racing: usize,
 }
 
 impl Total {
     fn add(&mut self, verdict: &Verdict) {
         self.scenarios += 1;
-        // A racing scenario's order is one of many; it can be compared, not failed.
-        self.differing += usize::from(verdict.deterministic && verdict.first_difference.is_some());
+        self.differing += usize::from(verdict.first_difference.is_some());
+        if verdict.racing.is_some() {
+            self.racing += 1;
+            return;
+        }
         self.recorded += verdict.recorded;
         self.level1 += verdict.level1;
         self.level2 += verdict.level2;
@@ -68,9 +72,10 @@ impl Total {
     fn text(&self) -> String {
         let what = if self.scenarios == 1 { "scenario" } else { "scenarios" };
         format!(
-            "{} {what}, {} differ; {} faults recorded, {} equal at level 1, {} at level 2, {} at level 3; \
+            "{} {what} ({} racing), {} differ; {} faults recorded, {} equal at level 1, {} at level 2, {} at level 3; \
              flushes of {} of {} script lines equal, {} of them but for other tasks on the recorded machine\n",
             self.scenarios,
+            self.racing,
             self.differing,
             self.recorded,
             self.level1,
@@ -85,21 +90,28 @@ impl Total {
 
 fn line(scenario: &Scenario, verdict: &Verdict) -> String {
     let name = format!("{}/{}/{}", scenario.kernel, scenario.fs, scenario.name);
-    let mark = match (&verdict.first_difference, verdict.deterministic) {
-        (None, _) => "equal",
-        (Some(_), true) => "DIFFERS",
-        (Some(_), false) => "races",
+    let mark = if verdict.first_difference.is_some() { "DIFFERS" } else { "equal" };
+    let mut text = match &verdict.racing {
+        None => format!(
+            "{name:<46} {mark:<8} {:>6} faults recorded {:>6} predicted; level 1 {:>6}, 2 {:>6}, 3 {:>6}; lines {:>4} of {}\n",
+            verdict.recorded,
+            verdict.predicted,
+            verdict.level1,
+            verdict.level2,
+            verdict.level3,
+            verdict.lines,
+            verdict.lines_recorded
+        ),
+        Some(ranges) => {
+            let spans: Vec<String> =
+                ranges.iter().map(|(code, (a, b))| format!("{code:#x}: {a} to {b}")).collect();
+            format!(
+                "{name:<46} {mark:<8} {:>6} faults recorded, racing; predicted {}\n",
+                verdict.recorded,
+                spans.join(", ")
+            )
+        }
     };
-    let mut text = format!(
-        "{name:<44} {mark:<8} recorded {:>6}  predicted {:>6}  level 1 {:>6}  level 2 {:>6}  level 3 {:>6}  lines {:>4}/{}\n",
-        verdict.recorded,
-        verdict.predicted,
-        verdict.level1,
-        verdict.level2,
-        verdict.level3,
-        verdict.lines,
-        verdict.lines_recorded
-    );
     if let Some(difference) = &verdict.first_difference {
         text.push_str(&format!("  first difference, {difference}\n"));
     }
@@ -120,7 +132,7 @@ pub struct Scenario {
 }
 
 /// How a scenario came out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verdict {
     /// Faults recorded.
     pub recorded: usize,
@@ -140,8 +152,8 @@ pub struct Verdict {
     pub lines_recorded: usize,
     /// The first difference, both sides.
     pub first_difference: Option<String>,
-    /// Whether the order of the script's lines is fixed.
-    pub deterministic: bool,
+    /// For a racing scenario, the least and most faults of each error code that were predicted.
+    pub racing: Option<BTreeMap<u32, (usize, usize)>>,
 }
 
 impl Scenario {
@@ -187,22 +199,69 @@ impl Scenario {
         script: &Script,
         machine: &MachineSpec,
         kernel: &KernelSpec,
+        seed: u64,
     ) -> Result<(Vec<FaultRecord>, ScriptOutcome)> {
         let mut sim = Simulation::new(machine.clone(), kernel.clone(), self.fs, true);
+        sim.set_seed(seed);
         let outcome = driver::run(&mut sim, script, self.fs, &BTreeMap::new())
             .with_context(|| self.dir.join("script.txt").display().to_string())?;
         Ok((sim.finish().measurements.fault_log, outcome))
     }
 
     /// Predicts and compares.
-    pub fn check(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<Verdict> {
+    pub fn check(&self, machine: &MachineSpec, kernel: &KernelSpec, seeds: u32) -> Result<Verdict> {
         let script = Script::open(self.dir.join("script.txt"))?;
         let recorded = self.recorded()?;
-        let (predicted, outcome) = self.predict(&script, machine, kernel)?;
         let deterministic = script.sections.iter().all(|s| s.kind == SectionKind::Seq);
-        let mut verdict = compare(&recorded, &predicted, deterministic);
-        if deterministic {
-            compare_lines(&self.recorded_lines()?, &script, &outcome, &mut verdict);
+        if !deterministic {
+            return self.race(&script, &recorded, machine, kernel, seeds);
+        }
+        let (predicted, outcome) = self.predict(&script, machine, kernel, 0)?;
+        let mut verdict = compare(&recorded, &predicted);
+        compare_lines(&self.recorded_lines()?, &script, &outcome, &mut verdict);
+        Ok(verdict)
+    }
+
+    /// A racing scenario: the recording is one interleaving of many. Its counts of faults by error code must lie in the
+    /// range that the simulation's interleavings span.
+    fn race(
+        &self,
+        script: &Script,
+        recorded: &[FaultRow],
+        machine: &MachineSpec,
+        kernel: &KernelSpec,
+        seeds: u32,
+    ) -> Result<Verdict> {
+        let mut ranges: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+        let mut predicted = 0;
+        for seed in 0..seeds {
+            let (faults, _) = self.predict(script, machine, kernel, u64::from(seed))?;
+            predicted = faults.len();
+            let counts = count_by(faults.iter().map(|f| f.error_code.0));
+            if seed == 0 {
+                ranges = counts.iter().map(|(code, n)| (*code, (*n, *n))).collect();
+            }
+            for code in counts.keys().chain(ranges.clone().keys()) {
+                let n = counts.get(code).copied().unwrap_or(0);
+                let range = ranges.entry(*code).or_insert((0, 0));
+                *range = (range.0.min(n), range.1.max(n));
+            }
+        }
+        let counts = count_by(recorded.iter().filter_map(|row| row.error_code).map(|e| e.0));
+        let mut verdict = Verdict {
+            recorded: recorded.len(),
+            predicted,
+            racing: Some(ranges.clone()),
+            ..Verdict::default()
+        };
+        for code in counts.keys().chain(ranges.keys()) {
+            let n = counts.get(code).copied().unwrap_or(0);
+            let (least, most) = ranges.get(code).copied().unwrap_or((0, 0));
+            if !(least..=most).contains(&n) && verdict.first_difference.is_none() {
+                verdict.first_difference = Some(format!(
+                    "faults of error code {code:#x}:\n    recorded   {n}\n    predicted  {least} to {most} over {seeds} interleavings"
+                ));
+            }
         }
         Ok(verdict)
     }
@@ -215,20 +274,17 @@ fn layout_hint(dir: &Path) -> String {
     )
 }
 
+fn count_by(codes: impl Iterator<Item = u32>) -> BTreeMap<u32, usize> {
+    let mut counts = BTreeMap::new();
+    for code in codes {
+        *counts.entry(code).or_default() += 1;
+    }
+    counts
+}
+
 /// Compares fault by fault, in order.
-pub fn compare(recorded: &[FaultRow], predicted: &[FaultRecord], deterministic: bool) -> Verdict {
-    let mut verdict = Verdict {
-        recorded: recorded.len(),
-        predicted: predicted.len(),
-        level1: 0,
-        level2: 0,
-        level3: 0,
-        lines: 0,
-        lines_with_background: 0,
-        lines_recorded: 0,
-        first_difference: None,
-        deterministic,
-    };
+pub fn compare(recorded: &[FaultRow], predicted: &[FaultRecord]) -> Verdict {
+    let mut verdict = Verdict { recorded: recorded.len(), predicted: predicted.len(), ..Verdict::default() };
     for index in 0..recorded.len().max(predicted.len()) {
         let (want, got) = (recorded.get(index), predicted.get(index));
         let same = match (want, got) {

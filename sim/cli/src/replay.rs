@@ -178,12 +178,14 @@ fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport
         None => BTreeMap::new(),
     };
     let mut sim = choice.simulation(true);
+    sim.set_seed(args.seed);
     let outcome =
         driver::run(&mut sim, &script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
     let results = sim.finish();
     let mut provenance = inputs::provenance(input, "script")?;
     provenance.lines = Some(script.line_count() as u64);
     let mut report = choice.report(Mode::Predict, provenance, &results)?;
+    report.seed = args.seed;
     report.assumptions.push("making the files (file lines) is set-up and takes no simulated time".into());
     if outcome.laid_out < layouts.len() as u32 {
         report.warnings.push(Warning {

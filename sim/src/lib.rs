@@ -14,6 +14,7 @@
 pub mod apic;
 mod cpu;
 pub mod engine;
+mod inspect;
 pub mod kernel;
 mod machine;
 pub mod measure;

@@ -83,22 +83,25 @@ async fn journal_stop(cx: &Cx<'_>) {
     }
 }
 
-/// `dev_dax_huge_fault`: device-dax with 2 MiB alignment, as recorded. No entries, no locks but SRCU.
+/// `dev_dax_huge_fault`: a request smaller than the device's alignment is refused, a larger one falls back. No entries, no
+/// locks but SRCU.
 async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault {
-    let (frame, block) = cx.with(|m| {
+    let (frame, block, alignment) = cx.with(|m| {
         let file = m.file(vmf.file);
         let head = vmf.pgoff & !(PageSize::Size2M.pages() - 1);
         let paths = m.kernel.path_length.of(file.fs);
-        (if vmf.write { paths.write } else { paths.read }, file.extents.lookup(head).block)
+        let frame = if vmf.write { paths.write } else { paths.read };
+        (frame, file.extents.lookup(head).block, m.device_alignment)
     });
     cx.work(frame / 2);
     let inside = vmf.vma.covers_huge(vmf.address, PageSize::Size2M);
     let ret = match (order, block) {
         (Order::Pud, _) => VmFault::FALLBACK,
+        (Order::Pmd, _) if alignment < PageSize::Size2M => VmFault::FALLBACK,
         (Order::Pmd, Some((pfn, _))) if inside => {
             insert_2m(cx, vmf, Insert { pfn, write: vmf.write, zero: false }).await
         }
-        (Order::Pte, Some((pfn, _))) if cx.with(|m| m.device_alignment) == PageSize::Size4K => {
+        (Order::Pte, Some((pfn, _))) if alignment == PageSize::Size4K => {
             let page = vmf.pgoff & (PageSize::Size2M.pages() - 1);
             insert_4k(cx, vmf, Insert { pfn: daxsim_types::Pfn(pfn.0 + page), write: vmf.write, zero: false })
                 .await

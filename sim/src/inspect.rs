@@ -1,0 +1,93 @@
+//! Looking into a machine without changing it, for tests, probes and reports.
+
+use daxsim_types::{CpuId, PageSize, Pfn, Time, VirtAddr};
+
+use crate::kernel::dax_entry::DaxEntry;
+use crate::kernel::extent::Mapping;
+use crate::kernel::page::PageCounts;
+use crate::kernel::{FileId, MmId};
+use crate::machine::Machine;
+use crate::measure::Parts;
+use crate::mmu::entry::Entry;
+use crate::mmu::table::Slot;
+
+impl Machine {
+    /// The paging-structure entry of `level` (0 = PTE, 1 = PMD) for an address; none where its table does not exist.
+    #[must_use]
+    pub fn entry(&self, mm: MmId, va: VirtAddr, level: u32) -> Entry {
+        let table = self.tables.find(self.mm(mm).pgd, va, level);
+        table.map_or(Entry::NONE, |table| self.tables.read(Slot::of(table, va, level)))
+    }
+
+    /// Stores a paging-structure entry whose table exists; false if it does not. No time passes, nothing is flushed and no
+    /// page is counted: a way to inject states that no program reaches.
+    pub fn inject_entry(&mut self, mm: MmId, va: VirtAddr, level: u32, entry: Entry) -> bool {
+        let table = self.tables.find(self.mm(mm).pgd, va, level);
+        if let Some(table) = table {
+            self.tables.write(Slot::of(table, va, level), entry);
+        }
+        table.is_some()
+    }
+
+    /// Reference and map count of a frame (of the head page, for a large folio).
+    #[must_use]
+    pub fn page_counts(&self, pfn: Pfn) -> PageCounts {
+        self.pages.counts(pfn)
+    }
+
+    /// MM_FILEPAGES of an address space, in 4 KiB pages.
+    #[must_use]
+    pub fn rss_file(&self, mm: MmId) -> i64 {
+        self.mm(mm).rss_file
+    }
+
+    /// `context.tlb_gen`: how many flushes of the address space were asked for, on top of where it started.
+    #[must_use]
+    pub fn tlb_generation(&self, mm: MmId) -> u64 {
+        self.mm(mm).tlb_gen
+    }
+
+    /// The CPUs in `mm_cpumask`, ascending.
+    #[must_use]
+    pub fn cpumask(&self, mm: MmId) -> Vec<CpuId> {
+        self.mm(mm).cpumask.iter().collect()
+    }
+
+    /// The DAX mapping entry that covers a file page, with the first page it covers.
+    #[must_use]
+    pub fn dax_entry(&self, file: FileId, page: u64) -> Option<(u64, DaxEntry)> {
+        self.file(file).entries.find(page).map(|(head, entry)| (head, entry.clone()))
+    }
+
+    /// What the extent map says of a file page.
+    #[must_use]
+    pub fn extent(&self, file: FileId, page: u64) -> Mapping {
+        self.file(file).extents.lookup(page)
+    }
+
+    /// Time of a CPU so far, by part.
+    #[must_use]
+    pub fn cpu_parts(&self, cpu: CpuId) -> Parts {
+        self.cpus[cpu.index()].parts
+    }
+
+    /// A CPU's clock.
+    #[must_use]
+    pub fn cpu_time(&self, cpu: CpuId) -> Time {
+        self.cpus[cpu.index()].now
+    }
+
+    /// The zero page of a size.
+    #[must_use]
+    pub fn zero_page(&self, size: PageSize) -> Pfn {
+        match size {
+            PageSize::Size4K => self.globals.zero_page,
+            PageSize::Size2M | PageSize::Size1G => self.globals.huge_zero_page,
+        }
+    }
+
+    /// Sets the alignment of the device-dax device, 4 KiB or 2 MiB (`ndctl create-namespace --align`).
+    pub fn set_device_alignment(&mut self, alignment: PageSize) {
+        self.device_alignment = alignment;
+    }
+}

@@ -221,6 +221,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
         }
     } else if pmd.is_leaf_at(1) {
         if vmf.write && !pmd.is_writable() {
+            cx.step(|p| p.wp_page);
             let ret = huge_attempt(cx, vmf).await;
             if ret != VmFault::FALLBACK {
                 return ret;

@@ -183,12 +183,18 @@ async fn zap_pte_range(
     cx.unlock(ptl, LockMode::Exclusive).await;
 }
 
-/// Whether the entry maps a page whose mappings this variant counts: `vm_normal_page` finds one (spec 1.5).
+/// Whether the entry maps a page whose mappings this variant counts: `vm_normal_page` finds one (spec 1.5). Nobody counts
+/// the huge zero page.
 fn is_counted(cx: &Cx<'_>, vma: &Vma, old: Entry) -> bool {
     cx.with(|m| {
+        let (knobs, pfn) = (&m.kernel.dax, old.pfn());
         let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !m.is_private_copy(vma, old);
-        let zero = old.pfn() == m.globals.zero_page || old.pfn() == m.globals.huge_zero_page;
-        dax && m.kernel.dax.refcount_per_map > 0 && (!zero || m.kernel.dax.zero_page_refcounted_4k)
+        let counted = if pfn == m.globals.huge_zero_page {
+            false
+        } else {
+            pfn != m.globals.zero_page || knobs.zero_page_refcounted_4k
+        };
+        dax && counted && knobs.refcount_per_map > 0
     })
 }
 

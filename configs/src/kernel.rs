@@ -126,9 +126,6 @@ pub struct TreeKnobs {
     pub flush_ceiling_pages: u32,
     /// Kernel page-table isolation.
     pub pti: bool,
-    /// Whether page tables are freed without a forced flush of their own (7.2 issues it apart
-    /// from the flush of the pages, 6.12 folds both into one).
-    pub dirty_zap_flushes_tables_apart: bool,
 }
 
 /// `[path_length]`: instructions of each building block (spec section 7.2), without the entry and
@@ -188,6 +185,8 @@ pub struct CommonPath {
     pub unlock_entry: u32,
     /// Association or its undoing, per struct page of a folio.
     pub associate_per_page: u32,
+    /// Zeroing of a new block, per cache line.
+    pub zero_line: u32,
     /// The 4 KiB insert, fresh.
     pub insert_4k_fresh: u32,
     /// The 4 KiB insert, upgrade.

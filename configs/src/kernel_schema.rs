@@ -75,8 +75,6 @@ section!(tree: TreeKnobs, "tree" {
     flush_ceiling_pages "flush_ceiling_pages": Kind::Count { min: 0, max: 1 << 20 },
         "`tlb_single_page_flush_ceiling`: most pages flushed one by one.";
     pti "pti": BOOL, "Kernel page-table isolation.";
-    dirty_zap_flushes_tables_apart "dirty_zap_flushes_tables_apart": BOOL,
-        "Whether an unmap of dirty pages flushes once for the pages and again for the freed tables, not once for both.";
 });
 
 section!(common: CommonPath, "path_length.common" {
@@ -95,6 +93,7 @@ section!(common: CommonPath, "path_length.common" {
     unlock_entry "unlock_entry": LENGTH, "`dax_unlock_entry`.";
     associate_per_page "associate_per_page": LENGTH,
         "Association or its undoing, per struct page of a folio.";
+    zero_line "zero_line": LENGTH, "Zeroing of a new block, per cache line.";
     insert_4k_fresh "insert_4k_fresh": LENGTH, "The 4 KiB insert, fresh.";
     insert_4k_upgrade "insert_4k_upgrade": LENGTH, "The 4 KiB insert, upgrade.";
     insert_4k_zero "insert_4k_zero": LENGTH, "The 4 KiB insert of the zero page.";

@@ -8,8 +8,6 @@ use daxsim_types::FileSystem::{self, Ext4, Xfs};
 use crate::kernel::{CommonPath, FsPath, KernelSpec};
 use crate::load_kernel;
 
-/// Zeroing a block, `__memcpy_flushcache`: 13 instructions for each 32 bytes.
-const ZEROING: u32 = 4096 / 32 * 13;
 /// What two samples of a 2 MiB fault hold of the test program's work between two script lines, and with
 /// a mmap. Neither kernel, file system nor kind of fault moves them by more than 2 % of the total.
 const BETWEEN_LINES: u32 = 6590;
@@ -122,7 +120,7 @@ fn read_of_a_hole() {
 #[test]
 fn store_to_an_unmapped_hole() {
     check("allocation", [19_845, 28_313, 19_950, 29_632], |x| {
-        x.frame() + x.f.write + x.entry() + x.f.block_alloc + ZEROING + x.fresh()
+        x.frame() + x.f.write + x.entry() + x.f.block_alloc + 64 * x.c.zero_line + x.fresh()
     });
 }
 
@@ -134,7 +132,7 @@ fn store_to_a_hole_that_a_read_mapped() {
             + x.f.write
             + x.entry()
             + x.f.block_alloc
-            + ZEROING
+            + 64 * x.c.zero_line
             + x.c.unmap_mapping
             + x.c.zap_entry
             + x.flush()

@@ -238,6 +238,7 @@ async fn zero_blocks(cx: &Cx<'_>, mapping: Mapping, size: PageSize) {
     let Some((pfn, _)) = mapping.block else { return };
     let lines = mapping.len.min(size.pages()) * 64;
     for line in 0..lines {
+        cx.step(|p| p.zero_line);
         cx.sync().await;
         cx.with(|m| m.kernel_nt_store(cx.cpu().index(), daxsim_types::CacheLine(pfn.addr().line().0 + line)));
     }

@@ -320,12 +320,12 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
 }
 
 /// `track_pfn_insert`: the memory type of the frame, under the machine's one `memtype_lock` for anything that is not RAM
-/// (spec 3.2.1).
+/// (spec 3.2.1). The search of the RAM ranges that ends with the zero page is part of that insert's counted path.
 async fn memtype_lookup(cx: &Cx<'_>, is_ram: bool) {
-    cx.step(|p| p.memtype_lookup);
     let (resource, lock) = cx.with(|m| (m.globals.resource_line, m.globals.memtype_lock));
     cx.rmw(resource).await;
     if !is_ram {
+        cx.step(|p| p.memtype_lookup);
         cx.lock(lock, LockMode::Exclusive).await;
         cx.with(|m| m.measure.memtype_lookups += 1);
         cx.unlock(lock, LockMode::Exclusive).await;

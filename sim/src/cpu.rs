@@ -18,6 +18,8 @@ pub(crate) enum RunState {
     Ready,
     /// Waits for another CPU: a lock, an entry, an answer. The part says what the wait is attributed to.
     Blocked(Part),
+    /// Waits for a time: its thread sleeps.
+    Asleep(Time),
     /// Has no work: waits for the program's next step.
     Parked,
 }
@@ -43,6 +45,8 @@ pub struct Cpu {
     pub(crate) tlb_state: CpuTlbState,
     /// Shootdown answers that this CPU still waits for.
     pub(crate) pending_answers: u32,
+    /// The latest answer so far.
+    pub(crate) answered: Time,
 }
 
 impl Cpu {
@@ -63,6 +67,7 @@ impl Cpu {
             inbox: VecDeque::new(),
             tlb_state: CpuTlbState::new(index),
             pending_answers: 0,
+            answered: Time::ZERO,
         }
     }
 

@@ -372,11 +372,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) {
         Action::Fallocate { file, mode, start, len } => kernel::fallocate(cx, file, mode, start, len).await,
         Action::Write { file, start, len } => kernel::pwrite(cx, file, start, len).await,
         Action::Read { file, start, len } => kernel::pread(cx, file, start, len).await,
-        Action::Sleep { nanoseconds } => cx.with(|m| {
-            let cpu = &mut m.cpus[cx.cpu().index()];
-            let until = cpu.now + Time::from_ns(nanoseconds);
-            cpu.wait_until(until, Part::Idle);
-        }),
+        Action::Sleep { nanoseconds } => cx.sleep(Time::from_ns(nanoseconds)).await,
         Action::Access(_)
         | Action::KernelAccess(_)
         | Action::Map(_)

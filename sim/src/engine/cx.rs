@@ -99,10 +99,19 @@ impl<'s> Cx<'s> {
     /// Gives way until another CPU wakes this one.
     pub(crate) async fn blocked(&self) {
         poll_fn(|_| match self.on_cpu(|c| c.state) {
-            RunState::Blocked(_) => Poll::Pending,
+            RunState::Blocked(_) | RunState::Asleep(_) => Poll::Pending,
             RunState::Ready | RunState::Parked => Poll::Ready(()),
         })
         .await;
+    }
+
+    /// Lets the thread sleep: the CPU is idle, and lazy about its address space, until then.
+    pub(crate) async fn sleep(&self, dt: Time) {
+        self.on_cpu(|c| {
+            c.state = RunState::Asleep(c.now + dt);
+            c.tlb_state.lazy = c.tlb_state.loaded_mm.is_some();
+        });
+        self.blocked().await;
     }
 
     /// A kernel load of a named line. Its stall beyond the L1D is memory time.

@@ -40,6 +40,7 @@ pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<(), Deadlock> {
             return Err(sys.with(|m| stuck(m)));
         }
         sys.horizon.set(horizon);
+        sys.with(|m| m.wake_sleeper(next));
         let running = sys.with(|m| m.cpus[next.cpu].state) == RunState::Ready;
         if !running {
             sys.with(|m| take_interrupt(m, sys, next.cpu));
@@ -66,6 +67,7 @@ fn two_earliest(m: &crate::Machine) -> (Moment, Moment) {
     for (index, cpu) in m.cpus.iter().enumerate() {
         let time = match cpu.state {
             RunState::Ready => cpu.now,
+            RunState::Asleep(until) => cpu.next_interrupt().map_or(until, |at| at.max(cpu.now).min(until)),
             RunState::Blocked(_) | RunState::Parked => match cpu.next_interrupt() {
                 Some(arrives) => arrives.max(cpu.now),
                 None => continue,
@@ -86,7 +88,7 @@ fn two_earliest(m: &crate::Machine) -> (Moment, Moment) {
 fn take_interrupt(m: &mut crate::Machine, sys: &Sys, index: usize) {
     let waiting_for = match m.cpus[index].state {
         RunState::Blocked(part) => part,
-        RunState::Ready | RunState::Parked => Part::Idle,
+        RunState::Ready | RunState::Asleep(_) | RunState::Parked => Part::Idle,
     };
     if let Some(arrives) = m.cpus[index].next_interrupt() {
         m.cpus[index].wait_until(arrives, waiting_for);
@@ -113,7 +115,7 @@ fn stuck(m: &crate::Machine) -> Deadlock {
         .enumerate()
         .filter_map(|(index, cpu)| match cpu.state {
             RunState::Blocked(part) => Some(format!("cpu{index} waits ({}) since {}", part.name(), cpu.now)),
-            RunState::Ready | RunState::Parked => None,
+            RunState::Ready | RunState::Asleep(_) | RunState::Parked => None,
         })
         .collect();
     Deadlock(waits.join("; "))

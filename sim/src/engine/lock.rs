@@ -120,6 +120,17 @@ impl Machine {
         Moment { time: cpu.now, cpu: index }
     }
 
+    /// Wakes the CPU of `moment` if it sleeps until then.
+    pub(crate) fn wake_sleeper(&mut self, moment: Moment) {
+        let cpu = &mut self.cpus[moment.cpu];
+        if let RunState::Asleep(until) = cpu.state
+            && until <= moment.time
+        {
+            cpu.wait_until(until, Part::Idle);
+            cpu.state = RunState::Ready;
+        }
+    }
+
     /// Blocks a CPU until it is woken.
     pub(crate) fn block(&mut self, index: usize, part: Part) {
         self.cpus[index].state = RunState::Blocked(part);

@@ -107,6 +107,7 @@ async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
         m.measure.shootdowns.broadcasts += u64::from(!targets.is_empty());
         let sent = m.cpus[cx.cpu().index()].now;
         m.cpus[cx.cpu().index()].pending_answers = targets.len() as u32;
+        m.cpus[cx.cpu().index()].answered = sent;
         for target in &targets {
             let moment = m.post_shootdown(*target, ShootdownIpi { arrives: sent, initiator: cx.cpu(), info });
             cx.sys().pull_horizon(moment);
@@ -187,10 +188,13 @@ impl Machine {
         self.answer(sys, ipi.initiator, answered);
     }
 
-    /// Tells the initiator that one more target is done.
+    /// Tells the initiator that one more target is done. Targets are simulated in the order in which they begin, so the last
+    /// to be heard of need not be the last to finish.
     fn answer(&mut self, sys: &Sys, initiator: CpuId, at: Time) {
         let waiting = &mut self.cpus[initiator.index()];
         waiting.pending_answers = waiting.pending_answers.saturating_sub(1);
+        waiting.answered = waiting.answered.max(at);
+        let at = waiting.answered;
         let last = waiting.pending_answers == 0;
         if last && waiting.state == crate::cpu::RunState::Blocked(Part::IpiWait) {
             let moment = self.wake(initiator.index(), at);
@@ -227,6 +231,7 @@ impl Machine {
             Some(info.strides())
         } else {
             self.flush_current_pcid(index);
+            self.measure.shootdowns.full_flushes += 1;
             None
         };
         let asid = self.cpus[index].tlb_state.asid;
@@ -254,13 +259,18 @@ impl Machine {
         cpu.spend(cost);
         cpu.tlbs.flush_pcid(cpu.pcid);
         cpu.psc.flush_pcid(cpu.pcid);
-        self.measure.shootdowns.full_flushes += 1;
     }
 
-    /// `leave_mm`: a lazy CPU that is interrupted goes over to `init_mm`.
+    /// A lazy CPU that is interrupted goes over to `init_mm`. What it had cached stays under its old PCID, if there are
+    /// PCIDs; the generations tell that it is out of date.
     fn leave_mm(&mut self, cpu: CpuId) {
         let index = cpu.index();
-        self.flush_current_pcid(index);
+        if self.spec.mmu.pcid {
+            let cost = self.spec.cost.cr3_write;
+            self.cpus[index].spend(cost);
+        } else {
+            self.flush_current_pcid(index);
+        }
         if let Some(mm) = self.cpus[index].tlb_state.loaded_mm.take() {
             self.mm_mut(mm).cpumask.remove(cpu);
         }

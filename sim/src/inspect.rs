@@ -1,5 +1,6 @@
 //! Looking into a machine without changing it, for tests, probes and reports.
 
+use daxsim_configs::kernel::KernelSpec;
 use daxsim_types::{CpuId, PageSize, Pfn, Time, VirtAddr};
 
 use crate::kernel::dax_entry::DaxEntry;
@@ -10,6 +11,7 @@ use crate::machine::Machine;
 use crate::measure::Parts;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
+use crate::mmu::tlb::TlbEntry;
 
 impl Machine {
     /// The paging-structure entry of `level` (0 = PTE, 1 = PMD) for an address; none where its table does not exist.
@@ -75,6 +77,22 @@ impl Machine {
     #[must_use]
     pub fn cpu_time(&self, cpu: CpuId) -> Time {
         self.cpus[cpu.index()].now
+    }
+
+    /// What a CPU's TLBs hold for an address; `None` also if the CPU has another address space loaded, or is lazy and so will
+    /// catch up with missed flushes first. Counts as a lookup.
+    pub fn cached_translation(&mut self, cpu: CpuId, mm: MmId, va: VirtAddr) -> Option<TlbEntry> {
+        let cpu = &mut self.cpus[cpu.index()];
+        if cpu.tlb_state.loaded_mm != Some(mm) || cpu.tlb_state.lazy {
+            return None;
+        }
+        cpu.tlbs.lookup(va, cpu.pcid).map(|(entry, ..)| entry)
+    }
+
+    /// The kernel that runs.
+    #[must_use]
+    pub fn kernel_spec(&self) -> &KernelSpec {
+        &self.kernel
     }
 
     /// The zero page of a size.

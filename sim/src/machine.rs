@@ -137,6 +137,8 @@ impl Machine {
             pmd_lock: self.new_lock(),
             gen_line: self.lines.fresh(),
             mask_line: self.lines.fresh(),
+            gathers: 0,
+            gathers_line: self.lines.fresh(),
             rss_file: 0,
         };
         self.mms.push(mm);
@@ -158,6 +160,7 @@ impl Machine {
             extents,
             entries: Default::default(),
             mappings: Vec::new(),
+            leaving: Vec::new(),
             invalidate_lock: self.new_lock(),
             xa_lock: self.new_lock(),
             i_mmap_lock: self.new_lock(),
@@ -182,13 +185,14 @@ impl Machine {
         Ok(file.extents.lookup(page))
     }
 
-    /// The mappings of a file: mm and VMA, in order of creation.
+    /// The mappings of a file: mm and VMA, in order of creation, then those that are being unmapped.
     pub(crate) fn mappings_of(&self, file: FileId) -> Vec<(MmId, Vma)> {
-        self.file(file)
+        let file = self.file(file);
+        let live = file
             .mappings
             .iter()
-            .filter_map(|(mm, start)| self.mm(*mm).vmas.get(start).map(|vma| (*mm, *vma)))
-            .collect()
+            .filter_map(|(mm, start)| self.mm(*mm).vmas.get(start).map(|vma| (*mm, *vma)));
+        live.chain(file.leaving.iter().copied()).collect()
     }
 
     /// Adds a VMA where none is.
@@ -199,7 +203,8 @@ impl Machine {
         self.mm_mut(mm).vmas.insert(vma.start, vma);
     }
 
-    /// Takes `start..end` out of the address space, splitting VMAs at its borders; returns what was taken.
+    /// Takes `start..end` out of the address space, splitting VMAs at its borders; returns what was taken. Files still know
+    /// those parts as mappings of theirs, until [`Self::unlink_mapping`].
     pub(crate) fn detach_range(&mut self, mm: MmId, start: u64, end: u64) -> Vec<Vma> {
         let touched: Vec<Vma> = {
             let vmas = &self.mm(mm).vmas;
@@ -219,7 +224,11 @@ impl Machine {
                 self.insert_vma(mm, right);
             }
             let head = self.tail_of(&vma, start.max(vma.start));
-            detached.push(Vma { end: end.min(vma.end), ..head });
+            let part = Vma { end: end.min(vma.end), ..head };
+            if let Backing::Dax { file, .. } = part.backing {
+                self.file_mut(file).leaving.push((mm, part));
+            }
+            detached.push(part);
         }
         detached
     }
@@ -240,11 +249,19 @@ impl Machine {
         }
     }
 
+    /// Lets the file forget a part that [`Self::detach_range`] returned.
+    pub(crate) fn unlink_mapping(&mut self, mm: MmId, vma: &Vma) {
+        if let Backing::Dax { file, .. } = vma.backing {
+            self.file_mut(file).leaving.retain(|(of, part)| (*of, part.start) != (mm, vma.start));
+        }
+    }
+
     /// Takes a range out of an address space without simulated work, page tables and TLBs included: for changes that a
     /// trace implies but does not show.
     pub(crate) fn forget_range(&mut self, mm: MmId, start: u64, len: u64) {
         let end = start.saturating_add(len);
         for vma in self.detach_range(mm, start, end) {
+            self.unlink_mapping(mm, &vma);
             let mut at = vma.start;
             while at < vma.end {
                 let va = VirtAddr(at);
@@ -370,14 +387,25 @@ impl Machine {
         false
     }
 
-    /// Splits VMAs at the borders of a range, changes those inside, and joins neighbours that have become alike.
-    pub(crate) fn change_vmas(&mut self, mm: MmId, start: u64, end: u64, change: impl Fn(&mut Vma)) {
+    /// Splits VMAs at the borders of a range, changes those inside, and joins neighbours that have become alike. Returns
+    /// the locks of the VMAs as they were: faults that began before may still hold them.
+    pub(crate) fn change_vmas(
+        &mut self,
+        mm: MmId,
+        start: u64,
+        end: u64,
+        change: impl Fn(&mut Vma),
+    ) -> Vec<LockId> {
+        let mut locks = Vec::new();
         for mut vma in self.detach_range(mm, start, end) {
+            self.unlink_mapping(mm, &vma);
+            locks.push(vma.lock);
             change(&mut vma);
             vma.lock = self.new_lock();
             self.insert_vma(mm, vma);
         }
         self.join_vmas(mm, start, end);
+        locks
     }
 
     /// `vma_merge`: joins each VMA that touches the range with a following one that continues it.

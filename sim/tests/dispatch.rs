@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, everywhere, path, per_kernel};
+use common::{BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, everywhere, path, per_kernel, shared_map};
 use daxsim_sim::kernel::{MapRequest, NewFile};
 use daxsim_sim::measure::{FaultKind, FlushReason};
 use daxsim_sim::mmu::entry::Entry;
@@ -119,8 +119,7 @@ fn no_mapping_and_no_permission_get_sigsegv_without_the_mm_core() {
     everywhere(|kernel, fs| {
         let mut bench = Bench::new(kernel, fs);
         let file = bench.file(8, NewFile::Filled);
-        let request =
-            MapRequest { file, start: BASE, len: 8 * PAGE, pgoff: 0, read: true, write: false, shared: true };
+        let request = MapRequest { write: false, ..shared_map(file, BASE, 0, 8) };
         bench.run(0, bench.mm, Action::Map(request));
         assert_eq!(bench.load(BASE - PAGE).signals, 1);
         assert_eq!(bench.store(BASE).signals, 1);

@@ -121,6 +121,12 @@ impl DaxEntries {
         if let Some(entry) = self.entries.get_mut(&head) {
             entry.locked = false;
         }
+        self.next_waiter(head)
+    }
+
+    /// Takes the first CPU out of an entry's queue: who was woken but leaves the entry alone passes the wake-up on
+    /// (`put_unlocked_entry`).
+    pub fn next_waiter(&mut self, head: u64) -> Option<usize> {
         let queue = self.waiters.get_mut(&head)?;
         let next = queue.pop_front();
         if queue.is_empty() {

@@ -56,13 +56,7 @@ pub(crate) async fn dax_iomap_pmd_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     cx.note(PathStep::PmdFault(vmf.write));
     let ret = pmd_fault(cx, vmf).await;
     if ret == VmFault::FALLBACK {
-        let huge = cx.with(|m| {
-            let table = m.tables.find(m.mm(vmf.mm).pgd, vmf.address, 1);
-            table.is_some_and(|t| m.tables.read(Slot::of(t, vmf.address, 1)).is_leaf_at(1))
-        });
-        if huge {
-            zap_huge_pmd(cx, vmf.mm, vmf.address).await;
-        }
+        zap_huge_pmd(cx, vmf.mm, &vmf.vma, vmf.address).await;
     }
     cx.note(PathStep::PmdFaultDone(ret));
     ret
@@ -164,6 +158,13 @@ pub(super) async fn wait_for_entry(cx: &Cx<'_>, file: FileId, head: u64, xa_lock
     unlock_xa_and_block(cx, xa_lock).await;
 }
 
+/// `put_unlocked_entry`: who was woken and leaves the entry alone wakes the next that waits for it. The lock is held.
+pub(super) fn pass_wake_up_on(cx: &Cx<'_>, file: FileId, head: u64) {
+    if let Some(waiter) = cx.with(|m| m.file_mut(file).entries.next_waiter(head)) {
+        cx.wake(waiter);
+    }
+}
+
 /// Drops the lock and sleeps on the entry's wait queue; the entry cannot be unlocked in between, for that takes the lock.
 async fn unlock_xa_and_block(cx: &Cx<'_>, xa_lock: crate::engine::LockId) {
     let index = cx.cpu().index();
@@ -177,10 +178,27 @@ async fn unlock_xa_and_block(cx: &Cx<'_>, xa_lock: crate::engine::LockId) {
 
 /// `dax_unlock_entry`.
 pub(super) async fn unlock_entry(cx: &Cx<'_>, file: FileId, head: u64) {
+    unlock_entry_as(cx, file, head, |_| {}).await;
+}
+
+/// The same, with a last change to the entry under the lock.
+pub(super) async fn unlock_entry_as(
+    cx: &Cx<'_>,
+    file: FileId,
+    head: u64,
+    change: impl FnOnce(&mut DaxEntry),
+) {
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     cx.step(|p| p.unlock_entry);
     lock_xa(cx, xa_lock).await;
-    if let Some(waiter) = cx.with(|m| m.file_mut(file).entries.unlock(head)) {
+    let waiter = cx.with(|m| {
+        let entries = &mut m.file_mut(file).entries;
+        if let Some(entry) = entries.get_mut(head) {
+            change(entry);
+        }
+        entries.unlock(head)
+    });
+    if let Some(waiter) = waiter {
         cx.wake(waiter);
     }
     unlock_xa(cx, xa_lock).await;
@@ -394,6 +412,7 @@ async fn insert_pfn_mkwrite(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, head: u64, size: P
             Some((at, e)) if e.locked => wait_for_entry(cx, vmf.file, at, xa_lock).await,
             Some((at, e)) if e.pmd == pmd && at == head => break,
             _ => {
+                pass_wake_up_on(cx, vmf.file, head);
                 unlock_xa(cx, xa_lock).await;
                 cx.note(PathStep::Event("dax_insert_pfn_mkwrite_no_entry"));
                 return VmFault::NOPAGE;

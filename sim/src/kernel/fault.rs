@@ -123,15 +123,15 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
         return fault_under_mmap_lock(cx, mm, va, error_code).await;
     }
     cx.step(|p| p.vma_lock);
-    if let Some(vma) = cx.with(|m| m.mm(mm).find_vma(va).copied())
-        && cx.try_lock(vma.lock, LockMode::Shared).await
+    if let Some(seen) = cx.with(|m| m.mm(mm).find_vma(va).copied())
+        && cx.try_lock(seen.lock, LockMode::Shared).await
     {
-        // lock_vma_under_rcu looks again once it has the lock: the VMA may be gone.
-        let still_there = cx.with(|m| m.mm(mm).find_vma(va).is_some_and(|now| now.lock == vma.lock));
-        if !still_there {
-            unlock_vma(cx, &vma).await;
+        // lock_vma_under_rcu looks again once it has the lock: the VMA may be gone, or smaller.
+        let locked = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|now| now.lock == seen.lock);
+        let Some(vma) = locked else {
+            unlock_vma(cx, &seen).await;
             return fault_under_mmap_lock(cx, mm, va, error_code).await;
-        }
+        };
         if access_error(&vma, error_code) {
             unlock_vma(cx, &vma).await;
             return None;
@@ -226,7 +226,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
             if ret != VmFault::FALLBACK {
                 return ret;
             }
-            zap_huge_pmd(cx, mm, va).await;
+            zap_huge_pmd(cx, mm, &vmf.vma, va).await;
         } else {
             return huge_pmd_set_accessed(cx, vmf, slot, pmd).await;
         }
@@ -257,6 +257,7 @@ async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) 
         if changed && vmf.write {
             m.tables.write(slot, wanted);
         }
+        m.measure.update_mmu_cache_calls += u64::from(changed);
         changed
     });
     if changed {
@@ -351,16 +352,17 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     });
     let ret = if fs == FileSystem::Devdax {
         wp_page_reuse(cx, vmf, slot).await
-    } else if let Err(retry) = can_call_fault(cx, vmf).await {
-        retry
     } else {
-        // wp_page_shared holds a reference of its own on the page meanwhile.
+        // wp_page_shared holds a reference of its own on the page, also in the pass that is refused.
         let held = counted && callback == daxsim_configs::kernel::WpCallback::PageMkwrite;
         let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
             cx.rmw(line).await;
         }
-        let ret = fs_fault(cx, vmf, Order::Pte).await;
+        let ret = match can_call_fault(cx, vmf).await {
+            Ok(()) => fs_fault(cx, vmf, Order::Pte).await,
+            Err(retry) => retry,
+        };
         if held {
             cx.rmw(line).await;
         }

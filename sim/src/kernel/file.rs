@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, FileSystem, PageSize, Pfn};
 use super::dax_entry::{DaxEntries, PMD_PAGES};
 use super::extent::{BlockState, ExtentMap};
 use super::mm::MmId;
+use super::vma::Vma;
 use crate::engine::LockId;
 
 /// Handle of a file.
@@ -39,6 +40,8 @@ pub struct File {
     pub entries: DaxEntries,
     /// Mappings of the file: mm and first address of the VMA, in order of creation (`i_mmap`).
     pub mappings: Vec<(MmId, u64)>,
+    /// Mappings that are out of their address space already, but not yet off the file: munmap is zapping them.
+    pub leaving: Vec<(MmId, Vma)>,
     /// `invalidate_lock` / XFS MMAPLOCK (spec 7.1: Linv).
     pub invalidate_lock: LockId,
     /// `i_pages` lock (Lxa).

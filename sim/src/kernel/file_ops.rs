@@ -2,7 +2,7 @@
 
 use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 
-use super::dax_fault::{lock_xa, unlock_xa, wait_for_entry};
+use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
 use super::extent::BlockState;
 use super::file::FileId;
 use super::zap::{EvenCows, unmap_mapping_pages};
@@ -130,6 +130,8 @@ async fn invalidate_range(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
     while let Some(head) = cx.with(|m| m.file(file).entries.first_locked(first, pages)) {
         wait_for_entry(cx, file, head, xa_lock).await;
         lock_xa(cx, xa_lock).await;
+        // The entry will not be locked here: the wake-up goes on to the next that waits for it.
+        pass_wake_up_on(cx, file, head);
     }
     cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages));
     unlock_xa(cx, xa_lock).await;

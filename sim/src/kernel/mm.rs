@@ -64,6 +64,10 @@ pub struct Mm {
     pub gen_line: CacheLine,
     /// Line of `mm_cpumask`.
     pub mask_line: CacheLine,
+    /// `tlb_flush_pending`: unmappings under way.
+    pub gathers: u32,
+    /// Line of that count.
+    pub gathers_line: CacheLine,
     /// MM_FILEPAGES, in 4 KiB pages.
     pub rss_file: i64,
 }
@@ -80,6 +84,12 @@ impl Mm {
     pub fn vmas_in(&self, start: u64, end: u64) -> Vec<Vma> {
         let first = self.vmas.range(..=start).next_back().map_or(start, |(at, _)| *at);
         self.vmas.range(first..end).map(|(_, vma)| *vma).filter(|vma| vma.end > start).collect()
+    }
+
+    /// The VMA that holds an address, or the next one above it.
+    #[must_use]
+    pub fn find_vma_from(&self, va: VirtAddr) -> Option<&Vma> {
+        self.find_vma(va).or_else(|| self.vmas.range(va.0..).next().map(|(_, vma)| vma))
     }
 
     /// Whether any VMA reaches into `start..end`.

@@ -4,6 +4,7 @@ use daxsim_types::{PageSize, Pfn, VirtAddr};
 
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
+use super::syscall::wait_for_faults;
 use super::vma::{Backing, Vma};
 use super::zap::{split_huge_at, zap_huge_pmd};
 use crate::engine::{Cx, LockMode};
@@ -29,7 +30,8 @@ impl Flush {
 pub(crate) async fn change_rights(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, read: bool, write: bool) {
     split_huge_at(cx, mm, start).await;
     split_huge_at(cx, mm, end).await;
-    cx.with(|m| m.change_vmas(mm, start, end, |vma| (vma.read, vma.write) = (read, write)));
+    let locks = cx.with(|m| m.change_vmas(mm, start, end, |vma| (vma.read, vma.write) = (read, write)));
+    wait_for_faults(cx, &locks).await;
     let before = cx.set_part(Part::Zap);
     for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
         let mut flush = Flush { range: None, small: false };
@@ -59,7 +61,7 @@ async fn change_protection(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u6
                 change_huge_pmd(cx, mm, vma, slot, at, flush).await;
             } else {
                 // A part of a huge page of a file cannot keep its entry: it goes, and its flush with it.
-                zap_huge_pmd(cx, mm, va).await;
+                zap_huge_pmd(cx, mm, vma, va).await;
             }
         } else if pmd.is_present() {
             change_pte_range(cx, vma, pmd.pfn(), at, next, flush).await;
@@ -105,6 +107,11 @@ async fn change_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, start: u6
     let prot = protection(cx, vma);
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
+    if !cx.with(|m| m.tables.read(slot)).is_leaf_at(1) {
+        // Another CPU took it away before the lock was had; the next access faults with the new rights.
+        cx.unlock(lock, LockMode::Exclusive).await;
+        return;
+    }
     cx.rmw(slot.line()).await;
     cx.step(|p| p.zap_entry);
     let (old, new) = cx.with(|m| {

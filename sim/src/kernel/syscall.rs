@@ -9,8 +9,8 @@ use super::file_ops::{self, FallocMode};
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
 use super::writeback::dax_writeback_mapping_range;
-use super::zap::{Zap, split_huge_at, unmap_region, zap_vma_range};
-use crate::engine::{Cx, LockMode};
+use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range};
+use crate::engine::{Cx, LockId, LockMode};
 use crate::measure::Part;
 use crate::program::{Accesses, StepOutcome, run_accesses};
 
@@ -114,6 +114,8 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
         cx.lock(lock, LockMode::Exclusive).await;
         unmap_locked(cx, mm, request.start, end).await;
         cx.step(|p| p.mmap);
+        let i_mmap = cx.with(|m| m.file(request.file).i_mmap_lock);
+        cx.lock(i_mmap, LockMode::Exclusive).await;
         cx.with(|m| {
             let vma = Vma {
                 start: request.start,
@@ -129,6 +131,7 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
             };
             m.insert_vma(mm, vma);
         });
+        cx.unlock(i_mmap, LockMode::Exclusive).await;
         cx.unlock(lock, LockMode::Exclusive).await;
         if request.populate {
             // mm_populate writes only to private mappings: a shared one would be dirtied (populate_vma_page_range).
@@ -156,13 +159,19 @@ pub(super) async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
     split_huge_at(cx, mm, start).await;
     split_huge_at(cx, mm, end).await;
     let detached = cx.with(|m| m.detach_range(mm, start, end));
-    for vma in &detached {
-        // A writer takes each VMA's lock once, so that no fault is still under way in it.
-        cx.lock(vma.lock, LockMode::Exclusive).await;
-        cx.unlock(vma.lock, LockMode::Exclusive).await;
+    if detached.is_empty() {
+        return;
     }
-    if !detached.is_empty() {
-        unmap_region(cx, mm, &detached).await;
+    let locks: Vec<LockId> = detached.iter().map(|vma| vma.lock).collect();
+    wait_for_faults(cx, &locks).await;
+    unmap_region(cx, mm, &detached).await;
+}
+
+/// `vma_start_write`: a writer takes the lock of each VMA that it changed once, so that no fault is still under way in it.
+pub(super) async fn wait_for_faults(cx: &Cx<'_>, locks: &[LockId]) {
+    for lock in locks {
+        cx.lock(*lock, LockMode::Exclusive).await;
+        cx.unlock(*lock, LockMode::Exclusive).await;
     }
 }
 
@@ -199,7 +208,8 @@ pub(crate) async fn madvise(
             Advice::HugePage { allowed } => {
                 let lock = cx.with(|m| m.mm(mm).mmap_lock);
                 cx.lock(lock, LockMode::Exclusive).await;
-                cx.with(|m| m.change_vmas(mm, start, end, |vma| vma.no_huge = !allowed));
+                let locks = cx.with(|m| m.change_vmas(mm, start, end, |vma| vma.no_huge = !allowed));
+                wait_for_faults(cx, &locks).await;
                 cx.unlock(lock, LockMode::Exclusive).await;
             }
         }
@@ -213,7 +223,7 @@ async fn dont_need(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
     cx.lock(lock, LockMode::Shared).await;
     for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
         cx.step(|p| p.unmap_mapping);
-        zap_vma_range(cx, mm, &vma, vma.start.max(start), vma.end.min(end), Zap::Pages).await;
+        zap_vma_range(cx, mm, &vma, (vma.start.max(start), vma.end.min(end)), EvenCows::Yes).await;
     }
     cx.unlock(lock, LockMode::Shared).await;
 }
@@ -236,20 +246,27 @@ async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
 pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
     let end = check_range(start, len)?;
     let whole = in_syscall!(cx, {
-        // Holes in the range are passed over and reported at the end.
-        let mut mapped_to = start;
-        let mut whole = true;
-        for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
-            let (from, to) = (vma.start.max(start), vma.end.min(end));
-            whole &= from == mapped_to;
-            mapped_to = to;
+        let lock = cx.with(|m| m.mm(mm).mmap_lock);
+        let (mut at, mut whole) = (start, true);
+        while at < end {
+            cx.lock(lock, LockMode::Shared).await;
+            let vma = cx.with(|m| m.mm(mm).find_vma_from(VirtAddr(at)).copied());
+            // The file is held meanwhile, the address space is not.
+            cx.unlock(lock, LockMode::Shared).await;
+            let Some(vma) = vma.filter(|vma| vma.start < end) else {
+                whole = false;
+                break;
+            };
+            whole &= vma.start <= at;
+            let (from, to) = (at.max(vma.start), vma.end.min(end));
             if let Some((file, first)) = vma.file_page(VirtAddr(from))
                 && vma.shared
             {
                 sync_file_range(cx, file, first, first + ((to - from) >> 12) - 1).await;
             }
+            at = to;
         }
-        whole && mapped_to == end
+        whole
     });
     if whole { Ok(()) } else { Err(SyscallError::NotMapped { start, end }) }
 }

@@ -3,7 +3,7 @@
 use daxsim_types::{CacheLine, LINE_BYTES, PageSize, Pfn, Time, VirtAddr};
 
 use super::dax_entry::{DaxEntry, EntryKind, PMD_PAGES};
-use super::dax_fault::{lock_xa, unlock_entry, unlock_xa};
+use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_entry_as, unlock_xa};
 use super::file::FileId;
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
@@ -43,17 +43,12 @@ async fn dax_writeback_one(cx: &Cx<'_>, file: FileId, head: u64, durable: &mut T
     let i_mmap = cx.with(|m| m.file(file).i_mmap_lock);
     cx.lock(i_mmap, LockMode::Shared).await;
     for (mm, vma) in cx.with(|m| m.mappings_of(file)) {
-        pfn_mkclean_range(cx, mm, &vma, head, pages).await;
+        pfn_mkclean_range(cx, mm, &vma, (head, pages), entry.pfn).await;
     }
     cx.unlock(i_mmap, LockMode::Shared).await;
     dax_flush(cx, entry.pfn, pages, durable).await;
-    cx.with(|m| {
-        m.measure.writeback_entries += 1;
-        if let Some(entry) = m.file_mut(file).entries.get_mut(head) {
-            entry.dirty = false;
-        }
-    });
-    unlock_entry(cx, file, head).await;
+    cx.with(|m| m.measure.writeback_entries += 1);
+    unlock_entry_as(cx, file, head, |entry| entry.dirty = false).await;
     head + pages
 }
 
@@ -85,6 +80,7 @@ async fn lock_entry_for_writeback(
                         e.towrite = false;
                     }
                 });
+                pass_wake_up_on(cx, file, head);
                 unlock_xa(cx, xa_lock).await;
                 return None;
             }
@@ -92,12 +88,13 @@ async fn lock_entry_for_writeback(
     }
 }
 
-/// `pfn_mkclean_range` for one VMA: write-protects and cleans what maps the pages, one flush for each entry.
-async fn pfn_mkclean_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, head: u64, pages: u64) {
+/// `pfn_mkclean_range` for one VMA: write-protects and cleans what maps the frames of an entry, one flush for each
+/// mapping. `range`: the entry's first page and number of pages.
+async fn pfn_mkclean_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, range: (u64, u64), pfn: Pfn) {
     if !vma.shared {
         return;
     }
-    let Some((start, end)) = super::zap::overlap(vma, head, pages) else { return };
+    let Some((start, end)) = super::zap::overlap(vma, range.0, range.1) else { return };
     cx.step(|p| p.writeback_vma);
     let mut at = start;
     while at < end {
@@ -107,24 +104,31 @@ async fn pfn_mkclean_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, head: u64, pages: u
         cx.load(slot.line()).await;
         let pmd = cx.with(|m| m.tables.read(slot));
         if pmd.is_present() && pmd.is_leaf_at(1) {
-            clean_pmd(cx, mm, slot, va.align_down(PageSize::Size2M)).await;
+            clean_pmd(cx, mm, slot, va.align_down(PageSize::Size2M), pfn).await;
             at = va.align_down(PageSize::Size2M).0 + PageSize::Size2M.bytes();
         } else {
-            if pmd.is_present() {
-                clean_pte(cx, mm, pmd.pfn(), va).await;
+            if let Some(page) = vma.file_page(va).map(|(_, page)| page)
+                && pmd.is_present()
+            {
+                clean_pte(cx, mm, pmd.pfn(), va, Pfn(pfn.0 + page - range.0)).await;
             }
             at += PageSize::Size4K.bytes();
         }
     }
 }
 
+/// `page_vma_mkclean_one` leaves entries alone that map something else by now, or are read-only and clean.
+fn wants_cleaning(entry: Entry, pfn: Pfn) -> bool {
+    entry.is_present() && entry.pfn() == pfn && (entry.pte_dirty() || entry.is_writable())
+}
+
 /// One PTE: exchange with none, flush everywhere, store it back read-only and clean.
-async fn clean_pte(cx: &Cx<'_>, mm: MmId, table: Pfn, va: VirtAddr) {
+async fn clean_pte(cx: &Cx<'_>, mm: MmId, table: Pfn, va: VirtAddr, pfn: Pfn) {
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return };
     let slot = Slot::of(table, va, 0);
     cx.lock(ptl, LockMode::Exclusive).await;
     let seen = cx.with(|m| m.tables.read(slot));
-    if seen.is_present() && (seen.pte_dirty() || seen.is_writable()) {
+    if wants_cleaning(seen, pfn) {
         cx.rmw(slot.line()).await;
         let old = take_entry(cx, slot);
         let page = PageSize::Size4K.bytes();
@@ -136,11 +140,11 @@ async fn clean_pte(cx: &Cx<'_>, mm: MmId, table: Pfn, va: VirtAddr) {
 }
 
 /// One PMD: `pmdp_invalidate` makes it non-present and flushes 2 MiB of 4 KiB strides, that is everything.
-async fn clean_pmd(cx: &Cx<'_>, mm: MmId, slot: Slot, va: VirtAddr) {
+async fn clean_pmd(cx: &Cx<'_>, mm: MmId, slot: Slot, va: VirtAddr, pfn: Pfn) {
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     let seen = cx.with(|m| m.tables.read(slot));
-    if seen.is_present() && (seen.pte_dirty() || seen.is_writable()) {
+    if seen.is_leaf_at(1) && wants_cleaning(seen, pfn) {
         cx.rmw(slot.line()).await;
         let old = cx.with(|m| {
             let old = m.tables.read(slot);

@@ -1,6 +1,6 @@
 //! Unmapping: `mmu_gather`, `zap_pte_range`, freeing of page tables and `unmap_mapping_pages` (spec 3.6, 5.8).
 
-use daxsim_types::{PageSize, VirtAddr};
+use daxsim_types::{PageSize, Pfn, VirtAddr};
 
 use super::file::FileId;
 use super::flush::flush_tlb_mm_range;
@@ -36,6 +36,14 @@ impl Gather {
         }
     }
 
+    /// `tlb_gather_mmu`.
+    async fn begin(cx: &Cx<'_>, mm: MmId) -> Self {
+        let line = cx.with(|m| m.mm(mm).gathers_line);
+        cx.rmw(line).await;
+        cx.with(|m| m.mm_mut(mm).gathers += 1);
+        Self::new(mm)
+    }
+
     fn add(&mut self, start: u64, len: u64) {
         self.start = self.start.min(start);
         self.end = self.end.max(start + len);
@@ -60,15 +68,19 @@ impl Gather {
         flush_tlb_mm_range(cx, self.mm, (self.start, self.end), self.shift(), self.freed_tables).await;
         *self = Self { spare_copies: self.spare_copies, ..Self::new(self.mm) };
     }
-}
 
-/// What a zap takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Zap {
-    /// The pages, private copies included.
-    Pages,
-    /// The pages of the file; private copies stay (`even_cows` = 0).
-    FilePages,
+    /// `tlb_finish_mmu`. Another gather of the address space may have cleared entries that this one then did not see, and
+    /// may not have flushed them yet: everything is flushed (spec 5.8).
+    async fn finish(mut self, cx: &Cx<'_>) {
+        if cx.with(|m| m.mm(self.mm).gathers) > 1 {
+            flush_tlb_mm_range(cx, self.mm, (0, u64::MAX), 12, true).await;
+        } else {
+            self.flush(cx).await;
+        }
+        let line = cx.with(|m| m.mm(self.mm).gathers_line);
+        cx.rmw(line).await;
+        cx.with(|m| m.mm_mut(self.mm).gathers -= 1);
+    }
 }
 
 /// Whether private copies go too.
@@ -80,14 +92,41 @@ pub(crate) enum EvenCows {
     No,
 }
 
-/// Zaps `start..end` of a VMA and flushes.
-pub(crate) async fn zap_vma_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u64, what: Zap) {
+/// Zaps the range `range.0..range.1` of a VMA and flushes.
+pub(crate) async fn zap_vma_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, range: (u64, u64), even_cows: EvenCows) {
     let before = cx.set_part(Part::Zap);
-    let mut gather = Gather::new(mm);
-    gather.spare_copies = what == Zap::FilePages;
-    zap_range(cx, vma, start, end, &mut gather).await;
-    gather.flush(cx).await;
+    let mut gather = Gather::begin(cx, mm).await;
+    gather.spare_copies = even_cows == EvenCows::No;
+    zap_range(cx, vma, range.0, range.1, &mut gather).await;
+    gather.finish(cx).await;
     cx.set_part(before);
+}
+
+/// `unmap_region`: zaps VMAs that are out of the address space already, takes them off their files, and frees the tables
+/// that are left without a mapping. One gather for all of them.
+pub(crate) async fn unmap_region(cx: &Cx<'_>, mm: MmId, detached: &[Vma]) {
+    let before = cx.set_part(Part::Zap);
+    let mut gather = Gather::begin(cx, mm).await;
+    for vma in detached {
+        zap_range(cx, vma, vma.start, vma.end, &mut gather).await;
+    }
+    for vma in detached {
+        unlink_from_file(cx, mm, vma).await;
+    }
+    for vma in detached {
+        free_page_tables(cx, vma.start, vma.end, &mut gather).await;
+    }
+    gather.finish(cx).await;
+    cx.set_part(before);
+}
+
+/// `unlink_file_vma`: waits for walks over the file's mappings, so that no table is freed under one.
+async fn unlink_from_file(cx: &Cx<'_>, mm: MmId, vma: &Vma) {
+    let super::vma::Backing::Dax { file, .. } = vma.backing else { return };
+    let lock = cx.with(|m| m.file(file).i_mmap_lock);
+    cx.lock(lock, LockMode::Exclusive).await;
+    cx.with(|m| m.unlink_mapping(mm, vma));
+    cx.unlock(lock, LockMode::Exclusive).await;
 }
 
 /// `unmap_page_range`, table by table.
@@ -101,13 +140,16 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
         if let Some(pmd_table) = pmd_table {
             let slot = Slot::of(pmd_table, va, 1);
             cx.load(slot.line()).await;
+            if is_huge(cx, slot) {
+                if next - at == huge {
+                    zap_pmd(cx, vma, slot, va, gather).await;
+                } else {
+                    split_huge_pmd(cx, gather.mm, vma, slot, va).await;
+                }
+            }
+            // Not an else: another CPU may have put a table there meanwhile.
             let pmd = cx.with(|m| m.tables.read(slot));
-            if pmd.is_leaf_at(1) && !pmd.is_none() && next - at < huge {
-                // A part of a huge page of a file cannot keep its entry: it is split, that is removed, with a flush of its own.
-                zap_huge_pmd(cx, gather.mm, va).await;
-            } else if pmd.is_leaf_at(1) && !pmd.is_none() {
-                zap_pmd(cx, vma, slot, va.align_down(PageSize::Size2M), gather).await;
-            } else if pmd.is_present() {
+            if pmd.is_present() && !pmd.is_leaf_at(1) {
                 zap_pte_range(cx, vma, pmd.pfn(), at, next, gather).await;
             }
         }
@@ -115,35 +157,54 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
     }
 }
 
-/// `zap_huge_pmd`.
+fn is_huge(cx: &Cx<'_>, slot: Slot) -> bool {
+    let pmd = cx.with(|m| m.tables.read(slot));
+    pmd.is_leaf_at(1) && !pmd.is_none()
+}
+
+/// `zap_huge_pmd`: does nothing if another CPU was faster.
 async fn zap_pmd(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, gather: &mut Gather) {
     let lock = cx.with(|m| m.mm(gather.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
+    if is_huge(cx, slot) {
+        clear_pmd(cx, gather.mm, vma, slot).await;
+        gather.add(va.align_down(PageSize::Size2M).0, PageSize::Size2M.bytes());
+        gather.cleared_pmd = true;
+    }
+    cx.unlock(lock, LockMode::Exclusive).await;
+}
+
+/// `__split_huge_pmd` of a file mapping removes the entry: cleared and flushed as a range of 2 MiB (spec 2.5, 5.3).
+async fn split_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr) {
+    let lock = cx.with(|m| m.mm(mm).pmd_lock);
+    cx.lock(lock, LockMode::Exclusive).await;
+    if is_huge(cx, slot) {
+        cx.note(PathStep::Event("__split_huge_pmd"));
+        clear_pmd(cx, mm, vma, slot).await;
+        let start = va.align_down(PageSize::Size2M).0;
+        flush_tlb_mm_range(cx, mm, (start, start + PageSize::Size2M.bytes()), 12, true).await;
+    }
+    cx.unlock(lock, LockMode::Exclusive).await;
+}
+
+/// Clears a huge entry and drops its counts; the lock is held.
+async fn clear_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot) {
     cx.rmw(slot.line()).await;
     let old = cx.with(|m| {
+        // The exchange takes what is there now: hardware may have set D since.
         let old = m.tables.read(slot);
         m.tables.write(slot, Entry::NONE);
         old
     });
     cx.step(|p| p.zap_entry);
-    gather.add(va.0, PageSize::Size2M.bytes());
-    gather.cleared_pmd = true;
     if is_counted(cx, vma, old) {
-        uncount(cx, gather.mm, old, PageSize::Size2M).await;
+        uncount(cx, mm, old, PageSize::Size2M).await;
     }
-    cx.unlock(lock, LockMode::Exclusive).await;
 }
 
 /// `zap_pte_range`: the entries of one table. Where mappings are counted, a dirty page forces the flush before the lock is
 /// dropped, and its reverse mapping goes after that flush (`tlb_delay_rmap`).
-async fn zap_pte_range(
-    cx: &Cx<'_>,
-    vma: &Vma,
-    table: daxsim_types::Pfn,
-    start: u64,
-    end: u64,
-    gather: &mut Gather,
-) {
+async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) {
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return };
     let forces = cx.with(|m| m.kernel.dax.zap_forces_flush_if_dirty);
     cx.lock(ptl, LockMode::Exclusive).await;
@@ -201,8 +262,15 @@ fn is_counted(cx: &Cx<'_>, vma: &Vma, old: Entry) -> bool {
 /// Drops the reference, reverse mapping and RSS of one mapping.
 pub(super) async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
     let pfn = old.pfn();
-    let line = cx.with(|m| m.pages.line(pfn));
-    cx.rmw(line).await;
+    let (line, second) = cx.with(|m| (m.pages.line(pfn), m.pages.line(Pfn(pfn.0 + 1))));
+    if size == PageSize::Size4K {
+        cx.rmw(line).await;
+    } else {
+        // The map counts of a folio are in its second struct page, as when it was mapped.
+        for _ in 0..3 {
+            cx.rmw(second).await;
+        }
+    }
     cx.rmw(line).await;
     cx.with(|m| {
         let refs = i64::from(m.kernel.dax.refcount_per_map);
@@ -252,53 +320,25 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
     gather.cleared_pmd |= level == 1;
 }
 
-/// munmap of detached VMAs, ascending: one gather over all of them, then the tables that no mapping needs any more.
-pub(crate) async fn unmap_region(cx: &Cx<'_>, mm: MmId, vmas: &[Vma]) {
-    let before = cx.set_part(Part::Zap);
-    let mut gather = Gather::new(mm);
-    for vma in vmas {
-        zap_range(cx, vma, vma.start, vma.end, &mut gather).await;
-    }
-    for vma in vmas {
-        free_page_tables(cx, vma.start, vma.end, &mut gather).await;
-    }
-    gather.flush(cx).await;
-    cx.set_part(before);
-}
-
 /// `vma_adjust_trans_huge`: a VMA that is about to end or begin at `border` cannot have a huge page across it.
 pub(crate) async fn split_huge_at(cx: &Cx<'_>, mm: MmId, border: u64) {
     let va = VirtAddr(border);
-    let inside = cx.with(|m| m.mm(mm).find_vma(va).is_some_and(|vma| vma.start < border));
-    if !inside || border.is_multiple_of(PageSize::Size2M.bytes()) {
-        return;
-    }
-    let huge = cx.with(|m| {
-        let table = m.tables.find(m.mm(mm).pgd, va, 1);
-        table.is_some_and(|t| {
-            let pmd = m.tables.read(Slot::of(t, va, 1));
-            pmd.is_leaf_at(1) && !pmd.is_none()
-        })
-    });
-    if huge {
-        zap_huge_pmd(cx, mm, va).await;
+    let inside = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| vma.start < border);
+    if let Some(vma) = inside
+        && !border.is_multiple_of(PageSize::Size2M.bytes())
+    {
+        zap_huge_pmd(cx, mm, &vma, va).await;
     }
 }
 
-/// Removes a huge PMD, as splitting one of a file does: cleared, flushed as a range of 2 MiB (spec 2.5, 5.3).
-pub(crate) async fn zap_huge_pmd(cx: &Cx<'_>, mm: MmId, va: VirtAddr) {
+/// Removes the huge entry at an address, if there is one.
+pub(crate) async fn zap_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, va: VirtAddr) {
     let before = cx.set_part(Part::Zap);
-    let start = va.align_down(PageSize::Size2M);
-    let found = cx.with(|m| {
-        let vma = *m.mm(mm).find_vma(va)?;
-        let table = m.tables.find(m.mm(mm).pgd, va, 1)?;
-        Some((vma, Slot::of(table, va, 1)))
-    });
-    if let Some((vma, slot)) = found {
-        cx.note(PathStep::Event("__split_huge_pmd"));
-        let mut gather = Gather::new(mm);
-        zap_pmd(cx, &vma, slot, start, &mut gather).await;
-        flush_tlb_mm_range(cx, mm, (start.0, start.0 + PageSize::Size2M.bytes()), 12, true).await;
+    if let Some(table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 1)) {
+        let slot = Slot::of(table, va, 1);
+        if is_huge(cx, slot) {
+            split_huge_pmd(cx, mm, vma, slot, va).await;
+        }
     }
     cx.set_part(before);
 }
@@ -318,8 +358,7 @@ pub(crate) async fn unmap_mapping_pages(
     cx.lock(lock, LockMode::Shared).await;
     for (mm, vma) in cx.with(|m| m.mappings_of(file)) {
         if let Some((start, end)) = overlap(&vma, first, pages) {
-            let what = if even_cows == EvenCows::Yes { Zap::Pages } else { Zap::FilePages };
-            zap_vma_range(cx, mm, &vma, start, end, what).await;
+            zap_vma_range(cx, mm, &vma, (start, end), even_cows).await;
         }
     }
     cx.unlock(lock, LockMode::Shared).await;

@@ -89,9 +89,7 @@ impl Bench {
 
     /// Maps `pages` pages from file page `pgoff` at `start`, shared and writable.
     pub fn map(&mut self, file: FileId, start: u64, pgoff: u64, pages: u64) {
-        let request =
-            MapRequest { file, start, len: pages * PAGE, pgoff, read: true, write: true, shared: true };
-        self.run(0, self.mm, Action::Map(request));
+        self.run(0, self.mm, Action::Map(shared_map(file, start, pgoff, pages)));
     }
 
     pub fn run(&mut self, cpu: u16, mm: MmId, action: Action) -> StepOutcome {
@@ -182,6 +180,21 @@ impl Bench {
 
     pub fn finish(self) -> Results {
         self.sim.finish()
+    }
+}
+
+/// A shared, writable mapping of `pages` pages.
+pub fn shared_map(file: FileId, start: u64, pgoff: u64, pages: u64) -> MapRequest {
+    MapRequest {
+        file,
+        start,
+        len: pages * PAGE,
+        pgoff,
+        read: true,
+        write: true,
+        shared: true,
+        sync: false,
+        populate: false,
     }
 }
 

@@ -1,0 +1,239 @@
+//! msync, fsync and munmap of written pages: what becomes clean, and how many flushes that takes.
+
+mod common;
+
+use common::{
+    BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, access, everywhere, op_counts, per_kernel, recorded,
+};
+use daxsim_sim::kernel::NewFile;
+use daxsim_sim::measure::FlushReason;
+use daxsim_sim::mmu::entry::Entry;
+use daxsim_sim::program::Action;
+use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
+
+#[test]
+fn msync_cleans_and_write_protects_each_written_page_with_a_flush_of_its_own() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(16);
+        bench.touch(0, BASE, 5, AccessKind::Write);
+        bench.msync(BASE, 16);
+        assert_eq!(bench.flush_requests(), 5, "{kernel} {fs}");
+        assert_eq!(bench.flush_events(FlushReason::LocalMmShootdown), (5, 0));
+        assert_eq!(bench.measured(|m| m.writeback_entries), 5);
+        let clean = per_kernel(kernel, 0x8200_0000_0000_0a25, 0x8000_0000_0000_0025, 0x8000_0000_0000_0825);
+        for page in 0..5 {
+            assert_eq!(bench.pte(BASE + page * PAGE).without_frame(), clean, "{kernel} {fs}");
+            let (_, entry) = bench.sim.with(|m| m.dax_entry(file, page)).unwrap();
+            assert!(!entry.dirty && !entry.towrite && !entry.locked);
+        }
+        // A second msync finds nothing to do.
+        bench.msync(BASE, 16);
+        assert_eq!(bench.flush_requests(), 5);
+    });
+}
+
+#[test]
+fn the_next_store_to_a_cleaned_page_faults_and_makes_it_dirty_again() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(4);
+        bench.store(BASE);
+        bench.msync(BASE, 4);
+        bench.faults();
+        bench.load(BASE);
+        assert!(bench.codes().is_empty(), "the page stays readable");
+        bench.store(BASE);
+        assert_eq!(bench.codes(), [0x7], "{kernel} {fs}");
+        assert!(bench.sim.with(|m| m.dax_entry(file, 0)).unwrap().1.dirty);
+        assert_eq!(bench.measured(|m| m.dirty_assists), per_kernel(kernel, 0, 2, 1));
+    });
+}
+
+#[test]
+fn a_read_only_clean_page_is_left_alone() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(4);
+        bench.load(BASE);
+        let other = BASE + HUGE;
+        bench.map(file, other, 0, 4);
+        bench.store(other);
+        let before = bench.pte(BASE);
+        bench.msync(BASE, 4);
+        assert_eq!(bench.flush_requests(), 1, "{kernel} {fs}: only the writable mapping");
+        assert_eq!(bench.pte(BASE), before);
+        assert!(!bench.pte(other).is_writable(), "msync through one mapping cleans all of them");
+    });
+}
+
+#[test]
+fn a_writable_page_without_d_is_write_protected_all_the_same() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        bench.mapped(4);
+        bench.store(BASE);
+        let no_d = Entry(bench.pte(BASE).0 & !Entry::D);
+        bench.sim.with(|m| m.inject_entry(bench.mm, VirtAddr(BASE), 0, no_d));
+        bench.msync(BASE, 4);
+        assert_eq!(bench.flush_requests(), 1, "{kernel} {fs}");
+        assert!(!bench.pte(BASE).is_writable());
+    });
+}
+
+#[test]
+fn each_mapping_of_a_page_is_cleaned_and_flushed_in_its_own_address_space() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(4);
+        let mine = bench.mm;
+        let theirs = bench.sim.with(|m| m.new_mm());
+        bench.mm = theirs;
+        bench.map(file, BASE, 0, 4);
+        bench.run(1, theirs, access(BASE, AccessKind::Write));
+        bench.mm = mine;
+        bench.store(BASE);
+        bench.msync(BASE, 4);
+        assert_eq!(bench.flush_requests(), 2, "{kernel} {fs}");
+        for mm in [mine, theirs] {
+            let pte = bench.sim.with(|m| m.entry(mm, VirtAddr(BASE), 0));
+            assert!(pte.is_present() && !pte.is_writable() && !pte.pte_dirty());
+        }
+    });
+}
+
+#[test]
+fn a_huge_page_is_written_back_whole_even_from_its_middle() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(1024);
+        bench.store(BASE);
+        bench.store(BASE + HUGE);
+        bench.msync(BASE + 100 * PAGE, 1);
+        assert_eq!(bench.measured(|m| m.writeback_entries), 1, "{kernel} {fs}");
+        assert_eq!(bench.flush_events(FlushReason::LocalMmShootdown), (1, 1), "one full flush");
+        assert!(!bench.pmd(BASE).is_writable() && !bench.pmd(BASE).pte_dirty());
+        assert!(bench.pmd(BASE).is_leaf_at(1) && bench.pmd(BASE).is_present());
+        assert!(!bench.sim.with(|m| m.dax_entry(file, 0)).unwrap().1.dirty);
+        assert!(bench.pmd(BASE + HUGE).is_writable(), "the neighbour is out of the range");
+        bench.faults();
+        bench.store(BASE + 200 * PAGE);
+        assert_eq!(bench.codes(), [0x7]);
+    });
+}
+
+#[test]
+fn fsync_takes_the_whole_file_and_msync_its_range() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(16);
+        bench.touch(0, BASE, 16, AccessKind::Write);
+        bench.msync(BASE + 4 * PAGE, 3);
+        assert_eq!(bench.measured(|m| m.writeback_entries), 3, "{kernel} {fs}");
+        bench.run(0, bench.mm, Action::Fsync(file));
+        assert_eq!(bench.measured(|m| m.writeback_entries), 16);
+    });
+}
+
+#[test]
+fn msync_over_a_gap_syncs_what_is_there_and_says_enomem() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.file(4, NewFile::Filled);
+        for start in [BASE, BASE + 8 * PAGE] {
+            bench.map(file, start, if start == BASE { 0 } else { 2 }, 2);
+            bench.touch(0, start, 2, AccessKind::Write);
+        }
+        let ended = bench.msync(BASE, 10);
+        assert!(ended.error.is_some(), "{kernel} {fs}");
+        assert_eq!(bench.measured(|m| m.writeback_entries), 4, "{kernel} {fs}: both mappings");
+    });
+}
+
+#[test]
+fn every_line_of_a_written_page_reaches_the_persistence_domain() {
+    let mut bench = Bench::new(NEW, FileSystem::Ext4);
+    bench.mapped(16);
+    let lines: Vec<(VirtAddr, AccessKind)> =
+        (0..4 * 64).map(|line| (VirtAddr(BASE + line * 64), AccessKind::Write)).collect();
+    bench.run(0, bench.mm, Action::Access(daxsim_sim::program::Accesses::List(lines)));
+    let before = bench.sim.with(|m| m.cpu_time(CpuId(0)));
+    bench.msync(BASE, 16);
+    assert!(bench.sim.with(|m| m.cpu_time(CpuId(0))) > before);
+    let written = bench.finish().memory.pmem.writes;
+    assert_eq!(written, 4 * 64);
+}
+
+/// Flushes that munmap of `pages` pages of a rw mapping takes, after `kind` accesses to all of them.
+fn flushes_of_unmap(kernel: &str, pages: u64, kind: AccessKind, part: Option<(u64, u64)>) -> u64 {
+    let mut bench = Bench::tcg(kernel, FileSystem::Ext4);
+    let file = bench.file(pages, NewFile::Filled);
+    // Off by a page from the file's colour: 4 KiB entries throughout.
+    bench.map(file, BASE + PAGE, 0, pages);
+    bench.touch(0, BASE + PAGE, pages, kind);
+    let before = bench.flush_requests();
+    let (first, count) = part.unwrap_or((0, pages));
+    bench.unmap(BASE + (1 + first) * PAGE, count);
+    bench.flush_requests() - before
+}
+
+#[test]
+fn unmapping_dirty_pages_with_their_tables_flushes_once_more_for_each_table_where_pages_are_counted() {
+    for kernel in KERNELS {
+        let whole = |pages, kind| flushes_of_unmap(kernel, pages, kind, None);
+        assert_eq!(whole(4, AccessKind::Write), per_kernel(kernel, 1, 2, 2), "{kernel}");
+        // 600 pages from page 1 of a table lie in two tables.
+        assert_eq!(whole(600, AccessKind::Write), per_kernel(kernel, 1, 3, 3), "{kernel}");
+        assert_eq!(whole(600, AccessKind::Read), 1, "{kernel}: clean pages");
+        let part = |kind| flushes_of_unmap(kernel, 64, kind, Some((8, 16)));
+        assert_eq!(part(AccessKind::Write), 1, "{kernel}: the table stays");
+        assert_eq!(part(AccessKind::Read), 1, "{kernel}");
+    }
+}
+
+#[test]
+fn unmapping_several_mappings_at_once_is_one_gather() {
+    for kernel in KERNELS {
+        let mut bench = Bench::new(kernel, FileSystem::Xfs);
+        let file = bench.file(64, NewFile::Filled);
+        for n in 0..4 {
+            bench.map(file, BASE + n * 16 * PAGE, 16 * n, 16);
+        }
+        bench.touch(0, BASE, 64, AccessKind::Read);
+        bench.unmap(BASE, 64);
+        assert_eq!(bench.flush_requests(), 1, "{kernel}");
+    }
+}
+
+/// s19: munmap of 1 to 513 written pages by a single thread.
+#[test]
+fn local_flushes_of_each_recorded_unmap_line_are_reproduced() {
+    for kernel in [OLD, NEW] {
+        for fs in FSDAX {
+            let ops = op_counts(&recorded(kernel, fs, "s19_unmap_1thread"));
+            let mut bench = Bench::tcg(kernel, fs);
+            let file = bench.file(1024, NewFile::Filled);
+            let mut compared = 0;
+            for (line, op) in ops.iter().enumerate() {
+                let words: Vec<&str> = op.text.split(' ').collect();
+                let number = |n: usize| words[n].parse::<u64>().unwrap();
+                let start = |map: u64| BASE + (map << 36) + PAGE;
+                let before = bench.flush_events(FlushReason::LocalMmShootdown).0;
+                match words[1] {
+                    "map" => bench.map(file, start(number(2)), number(4) / PAGE, number(5) / PAGE),
+                    "str" => {
+                        bench.touch(0, start(number(2)), number(4) / PAGE, AccessKind::Write);
+                    }
+                    "unmap" => {
+                        bench.unmap(start(number(2)), number(4) / PAGE);
+                        let flushes = bench.flush_events(FlushReason::LocalMmShootdown).0 - before;
+                        assert_eq!(flushes, op.get("tlb3"), "{kernel} {fs} line {line}: {}", op.text);
+                        compared += 1;
+                    }
+                    _ => {}
+                }
+            }
+            assert_eq!(compared, 15);
+        }
+    }
+}

@@ -4,11 +4,12 @@ mod common;
 
 use common::{
     BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, access, everywhere, op_counts, per_kernel, recorded,
+    step,
 };
 use daxsim_sim::kernel::NewFile;
 use daxsim_sim::measure::FlushReason;
 use daxsim_sim::mmu::entry::Entry;
-use daxsim_sim::program::Action;
+use daxsim_sim::program::{Accesses, Action};
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 
 #[test]
@@ -156,12 +157,41 @@ fn every_line_of_a_written_page_reaches_the_persistence_domain() {
     bench.mapped(16);
     let lines: Vec<(VirtAddr, AccessKind)> =
         (0..4 * 64).map(|line| (VirtAddr(BASE + line * 64), AccessKind::Write)).collect();
-    bench.run(0, bench.mm, Action::Access(daxsim_sim::program::Accesses::List(lines)));
+    bench.run(0, bench.mm, Action::Access(Accesses::List(lines)));
     let before = bench.sim.with(|m| m.cpu_time(CpuId(0)));
     bench.msync(BASE, 16);
     assert!(bench.sim.with(|m| m.cpu_time(CpuId(0))) > before);
     let written = bench.finish().memory.pmem.writes;
     assert_eq!(written, 4 * 64);
+}
+
+/// Two threads sync the same page and a third stores to it. The second sync waits for the entry of the first, finds nothing
+/// left to do, and must wake the store that queues behind it.
+#[test]
+fn a_sync_that_finds_nothing_left_wakes_the_next_in_the_queue() {
+    everywhere(|kernel, fs| {
+        // Slow interrupts: the first sync holds the entry while CPU 1 is told to flush, and CPU 2 finds no PTE meanwhile.
+        let slow = ["cpu.count=4", "ipi.delivery=20 us"];
+        // The second sync begins at all stages of the first.
+        for later in (0..1000).step_by(50) {
+            let mut bench = Bench::with("skylake-sp-optane", kernel, fs, &slow, &[]);
+            bench.mapped(4);
+            for cpu in 0..2 {
+                bench.store_on(cpu, BASE);
+            }
+            let loads = |cpu, count| {
+                let (start, kind) = (VirtAddr(BASE + PAGE), AccessKind::Read);
+                step(cpu, bench.mm, Action::Access(Accesses::Stride { start, count, stride: 0, kind }))
+            };
+            let sync = |cpu| step(cpu, bench.mm, Action::Msync { start: BASE, len: PAGE });
+            let threads = vec![
+                vec![sync(0)],
+                vec![loads(1, later), sync(1)],
+                vec![loads(2, 5000), step(2, bench.mm, access(BASE, AccessKind::Write))],
+            ];
+            bench.sim.parallel(threads).unwrap();
+        }
+    });
 }
 
 /// Flushes that munmap of `pages` pages of a rw mapping takes, after `kind` accesses to all of them.

@@ -265,10 +265,14 @@ impl Machine {
             let mut at = vma.start;
             while at < vma.end {
                 let va = VirtAddr(at);
-                if let Some(table) = self.tables.find(self.mm(mm).pgd, va, 0) {
-                    self.tables.write(Slot::of(table, va, 0), Entry::NONE);
-                } else if let Some(table) = self.tables.find(self.mm(mm).pgd, va, 1) {
-                    self.tables.write(Slot::of(table, va, 1), Entry::NONE);
+                for level in 0..=1 {
+                    if let Some(table) = self.tables.find(self.mm(mm).pgd, va, level) {
+                        let slot = Slot::of(table, va, level);
+                        let old = self.tables.read(slot);
+                        self.tables.write(slot, Entry::NONE);
+                        self.count_at_once(mm, old, level, -1);
+                        break;
+                    }
                 }
                 for cpu in &mut self.cpus {
                     cpu.tlbs.drop_page(va, cpu.pcid);
@@ -303,17 +307,26 @@ impl Machine {
             if huge { (knobs.pmd_block_sw_bits, Entry::PS) } else { (knobs.pte_block_sw_bits, 0) };
         let special = if sw.special { Entry::SPECIAL } else { 0 };
         let devmap = if sw.devmap { Entry::DEVMAP } else { 0 };
-        let refs = i64::from(knobs.refcount_per_map);
         let head = if huge { Pfn(pfn.0 & !(PageSize::Size2M.pages() - 1)) } else { pfn };
         let bits = Entry::P | Entry::US | Entry::A | Entry::NX | leaf | special | devmap;
         self.tables.write(slot, Entry::leaf(head, bits));
-        if refs > 0 {
-            self.pages.update(head, |c| {
-                c.refs += refs;
-                c.maps += 1;
-            });
-        }
+        self.count_at_once(mm, Entry::leaf(head, bits), level, 1);
         true
+    }
+
+    /// Counts one mapping of a frame of the device more or less, where the variant counts them, in no time.
+    fn count_at_once(&mut self, mm: MmId, entry: Entry, level: u32, by: i64) {
+        let refs = i64::from(self.kernel.dax.refcount_per_map);
+        let pfn = entry.pfn_at(level);
+        if refs == 0 || !entry.is_mapped() || !self.is_device_frame(pfn) {
+            return;
+        }
+        self.pages.update(pfn, |c| {
+            c.refs += by * refs;
+            c.maps += by;
+        });
+        let size = if level == 0 { PageSize::Size4K } else { PageSize::Size2M };
+        self.mm_mut(mm).rss_file += by * size.pages() as i64;
     }
 
     /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.
@@ -508,5 +521,44 @@ impl Machine {
     #[must_use]
     pub fn measurements(&self) -> &Measurements {
         &self.measure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::page::PageCounts;
+
+    #[test]
+    fn what_a_trace_implies_is_counted_as_if_it_had_been_done() {
+        let spec = daxsim_configs::load_machine("qemu-tcg", &[]).unwrap();
+        let base = Pfn(spec.pmem.base >> 12);
+        let kernel = daxsim_configs::load_kernel("linux-7.2", &[]).unwrap();
+        let mut machine = Machine::new(spec, kernel, FileSystem::Ext4);
+        let mm = machine.new_mm();
+        let file = machine.new_file(FileSystem::Ext4, 2 << 21, &NewFile::Filled).unwrap();
+        let (start, huge) = (0x1000_0000_0000, PageSize::Size2M.bytes());
+        let vma = Vma {
+            start,
+            end: start + 2 * huge,
+            backing: Backing::Dax { file, pgoff: 0 },
+            read: true,
+            write: true,
+            shared: true,
+            sync: false,
+            has_copies: false,
+            no_huge: false,
+            lock: machine.new_lock(),
+        };
+        machine.insert_vma(mm, vma);
+        assert!(machine.preset_read_only(mm, VirtAddr(start), base, false));
+        assert!(machine.preset_read_only(mm, VirtAddr(start + huge), Pfn(base.0 + 512), true));
+        assert_eq!(machine.mm(mm).rss_file, 513);
+        machine.forget_range(mm, start, 2 * huge);
+        assert_eq!(machine.mm(mm).rss_file, 0);
+        for pfn in [base, Pfn(base.0 + 512)] {
+            assert_eq!(machine.pages.counts(pfn), PageCounts::default());
+        }
+        assert!(machine.mappings_of(file).is_empty());
     }
 }

@@ -51,6 +51,8 @@ pub struct Machine {
     pub(crate) next_user_frame: u64,
     /// Private copies that fork left mapped more than once: frame to number of mappings.
     pub(crate) shared_copies: FxHashMap<u64, u32>,
+    /// Locks of VMAs that are gone.
+    pub(crate) spare_vma_locks: Vec<LockId>,
     /// User frames given back, used again last in, first out.
     pub(crate) free_user_frames: Vec<Pfn>,
     pub(crate) measure: Measurements,
@@ -85,6 +87,7 @@ impl Machine {
             device_alignment: PageSize::Size2M,
             next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
             shared_copies: FxHashMap::default(),
+            spare_vma_locks: Vec::new(),
             free_user_frames: Vec::new(),
             mms: Vec::new(),
             files: Vec::new(),
@@ -116,6 +119,22 @@ impl Machine {
 
     pub(crate) fn new_lock(&mut self) -> LockId {
         self.locks.create(self.lines.fresh())
+    }
+
+    /// Keeps the locks of unmapped VMAs for new ones, so that a program that maps and unmaps for ever needs no more memory. The
+    /// part of a VMA that stays before the unmapped one keeps its lock.
+    pub(crate) fn retire_vma_locks(&mut self, mm: MmId, unmapped: &[Vma]) {
+        for vma in unmapped {
+            let before = vma.start.checked_sub(1).and_then(|at| self.mm(mm).find_vma(VirtAddr(at)));
+            if before.is_none_or(|left| left.lock != vma.lock) {
+                self.spare_vma_locks.push(vma.lock);
+            }
+        }
+    }
+
+    /// A lock for a new VMA.
+    pub(crate) fn new_vma_lock(&mut self) -> LockId {
+        self.spare_vma_locks.pop().unwrap_or_else(|| self.new_lock())
     }
 
     /// A zeroed page table with its split lock, which lies in the frame's struct page.
@@ -219,7 +238,7 @@ impl Machine {
                 self.insert_vma(mm, left);
             }
             if vma.end > end {
-                let lock = self.new_lock();
+                let lock = self.new_vma_lock();
                 let right = Vma { lock, ..self.tail_of(&vma, end) };
                 self.insert_vma(mm, right);
             }
@@ -332,7 +351,7 @@ impl Machine {
     /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.
     /// Takes no simulated time.
     pub fn map_anonymous(&mut self, mm: MmId, start: u64, pages: u64) {
-        let lock = self.new_lock();
+        let lock = self.new_vma_lock();
         let vma = Vma {
             start,
             end: start + (pages << 12),
@@ -414,7 +433,7 @@ impl Machine {
             self.unlink_mapping(mm, &vma);
             locks.push(vma.lock);
             change(&mut vma);
-            vma.lock = self.new_lock();
+            vma.lock = self.new_vma_lock();
             self.insert_vma(mm, vma);
         }
         self.join_vmas(mm, start, end);

@@ -42,6 +42,18 @@ pub enum SimError {
         /// The other.
         second: u16,
     },
+    /// A thread changes its CPU inside a parallel section.
+    #[error(
+        "line {line}: a thread moves from {from} to {to} while others run: migration in a racing section is not simulated"
+    )]
+    Migration {
+        /// Program line.
+        line: u64,
+        /// Where the thread began.
+        from: CpuId,
+        /// Where the step wants to run.
+        to: CpuId,
+    },
     /// The files do not fit the device.
     #[error(
         "no space: a file of {bytes} bytes does not fit the {capacity} bytes of persistent memory (pmem.capacity)"
@@ -229,6 +241,9 @@ impl Simulation {
                     return Err(SimError::SharedCpu { cpu: *cpu, first: *other, second: first.thread });
                 }
                 used.push((first.cpu, first.thread));
+                if let Some(moved) = steps.iter().find(|step| step.cpu != first.cpu) {
+                    return Err(SimError::Migration { line: moved.line, from: first.cpu, to: moved.cpu });
+                }
             }
         }
         let results: Vec<Cell<Vec<StepOutcome>>> = threads.iter().map(|_| Cell::default()).collect();

@@ -20,7 +20,7 @@ pub(crate) async fn dup_mmap(cx: &Cx<'_>, parent: MmId, child: MmId) {
     for vma in cx.with(|m| m.mm(parent).vmas.values().copied().collect::<Vec<Vma>>()) {
         cx.step(|p| p.mmap);
         cx.with(|m| {
-            let lock = m.new_lock();
+            let lock = m.new_vma_lock();
             m.insert_vma(child, Vma { lock, ..vma });
         });
         if vma.has_copies {

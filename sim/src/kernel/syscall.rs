@@ -127,7 +127,7 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
                 sync: request.sync,
                 no_huge: false,
                 has_copies: false,
-                lock: m.new_lock(),
+                lock: m.new_vma_lock(),
             };
             m.insert_vma(mm, vma);
         });
@@ -165,6 +165,7 @@ pub(super) async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
     let locks: Vec<LockId> = detached.iter().map(|vma| vma.lock).collect();
     wait_for_faults(cx, &locks).await;
     unmap_region(cx, mm, &detached).await;
+    cx.with(|m| m.retire_vma_locks(mm, &detached));
 }
 
 /// `vma_start_write`: a writer takes the lock of each VMA that it changed once, so that no fault is still under way in it.

@@ -35,14 +35,14 @@ struct Table {
     entries: Box<[Entry; 512]>,
     /// Entries that are not none.
     used: u16,
-    /// The split page-table lock, in the struct page of the table (`ptlock_ptr`).
-    lock: LockId,
 }
 
 /// All paging structures.
 pub struct Tables {
     base: u64,
     tables: Vec<Option<Table>>,
+    /// The split page-table lock of each frame, in its struct page (`ptlock_ptr`): it outlives the table in it.
+    locks: Vec<LockId>,
     free: Vec<usize>,
 }
 
@@ -50,22 +50,23 @@ impl Tables {
     /// No tables yet; frames will come from `base` upwards.
     #[must_use]
     pub fn new(base: Pfn) -> Self {
-        Self { base: base.0, tables: Vec::new(), free: Vec::new() }
+        Self { base: base.0, tables: Vec::new(), locks: Vec::new(), free: Vec::new() }
     }
 
     /// A zeroed table. Frames freed last are used first, as the page allocator's per-CPU lists do.
     pub fn allocate(&mut self, lock: impl FnOnce(Pfn) -> LockId) -> Pfn {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.tables.push(None);
-            self.tables.len() - 1
+            let slot = self.tables.len() - 1;
+            self.locks.push(lock(Pfn(self.base + slot as u64)));
+            slot
         });
-        let pfn = Pfn(self.base + slot as u64);
         let entries = Box::new([Entry::NONE; 512]);
-        self.tables[slot] = Some(Table { entries, used: 0, lock: lock(pfn) });
-        pfn
+        self.tables[slot] = Some(Table { entries, used: 0 });
+        Pfn(self.base + slot as u64)
     }
 
-    /// Gives a table's frame back; its lock can serve the next table in the frame.
+    /// Gives a table's frame back.
     pub fn release(&mut self, pfn: Pfn) {
         if let Some(slot) = self.slot_of(pfn)
             && self.tables[slot].take().is_some()
@@ -109,7 +110,8 @@ impl Tables {
     /// The split lock of the table.
     #[must_use]
     pub fn lock(&self, pfn: Pfn) -> Option<LockId> {
-        self.get(pfn).map(|t| t.lock)
+        self.get(pfn)?;
+        self.locks.get(self.slot_of(pfn)?).copied()
     }
 
     /// Entries of the table that are not none.

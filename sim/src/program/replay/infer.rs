@@ -129,7 +129,7 @@ impl State {
             let mm = m.new_mm();
             let vmas: Vec<Vma> = m.mm(from).vmas.values().copied().collect();
             for vma in vmas {
-                let lock: LockId = m.new_lock();
+                let lock: LockId = m.new_vma_lock();
                 m.insert_vma(mm, Vma { lock, ..vma });
             }
             mm
@@ -302,7 +302,7 @@ impl State {
         let Some(pgoff) = dax.pgoff.checked_sub((page - start) >> 12) else { return };
         sim.with(|m| {
             m.forget_range(mm, start, end - start);
-            let lock = m.new_lock();
+            let lock = m.new_vma_lock();
             let backing = Backing::Dax { file, pgoff };
             m.insert_vma(
                 mm,

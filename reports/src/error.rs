@@ -35,7 +35,7 @@ pub enum ReportError {
         max_ps: u64,
     },
     /// A file or its directory could not be read or written.
-    #[error("cannot {action} `{}`: {source}", path.display())]
+    #[error("cannot {action} `{}`", path.display())]
     Io {
         /// What was tried: `create`, `write`, `replace`, `read`.
         action: &'static str,

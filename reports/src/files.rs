@@ -65,7 +65,7 @@ mod tests {
         let blocker = dir.path().join("file");
         std::fs::write(&blocker, b"").unwrap();
         let error = write_atomically(&blocker.join("report.json"), b"x").unwrap_err();
-        assert!(error.to_string().contains(&blocker.display().to_string()), "{error}");
+        assert!(error.to_string().ends_with(&format!("`{}`", blocker.display())), "{error}");
         // A directory in the place of the file: the rename is refused, the rest is cleaned up.
         std::fs::create_dir(dir.path().join("taken")).unwrap();
         std::fs::write(dir.path().join("taken/x"), b"").unwrap();

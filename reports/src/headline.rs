@@ -79,7 +79,7 @@ pub fn part_in_words(name: &str) -> &str {
         "locks" => "locks",
         "insert" => "inserting the entry",
         "flush" => "local TLB flushes",
-        "ipi" | "ipi_wait" => "waiting for IPIs",
+        "ipi" | "ipi wait" | "ipi_wait" => "waiting for IPIs",
         "assist" => "setting accessed and dirty bits",
         "memory" => "waiting for memory",
         name => name,
@@ -150,5 +150,18 @@ fn list(items: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [init @ .., last] => format!("{} and {last}", init.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part_in_words;
+
+    #[test]
+    fn the_wait_for_other_cpus_has_words() {
+        for name in ["ipi", "ipi wait", "ipi_wait"] {
+            assert_eq!(part_in_words(name), "waiting for IPIs");
+        }
+        assert_eq!(part_in_words("zap"), "zap");
     }
 }

@@ -14,7 +14,7 @@ use crate::open::Compression;
 #[non_exhaustive]
 pub enum TraceError {
     /// The operating system refused to open or read the file.
-    #[error("{}: cannot read: {source}", file.display())]
+    #[error("{}: cannot read", file.display())]
     Io {
         /// The file.
         file: PathBuf,
@@ -182,7 +182,11 @@ mod tests {
         let own = io::Error::other(TraceError::Empty { file: "x".into() });
         assert!(matches!(TraceError::from_io(own, "y".as_ref()), TraceError::Empty { .. }));
         let os = io::Error::from(io::ErrorKind::NotFound);
-        assert!(matches!(TraceError::from_io(os, "y".as_ref()), TraceError::Io { .. }));
+        let error = TraceError::from_io(os, "y".as_ref());
+        assert!(matches!(error, TraceError::Io { .. }));
+        // The cause follows in the chain: named here too, it would be printed twice.
+        assert_eq!(error.to_string(), "y: cannot read");
+        assert!(std::error::Error::source(&error).is_some());
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn read<R: BufRead>(input: R, file: &Path) -> Result<Vec<OpRow>, TraceError>
     Ok(rows)
 }
 
-/// Opens (see [`crate::open`]) and reads a table.
+/// Opens (see [`mod@crate::open`]) and reads a table.
 ///
 /// # Errors
 ///

@@ -72,7 +72,7 @@ fn every_script_parses_and_its_markers_are_its_lines() {
         let Some(path) = find(&run, "script.txt") else { continue };
         assert_eq!(open(&path).unwrap().sniff().unwrap(), InputKind::Script);
         let script = Script::open(&path).unwrap();
-        let log = oplog::open(run.join("oplog.txt")).unwrap();
+        let log = oplog::open(find(&run, "oplog.txt").unwrap()).unwrap();
         assert_eq!(log.entries.len(), script.line_count(), "{}", run.display());
         for entry in &log.entries {
             let line = script.line(entry.line).unwrap();

@@ -82,7 +82,7 @@ pub struct ReplayArgs {
     /// Inputs simulated at the same time
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
-    /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/<name>]
+    /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print no summary

@@ -1,6 +1,6 @@
 //! Groups the records of a trace into what a task did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daxsim_traces::ftrace::{Event, Marker, Probe, Record, SysCall, SysEnter};
 use daxsim_types::{CpuId, ErrorCode, Pfn, VirtAddr, VmFault};
@@ -202,6 +202,8 @@ pub enum Item {
 pub struct Grouper {
     faults: BTreeMap<u32, RecordedFault>,
     calls: BTreeMap<u32, SysEnter>,
+    /// Tasks whose open synchronous fault has synced.
+    synced: BTreeSet<u32>,
 }
 
 impl Grouper {
@@ -242,10 +244,9 @@ impl Grouper {
                 }
             }
             Event::Marker(Marker::Begin { .. } | Marker::End { .. }) => self.close(pid, out),
-            // The fsync of a synchronous fault is part of the fault.
-            Event::DaxWritebackRange(_) if self.faults.contains_key(&pid) => {}
+            Event::DaxWritebackRange(_) if self.is_sync_of_fault(pid) => {}
             Event::DaxWritebackRange(range) => {
-                self.close_finished(out);
+                self.close(pid, out);
                 let dev = (range.dev.major, range.dev.minor);
                 let action = Action::Writeback { dev, ino: range.ino, first: range.start, last: range.end };
                 self.call(record, action, out);
@@ -273,7 +274,15 @@ impl Grouper {
         out.push(Item::Call(RecordedCall { line, time_ns, pid, cpu, action }));
     }
 
+    /// Whether a task's writeback is part of its open fault: the one that a synchronous fault does before it maps. Without
+    /// probes nothing ends a fault but what its task does next, so any other writeback comes after it.
+    fn is_sync_of_fault(&mut self, pid: u32) -> bool {
+        let fault = self.faults.get(&pid).and_then(|f| f.dax.as_ref());
+        fault.is_some_and(|dax| dax.synchronous) && self.synced.insert(pid)
+    }
+
     fn close(&mut self, pid: u32, out: &mut Vec<Item>) {
+        self.synced.remove(&pid);
         if let Some(fault) = self.faults.remove(&pid) {
             out.push(Item::Fault(fault));
         }

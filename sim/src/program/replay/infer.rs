@@ -87,6 +87,17 @@ impl State {
         self.pids.get(&pid).map(|p| self.processes[*p].mm)
     }
 
+    /// How many processes the trace has shown.
+    pub(super) fn processes_known(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// The address space of a task that is, or by its name belongs to, a process known already.
+    pub(super) fn known_task(&mut self, sim: &Simulation, pid: u32, comm: &str) -> Option<MmId> {
+        let known = self.pids.contains_key(&pid) || (pid != 0 && self.comms.contains_key(comm));
+        known.then(|| self.process(sim, pid, comm))
+    }
+
     /// The process of a task, made if it is new. Tasks of one command name share an address space unless a fork was seen.
     pub fn process(&mut self, sim: &Simulation, pid: u32, comm: &str) -> MmId {
         let index = self.process_index(sim, pid, comm);

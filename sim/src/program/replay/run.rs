@@ -52,6 +52,17 @@ pub struct Outcome {
     pub ignored: BTreeMap<String, u64>,
 }
 
+/// What a CPU runs, as its last record or switch showed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Running {
+    /// Task.
+    pid: u32,
+    /// Whether it belongs to a known process, whose address space is then loaded.
+    placed: bool,
+    /// Processes known when this was looked up.
+    known: usize,
+}
+
 /// Replays a trace, record by record, in bounded memory.
 pub struct Replayer {
     grouper: Grouper,
@@ -60,6 +71,8 @@ pub struct Replayer {
     /// Command names of tasks inside a fault or call.
     comms: BTreeMap<u32, String>,
     items: Vec<Item>,
+    /// What each CPU runs.
+    running: BTreeMap<CpuId, Running>,
     cpus: u16,
 }
 
@@ -73,6 +86,7 @@ impl Replayer {
             outcome: Outcome::default(),
             comms: BTreeMap::new(),
             items: Vec::new(),
+            running: BTreeMap::new(),
             cpus: cpus.max(1),
         }
     }
@@ -83,7 +97,7 @@ impl Replayer {
     ///
     /// [`SimError`]
     pub fn push(&mut self, sim: &mut Simulation, record: &Record) -> Result<(), SimError> {
-        self.follow_switches(sim, record)?;
+        self.follow_tasks(sim, record)?;
         if matches!(record.event, Event::PageFault { .. } | Event::SysEnter(_)) {
             let comm = record.task.to_string();
             self.comms.insert(record.pid, comm);
@@ -104,14 +118,29 @@ impl Replayer {
         Ok(self.outcome)
     }
 
-    /// A CPU that switches away from a known process keeps its address space lazily.
-    fn follow_switches(&mut self, sim: &mut Simulation, record: &Record) -> Result<(), SimError> {
-        let Event::SchedSwitch { next_pid, .. } = &record.event else { return Ok(()) };
+    /// Keeps track of what each CPU runs: every record names the task on its CPU, a switch the one that follows. A CPU that runs a
+    /// thread of a known process has its address space loaded, and is interrupted by its flushes, even if that thread
+    /// never faults; one that switches away keeps the address space lazily.
+    fn follow_tasks(&mut self, sim: &mut Simulation, record: &Record) -> Result<(), SimError> {
+        let (pid, comm) = match &record.event {
+            Event::SchedSwitch { next_pid, next_comm, .. } => (*next_pid, next_comm),
+            // Where CPUs are folded, a record says nothing of the others that share the simulated one.
+            _ if record.cpu.0 >= self.cpus => return Ok(()),
+            _ => (record.pid, &record.task),
+        };
         let cpu = self.fold(record.cpu);
-        match self.state.known_process(*next_pid) {
-            Some(mm) => sim.place(cpu, mm)?,
-            None => sim.sleep(cpu),
+        let known = self.state.processes_known();
+        let before = self.running.get(&cpu).copied().unwrap_or_default();
+        if before.pid == pid && (before.placed || before.known == known) {
+            return Ok(());
         }
+        let mm = self.state.known_task(sim, pid, &comm.to_string());
+        match mm {
+            Some(mm) => sim.place(cpu, mm)?,
+            None if before.placed => sim.sleep(cpu),
+            None => {}
+        }
+        self.running.insert(cpu, Running { pid, placed: mm.is_some(), known });
         Ok(())
     }
 

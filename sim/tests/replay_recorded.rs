@@ -36,7 +36,7 @@ fn threads_that_never_fault_are_interrupted_too() {
     let (outcome, measured, recorded) = replay("s10_msync_loop", |_| true);
     assert_eq!((outcome.recorded, outcome.reproduced), (628, 628));
     let simulated = measured.flushes[&FlushReason::RemoteShootdown].count;
-    // Not to the last one: the flushes of one msync fall together here, and CPUs switched away in the midst of them.
+    // Not to the last one: an msync is one step, so switches between its flushes are not replayed.
     assert!(simulated.abs_diff(recorded) * 10 <= recorded, "{simulated} simulated, {recorded} recorded");
     assert_eq!(measured.shootdowns.ipis_sent, measured.shootdowns.ipis_received);
 }

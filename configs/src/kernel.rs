@@ -67,7 +67,7 @@ pub enum HolePmdBusy {
 }
 
 /// `[dax]`: the knobs of the insert semantics.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaxKnobs {
     /// Bits of a 4 KiB PTE that maps a block.
     pub pte_block_sw_bits: SwBits,

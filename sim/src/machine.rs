@@ -502,10 +502,12 @@ impl Machine {
 
     /// The same, attributed to `part`.
     pub(crate) fn kernel_access_as(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
-        let now = self.cpus[index].now;
-        let latency = self.memory.access(index, line, access, now).latency;
-        let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
-        self.cpus[index].spend_as(part, stall);
+        if !self.memory.try_l1(index, line, access.is_write()) {
+            let now = self.cpus[index].now;
+            let latency = self.memory.access(index, line, access, now).latency;
+            let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
+            self.cpus[index].spend_as(part, stall);
+        }
         if access == Access::Rmw {
             let cost = self.spec.cost.locked_rmw;
             self.cpus[index].spend(cost);

@@ -68,8 +68,7 @@ enum Outcome {
 /// Inserts or upgrades a 4 KiB PTE (spec 3.2.2, 3.3.3, 3.4.3).
 pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs, page_line) =
-        cx.with(|m| (m.kernel.dax.clone(), m.file(vmf.file).fs, m.pages.line(request.pfn)));
+    let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let fsdax = fs != FileSystem::Devdax;
     request.write &= fsdax || knobs.devdax_4k_honours_write;
     let temp_ref = knobs.temp_ref_around_insert && fsdax && (!request.zero || knobs.zero_page_refcounted_4k);
@@ -163,8 +162,7 @@ fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) 
 /// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4).
 pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs, page_line) =
-        cx.with(|m| (m.kernel.dax.clone(), m.file(vmf.file).fs, m.pages.line(request.pfn)));
+    let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
         cx.rmw(page_line).await;

@@ -152,7 +152,6 @@ impl Cache {
     }
 
     /// The lines of a unit with their flags, set by set, most recently used first.
-    #[cfg(test)]
     pub fn contents(&self, unit: usize) -> impl Iterator<Item = (CacheLine, u64)> + '_ {
         let lines = self.lines();
         let words = &self.words[unit * lines..(unit + 1) * lines];

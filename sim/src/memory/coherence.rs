@@ -67,6 +67,10 @@ impl Memory {
 
     /// The cores that may hold `line`.
     pub(super) fn holders(&self, line: CacheLine) -> CoreSet {
-        self.directory.as_ref().map_or_else(|| CoreSet::of(0), |directory| directory.holders(line))
+        match (&self.directory, self.sole) {
+            (Some(directory), _) => directory.holders(line),
+            (None, Some(sole)) if self.l2.flags(sole, line).is_some() => CoreSet::of(sole),
+            (None, _) => CoreSet::default(),
+        }
     }
 }

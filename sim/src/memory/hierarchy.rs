@@ -18,8 +18,11 @@ pub struct Memory {
     pub(super) l1: Cache,
     pub(super) l2: Cache,
     pub(super) l3: Cache,
-    /// Absent on a single core: nobody else can hold a line there, so every line is owned.
+    /// Absent as long as the lines of just one core, `sole`, are cached: all of them are owned then, and most programs have
+    /// one thread. Made from that core's L2 when another one misses for the first time.
     pub(super) directory: Option<Directory>,
+    pub(super) sole: Option<usize>,
+    cores: usize,
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
     pub(super) counts: MemoryStats,
@@ -40,7 +43,9 @@ impl Memory {
         let cores = usize::from(spec.cpu.count).max(1);
         let l2 = Cache::new(&spec.cache.l2, cores);
         Self {
-            directory: (cores > 1).then(|| Directory::new(cores, l2.lines())),
+            directory: None,
+            sole: None,
+            cores,
             l1: Cache::new(&spec.cache.l1d, cores),
             l2,
             l3: Cache::new(&spec.cache.l3, 1),
@@ -109,6 +114,9 @@ impl Memory {
     /// An access that missed both private levels.
     fn miss(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> Outcome {
         let arrive = now + self.latency.l3;
+        if self.directory.is_none() && self.sole != Some(core) {
+            self.another_core(core);
+        }
         let held = self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, write));
         let mut stall = Time::ZERO;
         let (latency, level, flags) = match held {
@@ -163,6 +171,20 @@ impl Memory {
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
         let latency = if stall > Time::ZERO { latency.max(self.latency.l3 + stall) } else { latency };
         Outcome { latency, level }
+    }
+
+    /// The first miss of a core: from the second such core on there is a directory.
+    #[cold]
+    fn another_core(&mut self, core: usize) {
+        let Some(sole) = self.sole else {
+            self.sole = Some(core);
+            return;
+        };
+        let mut directory = Directory::new(self.cores, self.l2.lines());
+        for (line, _) in self.l2.contents(sole) {
+            directory.claim(line, sole, true);
+        }
+        self.directory = Some(directory);
     }
 
     /// A write to a copy that `core` has as S, whose flags already say that it owns the line.

@@ -3,7 +3,6 @@
 use daxsim_types::{CacheLine, Time};
 
 use super::cache::DIRTY;
-use super::directory::CoreSet;
 use super::hierarchy::Memory;
 
 impl Memory {
@@ -40,7 +39,10 @@ impl Memory {
     /// accepted it. If other cores must give the line up, the data leaves after a `cache.transfer`.
     pub fn nt_store(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         self.counts.nt_stores += 1;
-        let holders = self.directory.as_mut().map_or_else(|| CoreSet::of(0), |dir| dir.take(line));
+        let holders = match &mut self.directory {
+            Some(directory) => directory.take(line),
+            None => self.holders(line),
+        };
         let mut data = Time::ZERO;
         for holder in holders.iter() {
             if holder == core {

@@ -43,6 +43,13 @@ impl TlbEntry {
         let inside = (page << (size.shift() - 12)) & (self.size.pages() - 1);
         Self { page, size, pfn: Pfn(self.pfn.0 + inside), ..self }
     }
+
+    /// Frame of the 4 KiB that hold `va`.
+    #[inline]
+    #[must_use]
+    pub const fn frame(&self, va: VirtAddr) -> Pfn {
+        Pfn(self.pfn.0 + ((va.0 >> 12) & (self.size.pages() - 1)))
+    }
 }
 
 /// What happened in a structure since it was made.

@@ -11,7 +11,7 @@
 //! it the smaller size, answers (Intel SDM vol. 3, 4.10.2.3 leaves the choice open).
 
 use daxsim_configs::machine::{TlbSpec, TlbsSpec};
-use daxsim_types::{PageSize, Time, VirtAddr};
+use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
 
 use super::tlb::{TlbArray, TlbEntry, TlbStats};
 
@@ -44,9 +44,29 @@ impl Unit {
     }
 }
 
+/// The page of the last first-level hit. Until the arrays change or another page is looked up, a lookup of it finds
+/// the same entry at the front of its set: all that changes is a count.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// 4 KiB page.
+    page: u64,
+    pcid: u16,
+    /// The entry allows stores and is dirty.
+    stores: bool,
+    /// Its frame.
+    frame: Pfn,
+    penalty: Time,
+}
+
+impl Last {
+    /// No page has this number.
+    const NONE: Self = Self { page: u64::MAX, pcid: 0, stores: false, frame: Pfn(0), penalty: Time::ZERO };
+}
+
 /// The data TLBs of one logical CPU.
 #[derive(Clone, Debug)]
 pub struct Tlbs {
+    last: Last,
     first: Vec<Unit>,
     stlb: Unit,
     hits: u64,
@@ -60,7 +80,20 @@ impl Tlbs {
         let mut first = vec![Unit::new("dtlb_4k", &spec.dtlb_4k)];
         first.extend(spec.dtlb_2m.as_ref().map(|s| Unit::new("dtlb_2m", s)));
         first.extend(spec.dtlb_1g.as_ref().map(|s| Unit::new("dtlb_1g", s)));
-        Self { first, stlb: Unit::new("stlb", &spec.stlb), hits: 0, misses: 0 }
+        Self { last: Last::NONE, first, stlb: Unit::new("stlb", &spec.stlb), hits: 0, misses: 0 }
+    }
+
+    /// [`Self::lookup`] of the page looked up last, if that hit the first level and nothing changed since: the frame
+    /// of the 4 KiB page, and what finding it added. `None`, without any change, if [`Self::lookup`] has to be asked:
+    /// always so for a store that has to set D or is not allowed.
+    #[inline]
+    pub fn repeat(&mut self, va: VirtAddr, pcid: u16, store: bool) -> Option<(Pfn, Time)> {
+        let last = &self.last;
+        if last.page != va.0 >> 12 || last.pcid != pcid || (store && !last.stores) {
+            return None;
+        }
+        self.hits += 1;
+        Some((last.frame, last.penalty))
     }
 
     /// The translation of `va` under `pcid`, where it was found, and what finding it added to the
@@ -74,6 +107,13 @@ impl Tlbs {
         for unit in &mut self.first {
             if let Some(e) = unit.array.touch_any(va, pcid) {
                 self.hits += 1;
+                self.last = Last {
+                    page: va.0 >> 12,
+                    pcid,
+                    stores: e.writable && e.dirty,
+                    frame: e.frame(va),
+                    penalty: unit.penalty,
+                };
                 return Some((*e, HitLevel::Dtlb, unit.penalty));
             }
         }
@@ -87,6 +127,7 @@ impl Tlbs {
 
     /// Puts `e`, or the piece of it around `va` that fits, into the first level. Returns what was put.
     fn fill_first(&mut self, va: VirtAddr, e: TlbEntry) -> Option<TlbEntry> {
+        self.last = Last::NONE;
         for size in PageSize::ALL.into_iter().rev().filter(|&s| s <= e.size) {
             if let Some(unit) = self.first.iter_mut().find(|u| u.holds(size)) {
                 let piece = if size == e.size { e } else { e.split(va, size) };
@@ -110,7 +151,9 @@ impl Tlbs {
         }
     }
 
+    /// All arrays, to be changed.
     fn arrays(&mut self) -> impl Iterator<Item = &mut TlbArray> {
+        self.last = Last::NONE;
         self.first.iter_mut().chain([&mut self.stlb]).map(|u| &mut u.array)
     }
 
@@ -296,6 +339,37 @@ mod tests {
         fill(&mut t, at(512), Size2M, 1);
         assert!(t.stlb.array.is_empty());
         assert_eq!(level(&mut t, at(513), 1), Some(HitLevel::Dtlb));
+    }
+
+    #[test]
+    fn a_repeat_counts_as_the_hit_that_it_is_until_something_changes() {
+        let mut t = tlbs();
+        fill(&mut t, at(512 + 3), Size2M, 1);
+        fill(&mut t, at(7), Size4K, 1);
+        assert_eq!(t.repeat(at(7), 1, false), None, "not looked up yet");
+        assert!(t.lookup(at(512 + 3), 1).is_some());
+        assert_eq!(t.repeat(at(512 + 3), 1, false), Some((Pfn(0x100_0003), Time(1))));
+        assert_eq!(t.repeat(at(512 + 4), 1, false), None, "another page of the large one");
+        assert_eq!(t.repeat(at(512 + 3), 2, false), None, "another PCID");
+        assert_eq!(t.repeat(at(512 + 3), 1, true), None, "D is not set");
+        assert_eq!(stat(&t, "dtlb").hits, 2);
+        let changes: [fn(&mut Tlbs); 5] = [
+            |t| fill(t, at(7), Size4K, 1),
+            |t| t.set_dirty(at(512), 1),
+            |t| drop(t.drop_page(at(7), 1)),
+            |t| drop(t.flush_pcid(9)),
+            |t| drop(t.flush_all(false)),
+        ];
+        for change in changes {
+            let mut t = t.clone();
+            change(&mut t);
+            assert_eq!(t.repeat(at(512 + 3), 1, false), None);
+        }
+        t.set_dirty(at(512), 1);
+        assert!(t.lookup(at(512 + 3), 1).is_some());
+        assert_eq!(t.repeat(at(512 + 3), 1, true), Some((Pfn(0x100_0003), Time(1))));
+        assert!(t.lookup(at(7), 1).is_some());
+        assert_eq!(t.repeat(at(512 + 3), 1, false), None, "no longer the last");
     }
 
     #[test]

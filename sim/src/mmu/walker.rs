@@ -1,6 +1,6 @@
 //! Translation of one access: TLBs, then the page walk, with A and D set by hardware.
 
-use daxsim_types::{AccessKind, ErrorCode, PageSize, PhysAddr, Time, VirtAddr};
+use daxsim_types::{AccessKind, ErrorCode, PageSize, Pfn, PhysAddr, Time, VirtAddr};
 
 use super::entry::Entry;
 use super::table::Slot;
@@ -24,6 +24,12 @@ struct Leaf {
     user: bool,
 }
 
+/// The address in `frame` that `va` translates to.
+#[inline]
+const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
+    PhysAddr(frame.addr().0 + (va.0 & (PageSize::Size4K.bytes() - 1)))
+}
+
 impl Machine {
     /// Translates an access of CPU `index` to a user address, letting its time pass, and returns the physical address.
     /// `user` is false for the kernel's own access to user memory, which differs only in the error code.
@@ -36,9 +42,34 @@ impl Machine {
         kind: AccessKind,
         user: bool,
     ) -> Result<PhysAddr, Refusal> {
+        let cpu = &mut self.cpus[index];
+        let pcid = cpu.pcid;
+        if let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write()) {
+            cpu.spend_as(Part::Walk, penalty);
+            return Ok(inside(frame, va));
+        }
+        let cached = cpu.tlbs.lookup(va, pcid);
+        if let Some((entry, _, penalty)) = &cached
+            && (!kind.is_write() || (entry.writable && entry.dirty))
+        {
+            cpu.spend_as(Part::Walk, *penalty);
+            return Ok(inside(entry.frame(va), va));
+        }
+        self.translate_slowly(index, va, kind, cached.map(|(entry, _, penalty)| (entry, penalty)), user)
+    }
+
+    /// The rest of [`Self::translate`]: not cached, or a store that the cached translation does not allow as it is.
+    #[inline(never)]
+    fn translate_slowly(
+        &mut self,
+        index: usize,
+        va: VirtAddr,
+        kind: AccessKind,
+        mut cached: Option<(TlbEntry, Time)>,
+        user: bool,
+    ) -> Result<PhysAddr, Refusal> {
         let pcid = self.cpus[index].pcid;
-        let mut cached = self.cpus[index].tlbs.lookup(va, pcid);
-        if let Some((entry, _, penalty)) = cached {
+        if let Some((entry, penalty)) = cached {
             self.cpus[index].spend_as(Part::Walk, penalty);
             if kind.is_write() && !entry.writable && self.spec.mmu.rewalk_before_fault {
                 self.cpus[index].tlbs.drop_page(va, pcid);
@@ -55,10 +86,7 @@ impl Machine {
             Some((entry, ..)) => Ok(entry),
         };
         match result {
-            Ok(entry) => {
-                let offset = va.0 & (entry.size.bytes() - 1);
-                Ok(PhysAddr(entry.pfn.addr().0 + offset))
-            }
+            Ok(entry) => Ok(inside(entry.frame(va), va)),
             Err(mut refusal) => {
                 if !user {
                     refusal.0.0 &= !ErrorCode::USER;

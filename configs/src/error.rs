@@ -133,8 +133,33 @@ pub enum ProblemKind {
     Override(String),
 }
 
-/// The candidate that looks most like `name`; the first of equals.
+/// The candidate that looks most like `name`, or like what it would be if typed to its end; the first of equals.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> &'a str {
     let name: String = name.chars().take(80).collect();
-    candidates.into_iter().min_by_key(|c| strsim::damerau_levenshtein(&name, c)).unwrap_or_default()
+    let typed = name.chars().count();
+    let distance = |candidate: &&str| {
+        let whole = strsim::damerau_levenshtein(&name, candidate);
+        let begin: String = candidate.chars().take(typed).collect();
+        (whole.min(strsim::damerau_levenshtein(&name, &begin)), whole)
+    };
+    candidates.into_iter().min_by_key(distance).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_name_begun_or_misspelt_is_recognised() {
+        let machines = ["skylake-sp-optane", "qemu-tcg"];
+        for (name, expected) in [
+            ("skylake", "skylake-sp-optane"),
+            ("skylke", "skylake-sp-optane"),
+            ("qemu", "qemu-tcg"),
+            ("qmeu-tcg", "qemu-tcg"),
+        ] {
+            assert_eq!(nearest(name, machines), expected, "{name}");
+        }
+        assert_eq!(nearest("linux-7", ["linux-6.12", "linux-7.2", "dax-patch-v1"]), "linux-7.2");
+    }
 }

@@ -284,19 +284,18 @@ impl Machine {
             let mut at = vma.start;
             while at < vma.end {
                 let va = VirtAddr(at);
-                for level in 0..=1 {
-                    if let Some(table) = self.tables.find(self.mm(mm).pgd, va, level) {
-                        let slot = Slot::of(table, va, level);
-                        let old = self.tables.read(slot);
-                        self.tables.write(slot, Entry::NONE);
-                        self.count_at_once(mm, old, level, -1);
-                        break;
-                    }
-                }
+                let root = self.mm(mm).pgd;
+                // Only what tables translate can be in a TLB.
+                at = self.tables.next_after(root, va);
+                let found = (0..=1).find_map(|l| Some((l, self.tables.find(root, va, l)?)));
+                let Some((level, table)) = found else { continue };
+                let slot = Slot::of(table, va, level);
+                let old = self.tables.read(slot);
+                self.tables.write(slot, Entry::NONE);
+                self.count_at_once(mm, old, level, -1);
                 for cpu in &mut self.cpus {
                     cpu.tlbs.drop_page(va, cpu.pcid);
                 }
-                at += PageSize::Size4K.bytes();
             }
         }
     }

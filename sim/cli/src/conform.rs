@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
-use daxsim_configs::{load_kernel, load_machine};
+use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_sim::Simulation;
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::mmu::entry::Entry;
@@ -24,23 +24,53 @@ use crate::{Status, output};
 pub fn run(args: &ConformArgs) -> Result<Status> {
     let (machine_set, kernel_set) = parse_overrides(&args.overrides)?;
     let machine = load_machine(&args.machine, &machine_set)?;
+    let chosen = args.kernel.as_deref().map(|name| load_kernel(name, &kernel_set)).transpose()?;
     let mut total = Total::default();
     for dir in &args.dirs {
-        let scenario = Scenario::find(dir)?;
-        let kernel_name = args.kernel.as_deref().unwrap_or(&scenario.kernel);
-        let kernel = load_kernel(kernel_name, &kernel_set)?;
-        let verdict = scenario.check(&machine, &kernel, args.seeds)?;
-        output::print(&line(&scenario, &verdict))?;
-        total.add(&verdict);
+        match one(dir, &machine, chosen.as_ref(), &kernel_set, args.seeds) {
+            Ok((scenario, verdict)) => {
+                output::print(&line(&scenario, &verdict))?;
+                total.add(&verdict);
+            }
+            Err(error) if args.dirs.len() > 1 => {
+                output::note(&format!("daxsim: not compared: {}", output::describe(&error)));
+                total.not_compared += 1;
+            }
+            Err(error) => return Err(error),
+        }
     }
     output::print(&total.text())?;
+    if total.not_compared > 0 {
+        bail!("{} of {} scenarios could not be compared", total.not_compared, args.dirs.len());
+    }
     Ok(if total.differing == 0 { Status::Done } else { Status::CheckFailed })
+}
+
+/// Compares the scenario in one folder, under the kernel that was chosen, or else under the one that recorded it.
+fn one(
+    dir: &Path,
+    machine: &MachineSpec,
+    chosen: Option<&KernelSpec>,
+    kernel_set: &[Override],
+    seeds: u32,
+) -> Result<(Scenario, Verdict)> {
+    let scenario = Scenario::find(dir)?;
+    let verdict = match chosen {
+        Some(kernel) => scenario.check(machine, kernel, seeds)?,
+        None => {
+            let kernel =
+                load_kernel(&scenario.kernel, kernel_set).with_context(|| dir.display().to_string())?;
+            scenario.check(machine, &kernel, seeds)?
+        }
+    };
+    Ok((scenario, verdict))
 }
 
 /// Sums over scenarios.
 #[derive(Default)]
 struct Total {
     scenarios: usize,
+    not_compared: usize,
     differing: usize,
     recorded: usize,
     level1: usize,
@@ -71,8 +101,12 @@ impl Total {
 
     fn text(&self) -> String {
         let what = if self.scenarios == 1 { "scenario" } else { "scenarios" };
+        let not_compared = match self.not_compared {
+            0 => String::new(),
+            n => format!(", {n} not compared"),
+        };
         format!(
-            "{} {what} ({} racing), {} differ; {} faults recorded, {} equal at level 1, {} at level 2, {} at level 3; \
+            "{} {what} ({} racing), {} differ{not_compared}; {} faults recorded, {} equal at level 1, {} at level 2, {} at level 3; \
              flushes of {} of {} script lines equal, {} of them but for other tasks on the recorded machine\n",
             self.scenarios,
             self.racing,
@@ -210,7 +244,14 @@ impl Scenario {
 
     /// Predicts and compares.
     pub fn check(&self, machine: &MachineSpec, kernel: &KernelSpec, seeds: u32) -> Result<Verdict> {
-        let script = Script::open(self.dir.join("script.txt"))?;
+        let path = self.dir.join("script.txt");
+        if !path.exists() {
+            bail!(
+                "{}: has no script.txt: only recordings of workload scripts can be compared (`daxsim replay` takes their traces)",
+                self.dir.display()
+            );
+        }
+        let script = Script::open(path)?;
         let recorded = self.recorded()?;
         let deterministic = script.sections.iter().all(|s| s.kind == SectionKind::Seq);
         if !deterministic {
@@ -408,7 +449,7 @@ fn same_path(want: &FaultRow, got: &FaultRecord) -> bool {
 fn show_row(row: &FaultRow) -> String {
     let hex = |v: Option<u64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:#x}"));
     format!(
-        "line {} t{} {} {} {} -> {} ret {}\n               {}",
+        "op {} t{} {} {} {} -> {} ret {}\n               {}",
         row.op.map_or_else(|| "-".to_owned(), |v| v.to_string()),
         row.thread.map_or_else(|| "-".to_owned(), |v| v.to_string()),
         hex(row.addr.map(|a| a.0)),
@@ -423,7 +464,7 @@ fn show_row(row: &FaultRow) -> String {
 fn show_record(fault: &FaultRecord) -> String {
     let entry = |e: Option<Entry>| e.map_or_else(|| "-".to_owned(), |e| e.to_string());
     format!(
-        "line {} t{} {} {} {} -> {} ret {}\n               {}",
+        "op {} t{} {} {} {} -> {} ret {}\n               {}",
         fault.line,
         fault.thread,
         fault.address,

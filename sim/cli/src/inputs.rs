@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use daxsim_reports::model;
 use daxsim_traces::ftrace::{Event, Probe, Reader, Record};
 use daxsim_traces::{InputKind, TraceError};
@@ -25,6 +25,16 @@ pub struct Origin {
 
 /// What kind of input a file is.
 pub fn kind(path: &Path) -> Result<InputKind> {
+    // An input is read more than once: for what it is, for its origin, for its events and for its hash.
+    if let Ok(file) = std::fs::metadata(path)
+        && !file.is_file()
+        && !file.is_dir()
+    {
+        bail!(
+            "{}: a pipe or device: expected a file, plain or compressed; save the input to one",
+            path.display()
+        );
+    }
     Ok(daxsim_traces::open(path)?.sniff()?)
 }
 
@@ -117,7 +127,7 @@ pub fn result_name(path: &Path) -> String {
         .collect();
     let mut name: Vec<String> = parts.iter().rev().take(4).rev().cloned().collect();
     if let Some(last) = name.last_mut() {
-        *last = last.split('.').next().unwrap_or("input").to_owned();
+        *last = last.split('.').find(|part| !part.is_empty()).unwrap_or("input").to_owned();
     }
     name.join(".")
 }
@@ -140,5 +150,6 @@ mod tests {
             "kernel-7.2.ext4.s01.trace"
         );
         assert_eq!(result_name(Path::new("trace.txt")), "trace");
+        assert_eq!(result_name(Path::new("a/.trace.txt")), "a.trace");
     }
 }

@@ -40,7 +40,7 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
             Ok(summary) if args.quiet => drop(summary),
             Ok(summary) => output::print(&summary)?,
             Err(error) if args.inputs.len() > 1 => {
-                output::note(&format!("daxsim: {}: {error:#}", input.display()));
+                output::note(&format!("daxsim: {}", about(input, &output::describe(&error))));
                 failures += 1;
             }
             Err(error) => return Err(error),
@@ -50,6 +50,12 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
         bail!("{failures} of {} inputs could not be replayed", args.inputs.len());
     }
     Ok(Status::Done)
+}
+
+/// A message that names its input, once.
+fn about(input: &Path, message: &str) -> String {
+    let name = input.display().to_string();
+    if message.contains(&name) { message.to_owned() } else { format!("{name}: {message}") }
 }
 
 /// Where each input's results go; no two to one place.
@@ -194,13 +200,25 @@ fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport
             detail: "their extents were not used; names are compared without their folders".into(),
         });
     }
-    let failed: Vec<String> =
-        outcome.lines.iter().filter_map(|(line, o)| o.error.map(|e| format!("line {line}: {e}"))).collect();
+    let source_line =
+        |index: u64| u32::try_from(index).ok().and_then(|i| script.line(i)).map(|l| l.source_line);
+    let failed: Vec<String> = outcome
+        .lines
+        .iter()
+        .filter_map(|(index, o)| Some(format!("line {}: {}", source_line(*index)?, o.error?)))
+        .collect();
     if let Some(first) = failed.first() {
         report.warnings.push(Warning {
             what: "system calls that failed".into(),
             count: failed.len() as u64,
             detail: first.clone(),
+        });
+    }
+    if results.measurements.faults_not_kept > 0 {
+        report.warnings.push(Warning {
+            what: "faults missing from faults.tsv".into(),
+            count: results.measurements.faults_not_kept,
+            detail: "they are counted and costed all the same; the table holds the first ones".into(),
         });
     }
     let mut table = Vec::new();
@@ -272,13 +290,24 @@ fn replay(input: &Path, choice: Choice) -> Result<RunReport> {
     bar.finish_and_clear();
     let stats = reader.stats();
     if outcome.recorded == 0 {
-        let why = damage.unwrap_or_else(|| "were fs_dax:* and exceptions:page_fault_* recorded?".into());
+        let hint = if choice.fs == FileSystem::Devdax {
+            "faults of device-dax raise no fs_dax events and cannot be replayed from a trace; run the workload script"
+        } else {
+            "were fs_dax:* and exceptions:page_fault_* recorded?"
+        };
+        let why = damage.unwrap_or_else(|| hint.into());
         bail!(
             "{}: no DAX fault in {} records of {} lines: {why}",
             input.display(),
             stats.records,
             stats.lines
         );
+    }
+    if let Some(damage) = &damage {
+        output::note(&format!(
+            "daxsim: warning: {damage}; the {} records before it are replayed",
+            stats.records
+        ));
     }
     let mut provenance = inputs::provenance(input, "ftrace")?;
     (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));

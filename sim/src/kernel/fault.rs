@@ -79,7 +79,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
                 kind,
                 path: trail.path,
             };
-            m.measure.fault_log.push(record);
+            m.measure.keep_fault(record);
         }
         FaultEnd { kind, signal }
     })

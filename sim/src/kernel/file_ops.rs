@@ -152,8 +152,8 @@ pub(crate) async fn pread(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
 async fn copy_lines(cx: &Cx<'_>, file: FileId, start: u64, end: u64, write: bool) {
     let mut at = start / LINE_BYTES * LINE_BYTES;
     while at < end {
-        let block = cx.with(|m| m.file(file).extents.lookup(at / PAGE).block);
-        if let Some((pfn, BlockState::Written)) = block {
+        let mapping = cx.with(|m| m.file(file).extents.lookup(at / PAGE));
+        if let Some((pfn, BlockState::Written)) = mapping.block {
             let line = CacheLine(pfn.addr().line().0 + (at % PAGE) / LINE_BYTES);
             if write {
                 cx.sync().await;
@@ -163,7 +163,7 @@ async fn copy_lines(cx: &Cx<'_>, file: FileId, start: u64, end: u64, write: bool
             }
             at += LINE_BYTES;
         } else {
-            at = (at / PAGE + 1) * PAGE;
+            at = (at / PAGE).saturating_add(mapping.len).saturating_mul(PAGE);
         }
     }
 }

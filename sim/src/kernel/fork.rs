@@ -1,6 +1,6 @@
 //! fork and exit of a process: `dup_mmap`, `copy_page_range`, `exit_mmap` (spec 3.7).
 
-use daxsim_types::{PageSize, VirtAddr};
+use daxsim_types::VirtAddr;
 
 use super::fault::ensure_table;
 use super::flush::flush_tlb_mm_range;
@@ -37,7 +37,7 @@ async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) {
     let mut at = vma.start;
     while at < vma.end {
         let va = VirtAddr(at);
-        at += PageSize::Size4K.bytes();
+        at = cx.with(|m| m.tables.next_after(m.mm(parent).pgd, va));
         let Some(table) = cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 0)) else { continue };
         let from = Slot::of(table, va, 0);
         cx.load(from.line()).await;

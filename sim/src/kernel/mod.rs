@@ -30,7 +30,7 @@ pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use mm::MmId;
-pub use syscall::{Advice, MapRequest, SyscallError};
+pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
 pub(crate) use syscall::{
     copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, msync, munmap, pread,
     pwrite, sync_file_range,

@@ -50,7 +50,7 @@ async fn change_protection(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u6
         let next = ((at & !(huge - 1)) + huge).min(end);
         let va = VirtAddr(at);
         let Some(pmd_table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 1)) else {
-            at = next;
+            at = cx.with(|m| m.tables.next_after(m.mm(mm).pgd, va));
             continue;
         };
         let slot = Slot::of(pmd_table, va, 1);

@@ -134,9 +134,12 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
     let huge = PageSize::Size2M.bytes();
     let mut at = start;
     while at < end {
-        let next = ((at & !(huge - 1)) + huge).min(end);
+        let mut next = ((at & !(huge - 1)) + huge).min(end);
         let va = VirtAddr(at);
         let pmd_table = cx.with(|m| m.tables.find(m.mm(gather.mm).pgd, va, 1));
+        if pmd_table.is_none() {
+            next = cx.with(|m| m.tables.next_after(m.mm(gather.mm).pgd, va)).min(end);
+        }
         if let Some(pmd_table) = pmd_table {
             let slot = Slot::of(pmd_table, va, 1);
             cx.load(slot.line()).await;
@@ -290,7 +293,12 @@ async fn free_page_tables(cx: &Cx<'_>, start: u64, end: u64, gather: &mut Gather
         let span = 1u64 << (12 + 9 * level);
         let mut at = start & !(span - 1);
         while at < end {
-            free_table_at(cx, VirtAddr(at), level, span, gather).await;
+            let va = VirtAddr(at);
+            if cx.with(|m| m.tables.find(m.mm(gather.mm).pgd, va, level)).is_none() {
+                at = cx.with(|m| m.tables.next_after(m.mm(gather.mm).pgd, va));
+                continue;
+            }
+            free_table_at(cx, va, level, span, gather).await;
             at += span;
         }
     }

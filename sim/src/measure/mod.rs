@@ -117,6 +117,8 @@ pub struct Measurements {
     pub fault_log: Vec<FaultRecord>,
     /// Whether to keep a record of every fault.
     pub keep_faults: bool,
+    /// Faults counted but not kept, because the log was full ([`MOST_FAULTS_KEPT`]).
+    pub faults_not_kept: u64,
 }
 
 /// Count and pages of one flush reason.
@@ -130,7 +132,19 @@ pub struct FlushCount {
     pub full: u64,
 }
 
+/// Most faults that [`Measurements::fault_log`] holds at a time: a few GiB.
+pub const MOST_FAULTS_KEPT: usize = 1 << 22;
+
 impl Measurements {
+    /// Keeps the record of a fault, if there is room.
+    pub fn keep_fault(&mut self, fault: FaultRecord) {
+        if self.fault_log.len() < MOST_FAULTS_KEPT {
+            self.fault_log.push(fault);
+        } else {
+            self.faults_not_kept += 1;
+        }
+    }
+
     /// Notes one `tlb:tlb_flush` event; `pages` is `None` for a full flush.
     pub fn flush_event(&mut self, reason: FlushReason, pages: Option<u64>) {
         let count = self.flushes.entry(reason).or_default();

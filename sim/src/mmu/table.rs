@@ -133,6 +133,24 @@ impl Tables {
         }
         Some(table)
     }
+
+    /// The first address after `va` that may be translated where `va` is not: the end of the span that the absent entry,
+    /// at the highest level with one, leaves unmapped. A present `va` is followed by the next page of its size.
+    #[must_use]
+    pub fn next_after(&self, root: Pfn, va: VirtAddr) -> u64 {
+        let mut table = root;
+        let mut span_of = 0;
+        for at in (0..=3).rev() {
+            span_of = at;
+            let entry = self.read(Slot::of(table, va, at));
+            if !entry.is_present() || entry.is_leaf_at(at) {
+                break;
+            }
+            table = entry.pfn();
+        }
+        let span = 1_u64 << (12 + 9 * span_of);
+        (va.0 & !(span - 1)).saturating_add(span)
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +203,9 @@ mod tests {
         tables.write(Slot::of(pgd, va, 3), Entry::table(pud));
         tables.write(Slot::of(pud, va, 2), Entry::table(pmd));
         assert_eq!(tables.find(pgd, va, 1), Some(pmd));
+        assert_eq!(tables.next_after(pgd, va), va.0 + (2 << 20));
+        assert_eq!(tables.next_after(pgd, VirtAddr(va.0 + (5 << 30) + 4096)), va.0 + (6 << 30));
+        assert_eq!(tables.next_after(pgd, VirtAddr(0x5000)), 512 << 30);
         assert_eq!(tables.find(pgd, va, 0), None);
         tables.write(Slot::of(pmd, va, 1), Entry(Entry::P | Entry::PS));
         assert_eq!(tables.find(pgd, va, 0), None);

@@ -18,7 +18,7 @@ pub type Layout = Vec<(u64, u64, u64, bool)>;
 #[non_exhaustive]
 pub enum ScriptError {
     /// A thread is pinned to a CPU that the machine lacks.
-    #[error("thread {thread} is pinned to CPU {cpu}, but the machine has {count} CPUs: use --set cpu.count={}", cpu + 1)]
+    #[error("thread {thread} is pinned to CPU {cpu}, but the machine has {count} CPUs: use --set cpu.count={}", u32::from(*cpu) + 1)]
     NoSuchCpu {
         /// The thread.
         thread: usize,
@@ -26,6 +26,16 @@ pub enum ScriptError {
         cpu: u16,
         /// CPUs of the machine.
         count: u16,
+    },
+    /// A file cannot be made.
+    #[error("line {source_line}: `{text}`: {why}")]
+    File {
+        /// Line in the file, from 1.
+        source_line: u32,
+        /// The line's text.
+        text: String,
+        /// What the simulation said.
+        why: SimError,
     },
     /// The simulation stopped.
     #[error(transparent)]
@@ -152,7 +162,11 @@ impl Runner<'_> {
         let Some((cpu, mm)) = self.threads.get(&line.thread).copied() else { return Ok(None) };
         let action = match &line.op {
             Op::File { file, name, size, make } => {
-                self.make_file(*file, name, *size, *make, outcome)?;
+                self.make_file(*file, name, *size, *make, outcome).map_err(|why| ScriptError::File {
+                    source_line: line.source_line,
+                    text: line.text.clone(),
+                    why,
+                })?;
                 return Ok(None);
             }
             Op::Map { map, file, offset, len, prot, share, populate, addr } => {
@@ -267,7 +281,7 @@ impl Runner<'_> {
         size: u64,
         make: FileMake,
         outcome: &mut ScriptOutcome,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), SimError> {
         let (fs, size, new) = match (make, self.layouts.get(name)) {
             (FileMake::Dev, _) => {
                 (FileSystem::Devdax, self.sim.with(|m| m.spec.pmem.capacity), NewFile::Device)

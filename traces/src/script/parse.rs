@@ -15,6 +15,8 @@ use crate::lines::Lines;
 
 /// Most threads a script may declare, and the highest thread id.
 const MAX_THREADS: u64 = 1024;
+/// Most accesses of one `ldr` or `str`: more would run for hours.
+const MAX_RUN: u64 = 1 << 32;
 /// Highest number of a file, map or CPU.
 const MAX_ID: u64 = 0xffff;
 
@@ -167,7 +169,7 @@ impl Parser {
             "file" => {
                 let file = words.small("the file's number", MAX_ID)? as u32;
                 let name = words.word("the file's name")?.text.to_owned();
-                let size = words.number("the size")?;
+                let size = checker.file_end(words)?;
                 let makes = [
                     ("fill", FileMake::Fill),
                     ("falloc", FileMake::Falloc),
@@ -182,10 +184,14 @@ impl Parser {
             "unmap" => range(words, checker, |map, off, len| Op::Unmap { map, off, len })?,
             "kread" => {
                 let op = range(words, checker, |map, off, len| Op::KernelRead { map, off, len })?;
-                checker.pipe(&op, words, name)?;
+                checker.one_call(&op, words, name)?;
                 op
             }
-            "kwrite" => range(words, checker, |map, off, len| Op::KernelWrite { map, off, len })?,
+            "kwrite" => {
+                let op = range(words, checker, |map, off, len| Op::KernelWrite { map, off, len })?;
+                checker.one_call(&op, words, name)?;
+                op
+            }
             "prot" => {
                 let (map, off, len) = map_range(words, checker)?;
                 Op::Protect { map, off, len, prot: words.prot()? }
@@ -222,6 +228,14 @@ impl Parser {
                 let (stride, w) = words.number_at("the stride")?;
                 if stride == 0 {
                     return Err(words.bad(w, "a stride of at least 1".into()));
+                }
+                if len.div_ceil(stride) > MAX_RUN {
+                    let least = len.div_ceil(MAX_RUN);
+                    let expected = format!(
+                        "a stride of at least {least}: one line makes at most {MAX_RUN} accesses, and this one {}",
+                        len.div_ceil(stride)
+                    );
+                    return Err(words.bad(w, expected));
                 }
                 if name.text == "ldr" {
                     Op::LoadRange { map, off, len, stride }

@@ -9,7 +9,7 @@ use crate::engine::LockId;
 use crate::kernel::dax_entry::PMD_PAGES;
 use crate::kernel::extent::BlockState;
 use crate::kernel::vma::{Backing, Vma};
-use crate::kernel::{FileId, MmId, NewFile};
+use crate::kernel::{FileId, MmId, NewFile, USER_END};
 use crate::machine::Machine;
 use crate::simulation::{SimError, Simulation};
 
@@ -297,9 +297,13 @@ impl State {
         if let Some((_, map)) = pending.filter(|(_, p)| p.end > va.0) {
             self.processes[index].fds.insert(map.fd, file);
         }
+        let possible = |(start, end): &(u64, u64)| {
+            *start <= page && page < *end && *end <= USER_END && (start | end).is_multiple_of(4096)
+        };
+        let borders = dax.vma.filter(possible);
         let pending = pending.filter(|(_, p)| p.end > va.0);
         let sync = dax.synchronous || pending.is_some_and(|(_, p)| p.sync);
-        let (start, end, write) = match (dax.vma, pending) {
+        let (start, end, write) = match (borders, pending) {
             (_, Some((start, p))) => (start, p.end, p.prot & 2 != 0),
             (Some((start, end)), None) => {
                 self.note("mappings made before the trace, from a PMD fault's borders");
@@ -341,40 +345,45 @@ impl State {
         dax: &DaxView,
         file: FileId,
     ) -> Result<(), SimError> {
+        let mut state = BlockState::Written;
         if let Some(iomap) = fault.iomaps.first() {
-            self.place_recorded(sim, file, iomap);
-            return Ok(());
+            if self.place_recorded(sim, file, iomap) {
+                return Ok(());
+            }
+            self.note("extents beyond the end of the device (pmem.capacity), placed elsewhere on it");
+            state = state_before(iomap);
         }
         let major = fault.ret.is_some_and(|r| r.contains(daxsim_types::VmFault::MAJOR));
         let known = sim.with(|m| m.file(file).extents.lookup(dax.pgoff).block.is_some());
         if known || dax.hole || major || got_sigbus(fault) {
             return Ok(());
         }
-        self.note("blocks, because a fault mapped them without allocating");
+        if fault.iomaps.is_empty() {
+            self.note("blocks, because a fault mapped them without allocating");
+        }
         let (page, pages) =
             if dax.pmd_served { (dax.pgoff & !(PMD_PAGES - 1), PMD_PAGES) } else { (dax.pgoff, 1) };
         sim.with(|m| {
             let capacity = m.spec.pmem.capacity;
             let no_space = |_| SimError::NoSpace { bytes: pages << 12, capacity };
             let pfn = m.allocator.allocate(pages).map_err(no_space)?;
-            m.file_mut(file).extents.map(page, pages, pfn, BlockState::Written);
+            m.file_mut(file).extents.map(page, pages, pfn, state);
             Ok(())
         })
     }
 
-    /// Puts a recorded extent where it was on the device. A newly allocated one was unwritten, or a hole, a moment before.
-    fn place_recorded(&mut self, sim: &Simulation, file: FileId, iomap: &IomapView) {
+    /// Puts a recorded extent where it was on the device; false if it lies beyond the simulated one.
+    fn place_recorded(&mut self, sim: &Simulation, file: FileId, iomap: &IomapView) -> bool {
         if !(iomap.mapped || iomap.unwritten) {
-            return;
+            return true;
         }
         let (page, pages) = (iomap.offset >> 12, iomap.length >> 12);
-        let state = if iomap.mapped && !iomap.new { BlockState::Written } else { BlockState::Unwritten };
+        let state = state_before(iomap);
+        let at = iomap.addr >> 12;
+        if at.checked_add(pages).is_none_or(|end| end > sim.with(|m| m.spec.pmem.capacity >> 12)) {
+            return false;
+        }
         let placed = sim.with(|m| {
-            let room = m.spec.pmem.capacity >> 12;
-            let at = iomap.addr >> 12;
-            if pages == 0 || at.checked_add(pages).is_none_or(|end| end > room) {
-                return false;
-            }
             let pfn = Pfn((m.spec.pmem.base >> 12) + at);
             let extents = &mut m.file_mut(file).extents;
             let mut any = false;
@@ -394,6 +403,7 @@ impl State {
         if placed {
             self.note("blocks, from iomap events");
         }
+        true
     }
 
     /// A protection fault proves that an entry was there: if the simulation has none, it was made before the trace began.
@@ -424,4 +434,10 @@ impl State {
     pub fn is_known_dax(&self, sim: &Simulation, pid: u32, va: VirtAddr) -> bool {
         self.known_process(pid).is_some_and(|mm| sim.with(|m| m.mm(mm).find_vma(va).is_some()))
     }
+}
+
+/// State of a recorded extent before the fault that it was recorded in: a newly allocated one was unwritten, or a hole, a
+/// moment before.
+fn state_before(iomap: &IomapView) -> BlockState {
+    if iomap.mapped && !iomap.new { BlockState::Written } else { BlockState::Unwritten }
 }

@@ -7,12 +7,21 @@ use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 
 use super::group::{Action as Recorded, FileChange, Grouper, Item, RecordedCall, RecordedFault};
 use super::infer::{MapCall, State};
-use crate::kernel::{Advice, FallocMode};
+use crate::kernel::{Advice, FallocMode, USER_END};
 use crate::measure::FaultRecord;
 use crate::mmu::entry::Entry;
 use crate::program::{Accesses, Action, Step};
 use crate::simulation::{SimError, Simulation};
 
+/// Highest page of a file (`s_maxbytes` is at most 2^63 - 1).
+const MAX_PGOFF: u64 = (i64::MAX >> 12) as u64;
+/// Most bytes that one call writes (`MAX_RW_COUNT`).
+const MAX_WRITE: u64 = 0x7fff_f000;
+/// What no kernel records: garbled text, most likely.
+const IMPOSSIBLE: &str = "events with addresses or ranges that cannot be";
+
+/// Faults of one access that a divergence lists.
+const FAULTS_SHOWN: usize = 3;
 /// Divergences kept as examples.
 const EXAMPLES: usize = 100;
 
@@ -175,18 +184,24 @@ impl Replayer {
         let cpu = self.fold(call.cpu);
         match call.action {
             Recorded::Mapped { start, len, prot, flags, fd, .. } => {
-                let Some(end) = start.checked_add(round_up(len)) else { return Ok(()) };
+                let Some(end) = range_end(start, len) else {
+                    self.ignore(IMPOSSIBLE);
+                    return Ok(());
+                };
                 self.replace_mappings(sim, call, cpu, start, end - start)?;
                 if fd >= 0 {
                     self.state.mapped(sim, call.pid, &comm, (start, end), MapCall { prot, flags, fd });
                 }
             }
             Recorded::Unmapped { start, len } => {
-                let len = round_up(len);
-                let Some(end) = start.checked_add(len) else { return Ok(()) };
+                let Some(end) = range_end(start, len) else {
+                    self.ignore(IMPOSSIBLE);
+                    return Ok(());
+                };
                 self.state.unmapped(sim, call.pid, &comm, (start, end));
-                self.replace_mappings(sim, call, cpu, start, len)?;
+                self.replace_mappings(sim, call, cpu, start, end - start)?;
             }
+            Recorded::Writeback { first, last, .. } if first > last => self.ignore(IMPOSSIBLE),
             Recorded::Writeback { dev, ino, first, last } => {
                 let Some(file) = self.state.known_file(dev, ino) else {
                     self.ignore("writeback of files that no fault has shown");
@@ -200,10 +215,14 @@ impl Replayer {
                 self.advise(sim, call, cpu, (start, len), behavior)?
             }
             Recorded::Protected { start, len, prot } => {
-                self.state.protected(sim, call.pid, (start, start.saturating_add(round_up(len))), prot);
-                let action =
-                    Action::Protect { start, len: round_up(len), read: prot & 1 != 0, write: prot & 2 != 0 };
-                self.on_mapping(sim, call, cpu, (start, round_up(len)), action)?;
+                let Some(end) = range_end(start, len) else {
+                    self.ignore(IMPOSSIBLE);
+                    return Ok(());
+                };
+                self.state.protected(sim, call.pid, (start, end), prot);
+                let len = end - start;
+                let action = Action::Protect { start, len, read: prot & 1 != 0, write: prot & 2 != 0 };
+                self.on_mapping(sim, call, cpu, (start, len), action)?;
             }
             Recorded::Changed { fd, change } => self.change_file(sim, call, cpu, fd, change)?,
             Recorded::Forked { child, shares_mm } => self.state.fork(sim, call.pid, &comm, child, shares_mm),
@@ -224,7 +243,10 @@ impl Replayer {
         (start, len): (u64, u64),
         behavior: u32,
     ) -> Result<(), SimError> {
-        let len = round_up(len);
+        let Some(len) = range_end(start, len).map(|end| end - start) else {
+            self.ignore(IMPOSSIBLE);
+            return Ok(());
+        };
         // include/uapi/asm-generic/mman-common.h
         let advice = match behavior {
             4 => Advice::DontNeed,
@@ -264,6 +286,17 @@ impl Replayer {
         fd: i32,
         change: FileChange,
     ) -> Result<(), SimError> {
+        let end = match change {
+            FileChange::Truncated(size) => Some(size),
+            FileChange::Written { len, .. } if len > MAX_WRITE => None,
+            FileChange::Written { start, len } | FileChange::Allocated { start, len, .. } => {
+                start.checked_add(len)
+            }
+        };
+        if end.is_none_or(|end| end > i64::MAX as u64) {
+            self.ignore(IMPOSSIBLE);
+            return Ok(());
+        }
         let Some(file) = self.state.file_of_fd(call.pid, fd) else {
             self.ignore("changes by system calls of files that no mapping has shown");
             return Ok(());
@@ -321,6 +354,10 @@ impl Replayer {
     fn fault(&mut self, sim: &mut Simulation, fault: &RecordedFault) -> Result<(), SimError> {
         let comm = self.comm(fault.pid);
         let mm = match &fault.dax {
+            Some(dax) if fault.address.0 >= USER_END || dax.pgoff > MAX_PGOFF => {
+                self.ignore(IMPOSSIBLE);
+                return Ok(());
+            }
             Some(dax) => self.state.prepare(sim, fault, &comm, dax)?,
             None if self.state.is_known_dax(sim, fault.pid, fault.address) => {
                 self.state.process(sim, fault.pid, &comm)
@@ -339,9 +376,14 @@ impl Replayer {
         let cpu = self.fold(fault.cpu);
         sim.drain_faults();
         let access = Action::Access(Accesses::List(vec![(fault.address, kind)]));
-        self.step(sim, fault.line, fault.pid, cpu, Some(mm), access)?;
+        let stuck = match self.step(sim, fault.line, fault.pid, cpu, Some(mm), access) {
+            // What came before contradicts this fault (events lost, say): one divergence, not the end of the replay.
+            Err(SimError::Livelock { .. }) => true,
+            result => result.map(|()| false)?,
+        };
         let got = sim.drain_faults();
-        match difference(fault, &got) {
+        let why = if stuck { Some("the simulated access faults for ever") } else { difference(fault, &got) };
+        match why {
             None => self.outcome.reproduced += 1,
             Some(why) => self.diverge(fault, &got, why),
         }
@@ -352,7 +394,10 @@ impl Replayer {
         self.outcome.diverged += 1;
         *self.outcome.causes.entry(why).or_default() += 1;
         if self.outcome.divergences.len() < EXAMPLES {
-            let simulated: Vec<String> = got.iter().map(show_simulated).collect();
+            let mut simulated: Vec<String> = got.iter().take(FAULTS_SHOWN).map(show_simulated).collect();
+            if got.len() > FAULTS_SHOWN {
+                simulated.push(format!("and {} more", got.len() - FAULTS_SHOWN));
+            }
             self.outcome.divergences.push(Divergence {
                 line: fault.line,
                 time_ns: fault.time_ns,
@@ -365,8 +410,10 @@ impl Replayer {
     }
 }
 
-fn round_up(len: u64) -> u64 {
-    len.checked_next_multiple_of(4096).unwrap_or(len & !4095)
+/// The end of a page-aligned, non-empty range of the user half; its length is rounded up as the kernel does.
+fn range_end(start: u64, len: u64) -> Option<u64> {
+    let len = len.checked_next_multiple_of(4096).filter(|len| *len > 0)?;
+    start.checked_add(len).filter(|end| start.is_multiple_of(4096) && *end <= USER_END)
 }
 
 /// What differs first, in the order of importance.

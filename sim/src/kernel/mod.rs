@@ -1,8 +1,8 @@
 //! The Linux side: address spaces, the fault path, `fs/dax.c`, file systems, writeback, zap and TLB flushes.
 //!
 //! Functions carry the names of the kernel functions they model. They are `async`: wherever another CPU could see or
-//! change what they touch, they give way in simulated time. Spec sections are those of the behavioural specification of the
-//! DAX fault path that the project's documentation restates; kernel sources are named with their version.
+//! change what they touch, they give way in simulated time. "Spec" is the behavioural specification of the
+//! DAX fault path in `docs/linux-dax-fault-path.md`; kernel sources are named with their version.
 
 mod cow;
 pub mod dax_entry;

@@ -172,6 +172,11 @@ impl Choice {
         };
         let mut report = assemble::report(&setup, results)?;
         report.assumptions.extend(self.assumptions.iter().cloned());
+        report.assumptions.push(
+            "a CPU makes one memory access at a time: zeroing and copying whole pages costs a miss a line, which real cores \
+             overlap"
+                .into(),
+        );
         Ok(report)
     }
 }

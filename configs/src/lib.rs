@@ -17,6 +17,7 @@ pub mod machine;
 mod machine_schema;
 mod overrides;
 mod reader;
+mod resize;
 mod schema;
 mod units;
 mod value;

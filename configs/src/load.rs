@@ -10,6 +10,7 @@ use crate::kernel::KernelSpec;
 use crate::machine::MachineSpec;
 use crate::overrides::Override;
 use crate::reader::{Reader, is_absent, is_inside};
+use crate::resize::keep_sets;
 use crate::value::{Entry, Place, Value, parse_document};
 use crate::{check, kernel_keys, kernel_schema, machine_keys, machine_schema};
 
@@ -204,11 +205,15 @@ fn merged(
     if !file_only.is_empty() {
         return Err(ConfigError::new(file_only));
     }
-    layers.extend(overrides.iter().map(|item| item.entries().to_vec()));
     let mut merged = BTreeMap::new();
     for entry in layers.into_iter().flatten() {
         put(category, &mut merged, entry);
     }
+    let file = merged.clone();
+    for entry in overrides.iter().flat_map(Override::entries) {
+        put(category, &mut merged, entry.clone());
+    }
+    keep_sets(&file, overrides, &mut merged);
     Ok(merged)
 }
 

@@ -106,3 +106,15 @@ fn overrides_are_dealt_out_by_key() {
          `path_length.ext4.read`"
     );
 }
+
+#[test]
+fn a_resized_tlb_keeps_its_sets_unless_ways_are_given_too() {
+    let stlb = |texts: &[&str]| {
+        load_machine("skylake-sp-optane", &set(texts)).map(|m| (m.tlb.stlb.entries, m.tlb.stlb.ways))
+    };
+    assert_eq!(stlb(&["tlb.stlb.entries=2048"]).ok(), Some((2048, 16)));
+    assert_eq!(stlb(&["tlb.stlb.entries=3072"]).ok(), Some((3072, 12)), "the old ways fit");
+    assert_eq!(stlb(&["tlb.stlb.entries=2048", "tlb.stlb.ways=8"]).ok(), Some((2048, 8)));
+    assert!(stlb(&["tlb.stlb.entries=2048", "tlb.stlb.ways=12"]).is_err());
+    assert!(stlb(&["tlb.stlb.entries=2000"]).is_err());
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use daxsim_configs::machine::{MachineSpec, TlbSpec};
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
@@ -141,8 +142,12 @@ impl Choice {
                 |text: &&String| text.split_once('=').is_some_and(|(key, _)| keys.contains(&key.trim()));
             args.overrides.iter().filter(is_one).cloned().collect()
         };
+        let machine = load_machine(&args.machine, &machine_set)?;
+        if !machine_set.is_empty() {
+            assumptions.extend(followed_ways(&machine, &load_machine(&args.machine, &[])?, &args.overrides));
+        }
         Ok(Self {
-            machine: load_machine(&args.machine, &machine_set)?,
+            machine,
             kernel: load_kernel(&kernel, &kernel_set)?,
             fs,
             machine_overrides: typed(&machine_set),
@@ -179,6 +184,33 @@ impl Choice {
         );
         Ok(report)
     }
+}
+
+/// Says which ways of a TLB follow from an override of its entries alone.
+fn followed_ways(machine: &MachineSpec, plain: &MachineSpec, overrides: &[String]) -> Vec<String> {
+    let arrays = |spec: &MachineSpec| {
+        let tlb = &spec.tlb;
+        let ways = |array: &Option<TlbSpec>| array.as_ref().map(|a| a.ways);
+        [
+            ("tlb.dtlb_4k", Some(tlb.dtlb_4k.ways)),
+            ("tlb.dtlb_2m", ways(&tlb.dtlb_2m)),
+            ("tlb.dtlb_1g", ways(&tlb.dtlb_1g)),
+            ("tlb.stlb", Some(tlb.stlb.ways)),
+        ]
+    };
+    let mut notes = Vec::new();
+    for ((name, now), (_, before)) in arrays(machine).into_iter().zip(arrays(plain)) {
+        let given = overrides.iter().any(|text| text.trim_start().starts_with(&format!("{name}.ways")));
+        if let (Some(now), Some(before)) = (now, before)
+            && now != before
+            && !given
+        {
+            notes.push(format!(
+                "{name}.ways {now} instead of {before}: {name}.entries was set alone and the sets are kept"
+            ));
+        }
+    }
+    notes
 }
 
 /// Runs a script; the report and its fault table.

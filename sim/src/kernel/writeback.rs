@@ -158,7 +158,8 @@ async fn clean_pmd(cx: &Cx<'_>, mm: MmId, slot: Slot, va: VirtAddr, pfn: Pfn) {
     cx.unlock(lock, LockMode::Exclusive).await;
 }
 
-fn take_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
+/// The exchange of `ptep_get_and_clear`: takes what is there now, for hardware may have set D since the entry was read.
+pub(super) fn take_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     cx.with(|m| {
         let old = m.tables.read(slot);
         m.tables.write(slot, Entry::NONE);

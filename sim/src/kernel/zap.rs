@@ -6,6 +6,7 @@ use super::file::FileId;
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
 use super::vma::Vma;
+use super::writeback::take_entry;
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Part, PathStep};
 use crate::mmu::entry::Entry;
@@ -190,16 +191,17 @@ async fn split_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAd
     cx.unlock(lock, LockMode::Exclusive).await;
 }
 
+/// Exchanges the entry for none (`ptep_get_and_clear`, `pmdp_huge_get_and_clear`) with its costs; the lock is held.
+async fn clear_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
+    cx.rmw(slot.line()).await;
+    let old = take_entry(cx, slot);
+    cx.step(|p| p.zap_entry);
+    old
+}
+
 /// Clears a huge entry and drops its counts; the lock is held.
 async fn clear_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot) {
-    cx.rmw(slot.line()).await;
-    let old = cx.with(|m| {
-        // The exchange takes what is there now: hardware may have set D since.
-        let old = m.tables.read(slot);
-        m.tables.write(slot, Entry::NONE);
-        old
-    });
-    cx.step(|p| p.zap_entry);
+    let old = clear_entry(cx, slot).await;
     if is_counted(cx, vma, old) {
         uncount(cx, mm, old, PageSize::Size2M).await;
     }
@@ -219,14 +221,7 @@ async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64,
         let seen = cx.with(|m| m.tables.read(slot));
         let spared = gather.spare_copies && cx.with(|m| m.is_private_copy(vma, seen));
         if seen.is_mapped() && !spared {
-            cx.rmw(slot.line()).await;
-            let old = cx.with(|m| {
-                // The exchange takes what is there now: hardware may have set D since.
-                let old = m.tables.read(slot);
-                m.tables.write(slot, Entry::NONE);
-                old
-            });
-            cx.step(|p| p.zap_entry);
+            let old = clear_entry(cx, slot).await;
             gather.add(at, PageSize::Size4K.bytes());
             gather.cleared_pte = true;
             cx.with(|m| m.free_private_copy(vma, old));

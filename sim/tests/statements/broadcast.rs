@@ -1,0 +1,1 @@
+//! Statement 92: INVLPGB.

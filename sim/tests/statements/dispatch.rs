@@ -1,0 +1,1 @@
+//! Statements 38 to 53: dispatch, locks, retries.

@@ -1,0 +1,1 @@
+//! Statements 95 to 99: what the processor does.

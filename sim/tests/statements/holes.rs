@@ -1,0 +1,1 @@
+//! Statements 29 to 37: holes.

@@ -1,0 +1,1 @@
+//! Statements that only an injected failure shows.

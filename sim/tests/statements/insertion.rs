@@ -1,0 +1,1 @@
+//! Statements 1 to 28: the page-table insert.

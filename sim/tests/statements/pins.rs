@@ -1,0 +1,1 @@
+//! Statements 73 and 74: pinned pages.

@@ -1,0 +1,1 @@
+//! Statements 54 to 63: private mappings, sync faults, split.

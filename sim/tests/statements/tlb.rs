@@ -1,0 +1,1 @@
+//! Statements 80 to 94: TLB maintenance.

@@ -1,0 +1,1 @@
+//! Statements 64 to 79: writeback, unmap, truncate.

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::error::ConfigError;
 use crate::load::{load_kernel, load_machine};
+use crate::semantics;
 
-/// A file of `machines/` or `kernels/`.
+/// A file of `machines/`, `kernels/` or `semantics/`.
 pub(crate) struct Builtin {
     pub name: &'static str,
     pub text: &'static str,
@@ -28,10 +29,14 @@ pub(crate) fn kernel_files() -> &'static [Builtin] {
     files!("kernels": "linux-6.12", "linux-7.2", "dax-patch-v1")
 }
 
+pub(crate) fn semantics_files() -> &'static [Builtin] {
+    files!("semantics": "pre-series", "patch-v1", "v1-intent", "merged")
+}
+
 /// A builtin, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuiltinInfo {
-    /// What `--machine` or `--kernel` takes.
+    /// What `--machine`, `--kernel` or `--semantics` takes.
     pub name: &'static str,
     /// One line.
     pub description: String,
@@ -53,6 +58,15 @@ pub fn builtin_machines() -> Result<Vec<BuiltinInfo>, ConfigError> {
 /// None, as long as the builtins are valid.
 pub fn builtin_kernels() -> Result<Vec<BuiltinInfo>, ConfigError> {
     list(kernel_files(), |name| Ok(load_kernel(name, &[])?.description))
+}
+
+/// Every builtin semantics.
+///
+/// # Errors
+///
+/// None, as long as the builtins are valid.
+pub fn builtin_semantics() -> Result<Vec<BuiltinInfo>, ConfigError> {
+    list(semantics_files(), semantics::description)
 }
 
 fn list(

@@ -113,7 +113,8 @@ pub enum ProblemKind {
     Unreadable(String),
     /// Neither a builtin nor a file.
     #[error(
-        "unknown {what} `{name}`: did you mean `{nearest}`? builtin {what}s: {all}; or give a path to a .toml file"
+        "unknown {what} `{name}`: did you mean `{nearest}`? builtin {}: {all}; or give a path to a .toml file",
+        plural(what)
     )]
     UnknownName {
         /// `machine` or `kernel`.
@@ -143,6 +144,11 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         (whole.min(strsim::damerau_levenshtein(&name, &begin)), whole)
     };
     candidates.into_iter().min_by_key(distance).unwrap_or_default()
+}
+
+/// `machines`; `semantics` stays as it is.
+fn plural(what: &str) -> String {
+    if what.ends_with('s') { what.to_owned() } else { format!("{what}s") }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub struct KernelSpec {
     pub name: String,
     /// One line for reports.
     pub description: String,
+    /// Name of the insert semantics that `dax` started from.
+    pub semantics: String,
     /// The DAX variant.
     pub dax: DaxKnobs,
     /// Properties of the tree around it.

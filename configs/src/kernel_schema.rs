@@ -7,6 +7,7 @@ use crate::kernel::{
     TreeKnobs, WpCallback,
 };
 use crate::schema::{Field, KeyDef, Kind, Parsed, Reader, Shown, choices, section};
+use crate::semantics;
 
 choices!(MISMATCHES: Mismatch { "nopage" => NoPage, "sigbus" => Sigbus });
 choices!(WP_CALLBACKS: WpCallback { "pfn_mkwrite" => PfnMkwrite, "page_mkwrite" => PageMkwrite });
@@ -137,12 +138,18 @@ fs_section!(ext4, "path_length.ext4");
 fs_section!(xfs, "path_length.xfs");
 fs_section!(devdax, "path_length.devdax");
 
-const DESCRIPTION: &[KeyDef] =
-    &[KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." }];
+const NAMES: &[KeyDef] = &[
+    KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." },
+    KeyDef {
+        key: semantics::KEY,
+        kind: Kind::Text,
+        doc: "The insert semantics: a builtin or a file of [dax] knobs, then any +KNOB@NAME.",
+    },
+];
 
 /// Every key, in the order of the documentation.
 pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
-    [DESCRIPTION, dax::KEYS, tree::KEYS, common::KEYS, ext4::KEYS, xfs::KEYS, devdax::KEYS].concat()
+    [NAMES, dax::KEYS, tree::KEYS, common::KEYS, ext4::KEYS, xfs::KEYS, devdax::KEYS].concat()
 });
 
 /// The kernel, if every key is there and right.
@@ -150,6 +157,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<KernelSpec> {
     Some(KernelSpec {
         name: name.to_owned(),
         description: r.get("description")?,
+        semantics: r.get(semantics::KEY)?,
         dax: dax::read(r)?,
         tree: tree::read(r)?,
         path_length: PathLengths {
@@ -163,6 +171,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<KernelSpec> {
 
 /// Puts every value but the description.
 pub(crate) fn show(spec: &KernelSpec, shown: &mut Shown) {
+    shown.put(semantics::KEY, &spec.semantics);
     dax::show(&spec.dax, shown);
     tree::show(&spec.tree, shown);
     common::show(&spec.path_length.common, shown);

@@ -19,14 +19,16 @@ mod overrides;
 mod reader;
 mod resize;
 mod schema;
+mod semantics;
 mod units;
 mod value;
 
-pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines};
+pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines, builtin_semantics};
 pub use describe::{KeyValue, describe_kernel, describe_machine};
 pub use error::{ConfigError, MAX_PROBLEMS, Problem, ProblemKind};
 pub use load::{load_kernel, load_machine, parse_kernel, parse_machine};
 pub use overrides::{Override, split_overrides};
+pub use semantics::{KnobDifference, knob_differences};
 
 fn machine_keys() -> &'static [schema::KeyDef] {
     &machine_schema::KEYS

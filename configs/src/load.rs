@@ -12,7 +12,7 @@ use crate::overrides::Override;
 use crate::reader::{Reader, is_absent, is_inside};
 use crate::resize::keep_sets;
 use crate::value::{Entry, Place, Value, parse_document};
-use crate::{check, kernel_keys, kernel_schema, machine_keys, machine_schema};
+use crate::{check, kernel_keys, kernel_schema, machine_keys, machine_schema, semantics};
 
 /// Largest file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -93,12 +93,12 @@ fn finish<T>(spec: Option<T>, reader: Reader<'_>, source: &str) -> Result<T, Con
     }
 }
 
-/// Machines or kernels: where names are looked up.
-struct Category {
-    what: &'static str,
-    folder: &'static str,
-    builtins: fn() -> &'static [Builtin],
-    optional: &'static [&'static str],
+/// Machines, kernels or semantics: where names are looked up.
+pub(crate) struct Category {
+    pub what: &'static str,
+    pub folder: &'static str,
+    pub builtins: fn() -> &'static [Builtin],
+    pub optional: &'static [&'static str],
 }
 
 const MACHINES: Category = Category {
@@ -111,7 +111,7 @@ const KERNELS: Category =
     Category { what: "kernel", folder: "kernels", builtins: builtin::kernel_files, optional: &[] };
 
 /// A text and where it is from.
-struct Document {
+pub(crate) struct Document {
     /// What errors call it.
     source: String,
     text: String,
@@ -149,7 +149,7 @@ impl Document {
     }
 
     /// The document that `name` means in a file in `folder`; the outer error is an unknown name.
-    fn find_from(
+    pub fn find_from(
         category: &Category,
         name: &str,
         folder: &Path,
@@ -210,6 +210,12 @@ fn merged(
         put(category, &mut merged, entry);
     }
     let file = merged.clone();
+    // A semantics exchanged on the command line takes every knob with it; knobs set there still win.
+    for named in overrides.iter().flat_map(Override::entries).filter(|e| e.key == semantics::KEY) {
+        for entry in semantics::layer(named, Path::new(""))? {
+            put(category, &mut merged, entry);
+        }
+    }
     for entry in overrides.iter().flat_map(Override::entries) {
         put(category, &mut merged, entry.clone());
     }
@@ -232,7 +238,7 @@ fn put(category: &Category, merged: &mut BTreeMap<String, Entry>, entry: Entry) 
 }
 
 /// Collects the entries of `document` after those of its bases; `chain` holds who asked for it.
-fn gather(
+pub(crate) fn gather(
     category: &Category,
     document: &Document,
     chain: &mut Vec<(String, String)>,
@@ -260,6 +266,9 @@ fn gather(
             return Err(wrong(ProblemKind::Cycle(names.join(" -> "))).into());
         }
         gather(category, &base, chain, layers)?;
+    }
+    if let Some(named) = entries.iter().find(|e| e.key == semantics::KEY) {
+        layers.push(semantics::layer(named, document.folder())?);
     }
     layers.push(entries);
     Ok(())

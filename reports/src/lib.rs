@@ -14,6 +14,7 @@ pub mod headline;
 pub mod html;
 pub mod json;
 pub mod model;
+pub mod semantics;
 pub mod terminal;
 pub mod units;
 

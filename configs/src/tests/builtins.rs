@@ -127,9 +127,11 @@ fn files_are_named_after_themselves_and_keys_are_unique() {
 
 #[test]
 fn every_file_is_built_in() {
-    for (folder, files) in
-        [("machines", crate::builtin::machine_files()), ("kernels", crate::builtin::kernel_files())]
-    {
+    for (folder, files) in [
+        ("machines", crate::builtin::machine_files()),
+        ("kernels", crate::builtin::kernel_files()),
+        ("semantics", crate::builtin::semantics_files()),
+    ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let mut names: Vec<_> = std::fs::read_dir(folder)
             .unwrap()

@@ -46,13 +46,14 @@ fn unknown_keys() {
         derived("cpus.count = 4"),
         "foo.toml:2:6: cpus.count: unknown key: the nearest valid key is `cpu.count`"
     );
-    let text = kernel_text("linux-7.2").replace("mismatch_4k", "missmatch_4k");
-    let line = text.lines().position(|l| l.starts_with("missmatch_4k")).unwrap() + 1;
+    let text = kernel_text("linux-7.2").replace("flush_ceiling_pages", "flush_ceilling_pages");
+    let line = text.lines().position(|l| l.starts_with("flush_ceilling_pages")).unwrap() + 1;
     assert_eq!(
         message(parse_kernel("bar.toml", &text, &[])),
         format!(
-            "bar.toml:{line}:1: dax.missmatch_4k: unknown key: the nearest valid key is `dax.mismatch_4k`\n\
-             bar.toml: dax.mismatch_4k: missing key: expected one of \"nopage\", \"sigbus\""
+            "bar.toml:{line}:1: tree.flush_ceilling_pages: unknown key: the nearest valid key is \
+             `tree.flush_ceiling_pages`\n\
+             bar.toml: tree.flush_ceiling_pages: missing key: expected an integer in 0..=1048576"
         )
     );
 }

@@ -4,6 +4,7 @@ mod fuzz;
 mod inheritance;
 mod overriding;
 mod path_lengths;
+mod semantics;
 
 use crate::{ConfigError, Override};
 

@@ -6,7 +6,7 @@
 
 mod chart;
 mod sections;
-mod table;
+pub(crate) mod table;
 mod theme;
 
 use std::path::Path;
@@ -19,11 +19,11 @@ use crate::{ReportError, headline, write_atomically};
 /// What the page may load: what is written in it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/// A section of the page: its anchor, its heading, and its content if it has any.
-struct Section {
-    id: &'static str,
-    heading: &'static str,
-    body: Markup,
+/// A section of a page: its anchor, its heading, and its content if it has any.
+pub(crate) struct Section<'a> {
+    pub id: &'static str,
+    pub heading: &'a str,
+    pub body: Markup,
 }
 
 /// The page.
@@ -46,7 +46,11 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
         sections::caveats(report),
         sections::provenance(report),
     ];
-    let title = headline::title(report);
+    Ok(page(&headline::title(report), &sections::overview(report), &sections))
+}
+
+/// A page: its title, what stands above the list of sections, and the sections.
+pub(crate) fn page(title: &str, overview: &Markup, sections: &[Section<'_>]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -64,11 +68,11 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
                     button #theme type="button" hidden { "Dark theme" }
                 }
                 main #main {
-                    (sections::overview(report))
+                    (overview)
                     nav aria-label="Sections" {
-                        ul { @for s in &sections { li { a href={ "#" (s.id) } { (s.heading) } } } }
+                        ul { @for s in sections { li { a href={ "#" (s.id) } { (s.heading) } } } }
                     }
-                    @for s in &sections {
+                    @for s in sections {
                         section aria-labelledby=(s.id) {
                             h2 id=(s.id) { (s.heading) }
                             (s.body)
@@ -81,7 +85,7 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
     };
     let mut text = page.into_string();
     text.push('\n');
-    Ok(text)
+    text
 }
 
 /// Writes the page to `path`, atomically.

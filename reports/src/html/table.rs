@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 /// How a column is set.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Set {
+pub(crate) enum Set {
     /// Words, to the left.
     Text,
     /// Numbers, to the right.
@@ -16,7 +16,7 @@ pub(super) enum Set {
 use Set::{Number, Text};
 
 /// A table. The first column is each row's heading.
-pub(super) fn table(caption: &str, columns: &[(&str, Set)], rows: &[Vec<String>]) -> Markup {
+pub(crate) fn table(caption: &str, columns: &[(&str, Set)], rows: &[Vec<String>]) -> Markup {
     let class = |i: usize| columns.get(i).is_some_and(|c| c.1 == Number).then_some("n");
     let code = |i: usize| columns.get(i).is_some_and(|c| c.1 == Set::Code);
     html! {
@@ -42,6 +42,6 @@ pub(super) fn table(caption: &str, columns: &[(&str, Set)], rows: &[Vec<String>]
 }
 
 /// Columns whose first is a name and whose others are numbers.
-pub(super) fn numbers<'a>(heads: &[&'a str]) -> Vec<(&'a str, Set)> {
+pub(crate) fn numbers<'a>(heads: &[&'a str]) -> Vec<(&'a str, Set)> {
     heads.iter().enumerate().map(|(i, head)| (*head, if i == 0 { Text } else { Number })).collect()
 }

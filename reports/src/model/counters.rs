@@ -123,6 +123,20 @@ pub struct Assists {
     pub d: u64,
 }
 
+/// Work of the kernel that the insert semantics decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KernelWork {
+    /// Locked read-modify-writes of `struct page`s.
+    pub struct_page_rmws: u64,
+    /// Acquisitions of the machine's one `memtype_lock`.
+    pub memtype_lock: u64,
+    /// Acquisitions of the machine's one `resource_lock`.
+    pub resource_lock: u64,
+    /// Calls of `update_mmu_cache`.
+    pub update_mmu_cache: u64,
+}
+
 /// TLB shootdowns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

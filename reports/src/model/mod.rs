@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Assists, Cache, FAULT_KINDS, Faults, Flush, Lookups, Memory, Shootdowns, Walks,
+    Accesses, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns, Walks,
     flush_reason_text,
 };
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
@@ -67,6 +67,8 @@ pub struct RunReport {
     pub walks: Walks,
     /// Accessed and dirty bits that the hardware set.
     pub assists: Assists,
+    /// Work of the kernel that the insert semantics decide.
+    pub kernel_work: KernelWork,
     /// TLB shootdowns.
     pub shootdowns: Shootdowns,
     /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
@@ -107,6 +109,7 @@ impl Default for RunReport {
             psc: BTreeMap::new(),
             walks: Walks::default(),
             assists: Assists::default(),
+            kernel_work: KernelWork::default(),
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
             caches: BTreeMap::new(),

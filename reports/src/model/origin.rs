@@ -93,6 +93,8 @@ pub struct Kernel {
     pub name: String,
     /// What the config says it is.
     pub description: String,
+    /// The insert semantics that its DAX knobs started from.
+    pub semantics: String,
     /// Settings changed for this run.
     pub overrides: Vec<Override>,
 }

@@ -3,6 +3,8 @@
 mod sections;
 mod table;
 
+pub(crate) use table::aligned;
+
 use crate::headline;
 use crate::model::RunReport;
 

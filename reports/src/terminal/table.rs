@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 /// `rows` under `head`; the first column is text, the others are numbers. Nothing if there are no rows.
-pub(super) fn aligned(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn aligned(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }

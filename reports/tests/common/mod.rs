@@ -90,6 +90,7 @@ pub fn report() -> RunReport {
         kernel: Kernel {
             name: "linux-7.2-merged".into(),
             description: "vmf_insert_mixed_mkwrite as merged".into(),
+            semantics: "merged".into(),
             overrides: vec![Override {
                 key: "flush_ceiling".into(),
                 value: "64".into(),

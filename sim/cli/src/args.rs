@@ -26,6 +26,9 @@ pub enum Command {
     /// Compare predicted faults with recorded ones, fault by fault
     #[command(after_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
+    /// Run one input under several insert semantics and trace each difference to the knob that makes it
+    #[command(after_help = SEMANTICS_EXAMPLES)]
+    Semantics(SemanticsArgs),
     /// List and show machine and kernel configurations
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -36,6 +39,8 @@ Examples:
   daxsim replay traces/recorded/kernel-7.2/ext4/s10_msync_loop/trace.txt.xz
   daxsim replay my-trace.txt.zst --machine skylake-sp-optane --kernel linux-6.12 --fs xfs --out out/
   daxsim replay traces/recorded/kernel-7.2/ext4/s01_read_then_write/script.txt --kernel dax-patch-v1
+  daxsim replay script.txt --semantics patch-v1
+  daxsim replay script.txt --semantics merged+upgrade_sets_d_4k@pre-series
   daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
 
 Exit status: 0 done, 2 bad usage or bad input.";
@@ -48,6 +53,17 @@ Examples:
   daxsim conform traces/recorded/kernel-7.2/ext4/s19_unmap_1thread
 
 Exit status: 0 all equal, 1 a difference, 2 bad usage or bad input.";
+
+const SEMANTICS_EXAMPLES: &str = "\
+Every run has the same machine and the same kernel tree; only the [dax] knobs differ. Between two semantics the knobs are
+switched one after another, and each change of a number is put down to the knob that made it.
+
+Examples:
+  daxsim semantics traces/recorded/kernel-7.2/ext4/s10_msync_loop/script.txt
+  daxsim semantics script.txt --kernel linux-6.12 --fs xfs
+  daxsim semantics script.txt --of patch-v1,v1-intent
+
+Exit status: 0 done, 2 bad usage or bad input.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -67,6 +83,9 @@ pub struct ReplayArgs {
     /// Kernel: a builtin's name or a TOML file [default: the one that recorded the input, else linux-7.2]
     #[arg(long, value_name = "NAME|FILE")]
     pub kernel: Option<String>,
+    /// Insert semantics in place of the kernel's: pre-series, patch-v1, v1-intent, merged or a TOML file, then any +KNOB@NAME
+    #[arg(long, value_name = "NAME|FILE")]
+    pub semantics: Option<String>,
     /// File system of the DAX files: ext4, xfs or devdax [default: the recorded one, else ext4]
     #[arg(long, value_name = "FS")]
     pub fs: Option<FileSystem>,
@@ -102,12 +121,50 @@ pub struct ConformArgs {
     /// Kernel: a builtin's name or a TOML file [default: the one that recorded the scenario]
     #[arg(long, value_name = "NAME|FILE")]
     pub kernel: Option<String>,
+    /// Insert semantics in place of the kernel's: pre-series, patch-v1, v1-intent, merged or a TOML file, then any +KNOB@NAME
+    #[arg(long, value_name = "NAME|FILE")]
+    pub semantics: Option<String>,
     /// Override a configuration key (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// Interleavings tried of a racing scenario
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub seeds: u32,
+}
+
+/// `daxsim semantics`
+#[derive(Debug, Args)]
+pub struct SemanticsArgs {
+    /// A workload script or tracefs text
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    /// Semantics to compare, from the first to each other: builtins or TOML files, with any +KNOB@NAME
+    #[arg(long, value_delimiter = ',', default_value = "pre-series,patch-v1,merged", value_name = "NAME,..")]
+    pub of: Vec<String>,
+    /// Machine: a builtin's name or a TOML file
+    #[arg(long, default_value = "skylake-sp-optane", value_name = "NAME|FILE")]
+    pub machine: String,
+    /// Kernel that gives the tree: a builtin's name or a TOML file [default: the one that recorded the input, else linux-7.2]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub kernel: Option<String>,
+    /// File system of the DAX files: ext4, xfs or devdax [default: the recorded one, else ext4]
+    #[arg(long, value_name = "FS")]
+    pub fs: Option<FileSystem>,
+    /// Override a configuration key (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Extents of a script's files, as `filefrag -v` prints them
+    #[arg(long, value_name = "FILE")]
+    pub layout: Option<PathBuf>,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Runs at the same time
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// Folder for semantics.json and semantics.html [default: reports/out/NAME.semantics]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `daxsim config`

@@ -53,6 +53,12 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             cycles: clock.to_cycles(m.walk_time),
         },
         assists: model::Assists { a: m.accessed_assists, d: m.dirty_assists },
+        kernel_work: model::KernelWork {
+            struct_page_rmws: m.struct_page_rmws,
+            memtype_lock: m.memtype_lookups,
+            resource_lock: m.resource_lookups,
+            update_mmu_cache: m.update_mmu_cache_calls,
+        },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         attribution: attribution(results, clock)?,
@@ -107,6 +113,7 @@ fn kernel(setup: &Setup<'_>) -> model::Kernel {
     model::Kernel {
         name: setup.kernel.name.clone(),
         description: setup.kernel.description.clone(),
+        semantics: setup.kernel.semantics.clone(),
         overrides: overrides(setup.kernel_overrides),
     }
 }

@@ -2,12 +2,17 @@
 
 use anyhow::{Result, bail};
 use daxsim_configs::{
-    KeyValue, Override, builtin_kernels, builtin_machines, describe_kernel, describe_machine, load_kernel,
-    load_machine, split_overrides,
+    KeyValue, Override, builtin_kernels, builtin_machines, builtin_semantics, describe_kernel,
+    describe_machine, load_kernel, load_machine, split_overrides,
 };
 
 use crate::args::{ConfigArgs, ConfigCommand};
 use crate::{Status, output};
+
+/// The settings of `--set` with that of `--semantics`.
+pub fn with_semantics(texts: &[String], semantics: Option<&str>) -> Vec<String> {
+    texts.iter().cloned().chain(semantics.map(|name| format!("semantics={name}"))).collect()
+}
 
 /// Machine and kernel overrides of `--set` options.
 pub fn parse_overrides(texts: &[String]) -> Result<(Vec<Override>, Vec<Override>)> {
@@ -33,6 +38,11 @@ fn list() -> Result<()> {
     for info in builtin_kernels()? {
         text.push_str(&format!("  {:<20} {}\n", info.name, info.description));
     }
+    text.push_str("semantics (--semantics, or semantics = \"...\" in a kernel file):\n");
+    for info in builtin_semantics()? {
+        text.push_str(&format!("  {:<20} {}\n", info.name, info.description));
+    }
+    text.push_str("  NAME+KNOB@OTHER      any of these with one knob, or several, as in another\n");
     output::print(&text)?;
     Ok(())
 }

@@ -17,12 +17,13 @@ use daxsim_traces::script::{Op, Script, SectionKind};
 use daxsim_types::FileSystem;
 
 use crate::args::ConformArgs;
-use crate::config::parse_overrides;
+use crate::config::{parse_overrides, with_semantics};
 use crate::{Status, output};
 
 /// Runs `daxsim conform`.
 pub fn run(args: &ConformArgs) -> Result<Status> {
-    let (machine_set, kernel_set) = parse_overrides(&args.overrides)?;
+    let (machine_set, kernel_set) =
+        parse_overrides(&with_semantics(&args.overrides, args.semantics.as_deref()))?;
     let machine = load_machine(&args.machine, &machine_set)?;
     let chosen = args.kernel.as_deref().map(|name| load_kernel(name, &kernel_set)).transpose()?;
     let mut total = Total::default();

@@ -47,8 +47,16 @@ pub fn origin_by_path(path: &Path) -> Origin {
     Origin { kernel: Some(format!("linux-{version}")), fs: fs.parse().ok() }
 }
 
+/// Kernel and file system as far as the contents of an input tell them: of a script, nothing.
+pub fn origin(path: &Path, kind: InputKind) -> Result<Origin> {
+    match kind {
+        InputKind::Ftrace => origin_by_content(path),
+        InputKind::Script => Ok(Origin::default()),
+    }
+}
+
 /// Kernel and file system from the functions that the trace's probes name.
-pub fn origin_by_content(path: &Path) -> Result<Origin> {
+fn origin_by_content(path: &Path) -> Result<Origin> {
     let mut reader = Reader::open(path)?;
     let mut record = Record::default();
     let mut origin = Origin::default();

@@ -7,6 +7,7 @@ mod conform;
 mod inputs;
 mod output;
 mod replay;
+mod semantics;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
+        Command::Semantics(args) => semantics::run(&args),
         Command::Config(args) => config::run(&args),
     };
     match result {

@@ -24,7 +24,7 @@ use rayon::prelude::*;
 
 use crate::args::ReplayArgs;
 use crate::assemble::{self, Setup};
-use crate::config::parse_overrides;
+use crate::config::{parse_overrides, with_semantics};
 use crate::inputs::{self, Origin};
 use crate::{Status, output};
 
@@ -79,15 +79,7 @@ fn out_folders(args: &ReplayArgs) -> Result<Vec<PathBuf>> {
 
 /// Replays one input and writes its results; the summary for the terminal.
 fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
-    let kind = inputs::kind(input)?;
-    let by_path = inputs::origin_by_path(input);
-    let by_content =
-        if kind == InputKind::Ftrace { inputs::origin_by_content(input)? } else { Origin::default() };
-    let choice = Choice::new(args, by_content, by_path)?;
-    let (report, faults) = match kind {
-        InputKind::Script => predict(args, input, choice)?,
-        InputKind::Ftrace => (replay(input, choice)?, None),
-    };
+    let (report, faults) = simulate(args, input)?;
     json::write(&report, &folder.join("report.json"))?;
     html::write(&report, &folder.join("report.html"))?;
     if let Some(table) = faults {
@@ -95,6 +87,16 @@ fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
     }
     let where_to = format!("\nreport: {}\n", folder.join("report.html").display());
     Ok(terminal::summary(&report) + &where_to)
+}
+
+/// Simulates one input: the report and, of a script, its fault table.
+pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Option<Vec<u8>>)> {
+    let kind = inputs::kind(input)?;
+    let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
+    match kind {
+        InputKind::Script => predict(args, input, choice),
+        InputKind::Ftrace => Ok((replay(input, choice)?, None)),
+    }
 }
 
 /// Machine, kernel and file system of a run, with what was assumed about them.
@@ -109,7 +111,8 @@ struct Choice {
 
 impl Choice {
     fn new(args: &ReplayArgs, by_content: Origin, by_path: Origin) -> Result<Self> {
-        let (machine_set, kernel_set) = parse_overrides(&args.overrides)?;
+        let overrides = with_semantics(&args.overrides, args.semantics.as_deref());
+        let (machine_set, kernel_set) = parse_overrides(&overrides)?;
         let mut assumptions = Vec::new();
         let recorded = by_content.kernel.or(by_path.kernel);
         let kernel = match (&args.kernel, recorded) {
@@ -140,7 +143,7 @@ impl Choice {
             let keys: Vec<&str> = set.iter().map(Override::key).collect();
             let is_one =
                 |text: &&String| text.split_once('=').is_some_and(|(key, _)| keys.contains(&key.trim()));
-            args.overrides.iter().filter(is_one).cloned().collect()
+            overrides.iter().filter(is_one).cloned().collect()
         };
         let machine = load_machine(&args.machine, &machine_set)?;
         if !machine_set.is_empty() {

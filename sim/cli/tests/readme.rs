@@ -1,4 +1,4 @@
-//! The outputs in `README.md` are those of the program.
+//! The outputs in `README.md` and in the examples of reports are those of the program.
 //!
 //! After a change of the outputs: `DAXSIM_UPDATE_README=1 cargo test -p daxsim --test readme`.
 
@@ -44,18 +44,28 @@ fn with_outputs(text: &str) -> String {
     out
 }
 
-#[test]
-fn readme_shows_what_the_program_prints() {
-    let path = top().join("README.md");
+/// Compares a text with its commands run again, or writes it anew.
+fn check(name: &str, commands: usize) {
+    let path = top().join(name);
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.matches(CALL).count() >= 2, "README.md shows a replay and a conform");
+    assert!(text.matches(CALL).count() >= commands, "{name} shows {commands} commands");
     let expected = with_outputs(&text);
     if std::env::var_os("DAXSIM_UPDATE_README").is_some() {
         fs::write(&path, expected).unwrap();
         return;
     }
     for (number, (shown, printed)) in text.lines().zip(expected.lines()).enumerate() {
-        assert_eq!(shown, printed, "README.md line {}: see the top of this test", number + 1);
+        assert_eq!(shown, printed, "{name} line {}: see the top of this test", number + 1);
     }
-    assert_eq!(text.len(), expected.len(), "README.md: see the top of this test");
+    assert_eq!(text.len(), expected.len(), "{name}: see the top of this test");
+}
+
+#[test]
+fn readme_shows_what_the_program_prints() {
+    check("README.md", 2);
+}
+
+#[test]
+fn the_compared_semantics_are_what_the_program_prints() {
+    check("reports/examples/semantics.md", 3);
 }

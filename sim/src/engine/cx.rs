@@ -129,6 +129,12 @@ impl<'s> Cx<'s> {
         self.touch(line, Access::Rmw).await;
     }
 
+    /// A locked read-modify-write of a count in a `struct page`.
+    pub(crate) async fn rmw_struct_page(&self, line: CacheLine) {
+        self.rmw(line).await;
+        self.sys.with(|m| m.measure.struct_page_rmws += 1);
+    }
+
     async fn touch(&self, line: CacheLine, access: Access) {
         self.sync().await;
         self.sys.with(|m| m.kernel_access(self.cpu.index(), line, access));

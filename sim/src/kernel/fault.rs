@@ -357,14 +357,14 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
         let held = counted && callback == daxsim_configs::kernel::WpCallback::PageMkwrite;
         let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
-            cx.rmw(line).await;
+            cx.rmw_struct_page(line).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
             Ok(()) => fs_fault(cx, vmf, Order::Pte).await,
             Err(retry) => retry,
         };
         if held {
-            cx.rmw(line).await;
+            cx.rmw_struct_page(line).await;
         }
         ret
     };

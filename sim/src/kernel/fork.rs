@@ -49,8 +49,8 @@ async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) {
         let counted = cx.with(|m| m.copy_entry(vma, child, from, to));
         cx.store(to.line()).await;
         if let Some(line) = counted {
-            cx.rmw(line).await;
-            cx.rmw(line).await;
+            cx.rmw_struct_page(line).await;
+            cx.rmw_struct_page(line).await;
         }
         cx.step(|p| p.zap_entry);
     }

@@ -73,7 +73,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
     request.write &= fsdax || knobs.devdax_4k_honours_write;
     let temp_ref = knobs.temp_ref_around_insert && fsdax && (!request.zero || knobs.zero_page_refcounted_4k);
     if temp_ref {
-        cx.rmw(page_line).await;
+        cx.rmw_struct_page(page_line).await;
     }
     if knobs.memtype_lookup {
         memtype_lookup(cx, request.zero).await;
@@ -85,7 +85,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
         finish_4k(cx, request, &knobs, &outcome)
     };
     if temp_ref {
-        cx.rmw(page_line).await;
+        cx.rmw_struct_page(page_line).await;
     }
     cx.set_part(before);
     ret
@@ -165,7 +165,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
-        cx.rmw(page_line).await;
+        cx.rmw_struct_page(page_line).await;
     }
     // Before the series, and as first posted, a huge hole is opened-coded in dax_pmd_load_hole: no helper, no lookup.
     let through_helper = !request.zero || knobs.hook_on_2m_hole;
@@ -174,7 +174,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     }
     let ret = insert_2m_locked(cx, vmf, request, &knobs, fs).await;
     if temp_ref {
-        cx.rmw(page_line).await;
+        cx.rmw_struct_page(page_line).await;
     }
     if through_helper {
         cx.note(PathStep::Returned(names(&knobs).huge, ret));
@@ -297,14 +297,14 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
         return;
     }
     let line = cx.with(|m| m.pages.line(pfn));
-    cx.rmw(line).await;
+    cx.rmw_struct_page(line).await;
     if size == PageSize::Size4K {
-        cx.rmw(line).await;
+        cx.rmw_struct_page(line).await;
     } else {
         // Entire mapcount, pages mapped and large mapcount share the folio's second struct page (spec 7.1: Lpg1).
         let second = cx.with(|m| m.pages.line(Pfn(pfn.0 + 1)));
         for _ in 0..3 {
-            cx.rmw(second).await;
+            cx.rmw_struct_page(second).await;
         }
     }
     cx.with(|m| {
@@ -322,6 +322,7 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
 async fn memtype_lookup(cx: &Cx<'_>, is_ram: bool) {
     let (resource, lock) = cx.with(|m| (m.globals.resource_line, m.globals.memtype_lock));
     cx.rmw(resource).await;
+    cx.with(|m| m.measure.resource_lookups += 1);
     if !is_ram {
         cx.step(|p| p.memtype_lookup);
         cx.lock(lock, LockMode::Exclusive).await;

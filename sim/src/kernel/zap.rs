@@ -262,14 +262,14 @@ pub(super) async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
     let pfn = old.pfn();
     let (line, second) = cx.with(|m| (m.pages.line(pfn), m.pages.line(Pfn(pfn.0 + 1))));
     if size == PageSize::Size4K {
-        cx.rmw(line).await;
+        cx.rmw_struct_page(line).await;
     } else {
         // The map counts of a folio are in its second struct page, as when it was mapped.
         for _ in 0..3 {
-            cx.rmw(second).await;
+            cx.rmw_struct_page(second).await;
         }
     }
-    cx.rmw(line).await;
+    cx.rmw_struct_page(line).await;
     cx.with(|m| {
         let refs = i64::from(m.kernel.dax.refcount_per_map);
         m.pages.update(pfn, |c| {

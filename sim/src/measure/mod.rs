@@ -111,6 +111,10 @@ pub struct Measurements {
     pub update_mmu_cache_calls: u64,
     /// Acquisitions of the global `memtype_lock`.
     pub memtype_lookups: u64,
+    /// Acquisitions of the global `resource_lock` by the memory-type lookup.
+    pub resource_lookups: u64,
+    /// Locked read-modify-writes of `struct page` lines.
+    pub struct_page_rmws: u64,
     /// DAX entries written back.
     pub writeback_entries: u64,
     /// The faults themselves, if [`Measurements::keep_faults`].

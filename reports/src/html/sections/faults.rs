@@ -18,7 +18,7 @@ fn spread(latency: Option<&Latency>) -> [String; 8] {
 }
 
 /// Counts and latencies of faults, and of the other operations that were timed.
-pub(in crate::html) fn faults(report: &RunReport) -> Section {
+pub(in crate::html) fn faults(report: &RunReport) -> Section<'static> {
     let mut faults = Vec::new();
     for (kind, n) in report.faults.by_kind() {
         let latency = report.latency.get(kind);
@@ -51,7 +51,7 @@ pub(in crate::html) fn faults(report: &RunReport) -> Section {
 }
 
 /// Shootdowns, and flushes by the reason that the kernel's tracepoint gives.
-pub(in crate::html) fn shootdowns(report: &RunReport) -> Section {
+pub(in crate::html) fn shootdowns(report: &RunReport) -> Section<'static> {
     let s = &report.shootdowns;
     let row = |what: &str, n: u64| vec![what.to_owned(), count(n), average(n, s.requests)];
     let rows = [

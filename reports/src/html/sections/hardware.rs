@@ -10,7 +10,7 @@ use crate::model::{Lookups, RunReport};
 use crate::units::{average, bytes, count, ratio, time};
 
 /// TLBs, paging-structure caches, walks and assists.
-pub(in crate::html) fn translation(report: &RunReport) -> Section {
+pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
     let lookups = |caption: &str, of: &BTreeMap<String, Lookups>| {
         let rows: Vec<_> = of
             .iter()
@@ -42,7 +42,7 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section {
 }
 
 /// Data caches.
-pub(in crate::html) fn caches(report: &RunReport) -> Section {
+pub(in crate::html) fn caches(report: &RunReport) -> Section<'static> {
     let rows: Vec<_> = report
         .caches
         .iter()
@@ -65,7 +65,7 @@ pub(in crate::html) fn caches(report: &RunReport) -> Section {
 }
 
 /// Memory devices.
-pub(in crate::html) fn memory(report: &RunReport) -> Section {
+pub(in crate::html) fn memory(report: &RunReport) -> Section<'static> {
     let rows: Vec<_> = report
         .memory
         .iter()

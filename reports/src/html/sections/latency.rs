@@ -55,7 +55,7 @@ fn timed(report: &RunReport) -> Vec<(&str, &Latency)> {
 }
 
 /// A histogram for each kind.
-pub(in crate::html) fn distributions(report: &RunReport) -> Result<Section, ReportError> {
+pub(in crate::html) fn distributions(report: &RunReport) -> Result<Section<'static>, ReportError> {
     let mut figures = Vec::new();
     for (i, (kind, l)) in timed(report).into_iter().enumerate() {
         let description = format!(
@@ -88,7 +88,10 @@ pub(in crate::html) fn distributions(report: &RunReport) -> Result<Section, Repo
 }
 
 /// The attributed parts of each kind.
-pub(in crate::html) fn parts(report: &RunReport, colors: &PartColors) -> Result<Section, ReportError> {
+pub(in crate::html) fn parts(
+    report: &RunReport,
+    colors: &PartColors,
+) -> Result<Section<'static>, ReportError> {
     let names = &colors.latency;
     let kinds = timed(report);
     let bars: Vec<_> = kinds
@@ -134,7 +137,10 @@ pub(in crate::html) fn parts(report: &RunReport, colors: &PartColors) -> Result<
 }
 
 /// Where the cycles of all CPUs went.
-pub(in crate::html) fn cycles(report: &RunReport, colors: &PartColors) -> Result<Section, ReportError> {
+pub(in crate::html) fn cycles(
+    report: &RunReport,
+    colors: &PartColors,
+) -> Result<Section<'static>, ReportError> {
     let parts = &report.attribution;
     let names: Vec<String> = parts.iter().map(|p| p.name.clone()).collect();
     let used = match report.machine.cpus_used {

@@ -8,7 +8,7 @@ use crate::model::{Override, RunReport};
 use crate::units::{bytes, count, frequency};
 
 /// Inputs, configs and their overrides, and the program.
-pub(in crate::html) fn provenance(report: &RunReport) -> Section {
+pub(in crate::html) fn provenance(report: &RunReport) -> Section<'static> {
     let number = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), count);
     let inputs: Vec<_> = report
         .inputs
@@ -31,6 +31,7 @@ pub(in crate::html) fn provenance(report: &RunReport) -> Section {
         ["machine", &m.name, &m.description],
         ["clock", &cpus, ""],
         ["kernel", &k.name, &k.description],
+        ["insert semantics", &k.semantics, ""],
         ["file system", &fs, ""],
         ["mode", report.mode.name(), ""],
         ["seed", &report.seed.to_string(), ""],

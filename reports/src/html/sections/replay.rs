@@ -8,7 +8,7 @@ use crate::model::{Divergence, RunReport};
 use crate::units::{count, ratio, time};
 
 /// Recorded outcomes against simulated ones.
-pub(in crate::html) fn replay(report: &RunReport) -> Section {
+pub(in crate::html) fn replay(report: &RunReport) -> Section<'static> {
     let r = &report.replay;
     let row = |what: &str, n: u64, of: Option<u64>| {
         vec![what.to_owned(), count(n), of.map_or_else(String::new, |whole| ratio(n, whole))]
@@ -56,7 +56,7 @@ fn example(d: &Divergence) -> Vec<String> {
 }
 
 /// Warnings and assumptions.
-pub(in crate::html) fn caveats(report: &RunReport) -> Section {
+pub(in crate::html) fn caveats(report: &RunReport) -> Section<'static> {
     let body = html! {
         @if report.warnings.is_empty() {
             (nothing("No warnings."))

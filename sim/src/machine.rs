@@ -7,7 +7,7 @@ use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time
 use rustc_hash::FxHashMap;
 
 use crate::cpu::Cpu;
-use crate::engine::{LockId, Locks};
+use crate::engine::{LockId, Locks, Stalls};
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::mm::{CpuSet, Mm, MmId};
@@ -56,6 +56,8 @@ pub struct Machine {
     /// User frames given back, used again last in, first out.
     pub(crate) free_user_frames: Vec<Pfn>,
     pub(crate) measure: Measurements,
+    /// Pauses of racing threads, where interleavings are explored.
+    pub(crate) stalls: Option<Stalls>,
 }
 
 impl Machine {
@@ -92,6 +94,7 @@ impl Machine {
             mms: Vec::new(),
             files: Vec::new(),
             measure: Measurements::default(),
+            stalls: None,
             spec,
             kernel,
             tables,

@@ -5,11 +5,9 @@ use std::cell::Cell;
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuId, FileSystem, Time};
-use rand_core::{Rng, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
 use thiserror::Error;
 
-use crate::engine::{Cx, Deadlock, Sys, Task, run};
+use crate::engine::{Cx, Deadlock, Jitter, Sys, Task, run};
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
@@ -86,34 +84,6 @@ pub struct Simulation {
     jitter: Option<Jitter>,
 }
 
-/// Delays of threads that run at once. A run draws two scales, log-uniformly: how far starts lie apart (up to 17 ms, since a
-/// wake-up takes microseconds and a descheduled virtual CPU milliseconds), and how long a step waits for the one before it
-/// (up to 1 ms, for what the program does between its accesses). Each delay is uniform below its scale.
-struct Jitter {
-    draws: Xoshiro256PlusPlus,
-    start_scale: u64,
-    step_scale: u64,
-}
-
-impl Jitter {
-    fn new(seed: u64) -> Self {
-        let mut draws = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let start_scale = 1 << (draws.next_u64() % 35);
-        let step_scale = 1 << (draws.next_u64() % 31);
-        Self { draws, start_scale, step_scale }
-    }
-
-    /// The delay before each of a thread's steps.
-    fn delays(&mut self, steps: usize) -> Vec<Time> {
-        (0..steps)
-            .map(|n| {
-                let scale = if n == 0 { self.start_scale } else { self.step_scale };
-                Time(self.draws.next_u64() % scale)
-            })
-            .collect()
-    }
-}
-
 /// What a finished simulation found.
 pub struct Results {
     /// Counters, latencies, fault records.
@@ -143,6 +113,15 @@ impl Simulation {
     /// run in lockstep, which no real machine does: each seed explores another interleaving.
     pub fn set_seed(&mut self, seed: u64) {
         self.jitter = Some(Jitter::new(seed));
+    }
+
+    /// As [`Simulation::set_seed`], and racing threads stand still now and then in the midst of what they do, as virtual CPUs
+    /// do that the host takes away: that reaches interleavings which delays between steps do not.
+    pub fn explore(&mut self, seed: u64) {
+        let mut jitter = Jitter::new(seed);
+        let stalls = jitter.stalls();
+        self.jitter = Some(jitter);
+        self.sys.with(|m| m.stalls = Some(stalls));
     }
 
     /// Looks at or prepares the machine between steps.
@@ -269,6 +248,7 @@ impl Simulation {
                 Some(Task { cpu, work: Box::pin(run_steps(cx, steps, delays, result)) })
             })
             .collect();
+        self.sys.with(|m| m.stalls.iter_mut().for_each(|stalls| stalls.active = racing));
         run(&self.sys, tasks)?;
         self.time =
             self.sys.with(|m| used.iter().map(|(cpu, _)| m.cpus[cpu.index()].now).max()).unwrap_or(start);

@@ -10,10 +10,12 @@
 
 mod cx;
 mod exec;
+mod jitter;
 mod lock;
 
 pub use cx::Cx;
 pub use exec::{Deadlock, Task, run};
+pub(crate) use jitter::{Jitter, Stalls};
 pub use lock::{LockId, LockMode, Locks};
 
 use std::cell::{Cell, RefCell};

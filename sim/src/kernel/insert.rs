@@ -106,7 +106,8 @@ async fn insert_4k_locked(
     cx.load(slot.line()).await;
     let old = cx.with(|m| m.tables.read(slot));
     cx.trail(|t| {
-        t.old = Some(old);
+        // Until something is stored, the entry after is the entry before.
+        (t.old, t.new) = (Some(old), Some(old));
         t.pfn = Some(request.pfn);
     });
     let outcome = if old.is_none() {
@@ -197,7 +198,7 @@ async fn insert_2m_locked(
     cx.load(slot.line()).await;
     cx.step(|p| p.insert_2m);
     let old = cx.with(|m| m.tables.read(slot));
-    cx.trail(|t| t.old = Some(old));
+    cx.trail(|t| (t.old, t.new) = (Some(old), Some(old)));
     let ret = if old.is_none() {
         let entry = fresh_pmd(vmf, request, knobs, fs);
         if !request.zero {

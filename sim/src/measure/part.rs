@@ -40,11 +40,13 @@ pub enum Part {
     IpiWait,
     /// A target handling a shootdown interrupt.
     IpiHandler,
+    /// The host of a virtual machine ran something else; only where interleavings are explored.
+    Stolen,
 }
 
 impl Part {
     /// Every part, in the order of reports.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::User,
         Self::Idle,
         Self::Walk,
@@ -61,6 +63,7 @@ impl Part {
         Self::Flush,
         Self::IpiWait,
         Self::IpiHandler,
+        Self::Stolen,
     ];
 
     /// Short name for reports.
@@ -83,6 +86,7 @@ impl Part {
             Self::Flush => "flush",
             Self::IpiWait => "ipi wait",
             Self::IpiHandler => "ipi handler",
+            Self::Stolen => "stolen",
         }
     }
 }

@@ -126,7 +126,7 @@ fn faults(m: &Measurements) -> model::Faults {
         pmd_fallback: m.faults.pmd_fallback,
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,
-        other: 0,
+        other: of(FaultKind::AccessFlags),
     }
 }
 

@@ -58,3 +58,58 @@ impl Machine {
         state.loaded_mm == Some(mm) && !state.lazy
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use daxsim_configs::Override;
+    use daxsim_types::{CpuId, FileSystem};
+
+    use super::*;
+    use crate::engine::{Sys, Task, run};
+    use crate::kernel::fault::fault_in;
+    use crate::kernel::file::NewFile;
+    use crate::kernel::vma::{Backing, Vma};
+
+    const START: u64 = 0x1000_0000_0000;
+
+    /// Faults a page of one address space in while a CPU runs it or another one; preloads and local invalidations.
+    fn fault_in_for(policy: &str, foreign: bool) -> (u64, u64) {
+        let policy = Override::parse(&format!("arch.update_mmu_cache={policy}")).unwrap();
+        let spec = daxsim_configs::load_machine("qemu-tcg", &[]).unwrap();
+        let kernel = daxsim_configs::load_kernel("linux-6.12", &[policy]).unwrap();
+        let mut machine = Machine::new(spec, kernel, FileSystem::Ext4);
+        let (own, other) = (machine.new_mm(), machine.new_mm());
+        let file = machine.new_file(FileSystem::Ext4, 4096, &NewFile::Filled).unwrap();
+        let mm = if foreign { other } else { own };
+        let lock = machine.new_lock();
+        let vma = Vma {
+            start: START,
+            end: START + 4096,
+            backing: Backing::Dax { file, pgoff: 0 },
+            read: true,
+            write: true,
+            shared: true,
+            sync: false,
+            has_copies: false,
+            no_huge: false,
+            lock,
+        };
+        machine.insert_vma(mm, vma);
+        machine.switch_mm(CpuId(0), own);
+        let sys = Sys::new(machine);
+        let cx = Cx::new(&sys, CpuId(0));
+        let work = async move { assert!(fault_in(&cx, mm, VirtAddr(START), false).await) };
+        run(&sys, vec![Task { cpu: CpuId(0), work: Box::pin(work) }]).unwrap();
+        sys.with(|m| {
+            assert_eq!(m.measure.update_mmu_cache_calls, 1);
+            (m.measure.tlb_preloads, m.measure.local_invalidations)
+        })
+    }
+
+    #[test]
+    fn what_is_faulted_in_for_another_address_space_stays_out_of_the_tlb() {
+        assert_eq!([false, true].map(|foreign| fault_in_for("preload", foreign)), [(1, 0), (0, 0)]);
+        assert_eq!([false, true].map(|foreign| fault_in_for("preload-l2", foreign)), [(1, 0), (0, 0)]);
+        assert_eq!([false, true].map(|foreign| fault_in_for("local-invalidate", foreign)), [(0, 1), (0, 0)]);
+    }
+}

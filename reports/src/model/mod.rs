@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Assists, Cache, FAULT_KINDS, Faults, Flush, Lookups, Memory, Shootdowns, Walks,
+    Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, Lookups, Memory, Shootdowns, Walks,
     flush_reason_text,
 };
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
@@ -67,6 +67,9 @@ pub struct RunReport {
     pub walks: Walks,
     /// Accessed and dirty bits that the hardware set.
     pub assists: Assists,
+    /// What the kernel or the machine does about TLBs and access flags that x86 does not.
+    #[serde(skip_serializing_if = "Arch::is_empty")]
+    pub arch: Arch,
     /// TLB shootdowns.
     pub shootdowns: Shootdowns,
     /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
@@ -107,6 +110,7 @@ impl Default for RunReport {
             psc: BTreeMap::new(),
             walks: Walks::default(),
             assists: Assists::default(),
+            arch: Arch::default(),
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
             caches: BTreeMap::new(),

@@ -53,6 +53,12 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             cycles: clock.to_cycles(m.walk_time),
         },
         assists: model::Assists { a: m.accessed_assists, d: m.dirty_assists },
+        arch: model::Arch {
+            preloads: m.tlb_preloads,
+            local_invalidations: m.local_invalidations,
+            access_flag_faults: m.access_flag_faults,
+            dirty_updates: m.dirty_updates,
+        },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         attribution: attribution(results, clock)?,
@@ -126,7 +132,8 @@ fn faults(m: &Measurements) -> model::Faults {
         pmd_fallback: m.faults.pmd_fallback,
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,
-        other: of(FaultKind::AccessFlags),
+        access_flags: of(FaultKind::AccessFlags),
+        other: 0,
     }
 }
 

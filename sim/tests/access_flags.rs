@@ -190,6 +190,16 @@ fn the_x86_rule_cannot_set_a_for_a_load_and_is_refused_on_such_a_machine() {
 }
 
 #[test]
+fn the_kernel_takes_the_same_faults_for_user_memory() {
+    let mut bench = software_a(NEW, FileSystem::Ext4, "arm64", &[NO_PROT_A]);
+    bench.mapped(4);
+    let Action::Access(one) = access(BASE, AccessKind::Read) else { unreachable!() };
+    bench.run(0, bench.mm, Action::KernelAccess(one));
+    // As 0x4 and 0x5, from kernel mode.
+    assert_eq!(kinds(&bench), [(0x0, FaultKind::Read), (0x1, FaultKind::AccessFlags)]);
+}
+
+#[test]
 fn an_access_that_the_mapping_forbids_is_sigsegv_also_with_software_a() {
     let mut bench = software_a(NEW, FileSystem::Ext4, "arm64", &[]);
     bench.mapped(4);

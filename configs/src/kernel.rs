@@ -1,8 +1,9 @@
 //! The validated description of a kernel: a table of named knobs, never a version test.
 //!
 //! `[dax]` holds what the DAX reference-count series changed (the three insert semantics),
-//! `[tree]` what belongs to the kernel tree whatever its DAX code, and `[path_length]` how many
-//! instructions each building block of the fault path executes.
+//! `[tree]` what belongs to the kernel tree whatever its DAX code, `[arch]` what its architecture code
+//! does about TLBs and access flags, and `[path_length]` how many instructions each building block of
+//! the fault path executes.
 
 /// A kernel, ready to be simulated.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct KernelSpec {
     pub dax: DaxKnobs,
     /// Properties of the tree around it.
     pub tree: TreeKnobs,
+    /// What the architecture code does about TLBs and access flags.
+    pub arch: ArchKnobs,
     /// Instructions per building block.
     pub path_length: PathLengths,
 }
@@ -81,6 +84,8 @@ pub struct DaxKnobs {
     pub pmd_zero_sw_bits: SwBits,
     /// Whether a fresh 4 KiB insert for a write stores a writable PTE.
     pub fresh_write_stores_rw: bool,
+    /// Whether that PTE is made young (`pte_mkyoung`).
+    pub fresh_write_sets_a: bool,
     /// Whether that PTE is dirty (and soft-dirty) from the start.
     pub fresh_write_sets_d: bool,
     /// Whether the upgrade of a read-only 4 KiB PTE sets D.
@@ -128,6 +133,54 @@ pub struct TreeKnobs {
     pub flush_ceiling_pages: u32,
     /// Kernel page-table isolation.
     pub pti: bool,
+}
+
+/// What `update_mmu_cache` and its relatives do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MmuHook {
+    /// Nothing.
+    Noop,
+    /// The entry goes into the first-level TLB and the STLB of the executing CPU.
+    Preload,
+    /// The entry goes into the STLB of the executing CPU.
+    PreloadL2,
+    /// The page is invalidated on the executing CPU.
+    LocalInvalidate,
+}
+
+/// How `ptep_set_access_flags` and its relatives store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetAccessFlags {
+    /// A plain store, if something differs and the fault is a write.
+    X86,
+    /// A locked exchange that adds the flags, if something differs.
+    Arm64,
+    /// A plain store, if something differs.
+    Generic,
+}
+
+/// What `ptep_set_access_flags` and its relatives flush of what they have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFlagsFlush {
+    /// Nothing.
+    None,
+    /// The page, on the executing CPU.
+    Local,
+    /// The page, on every CPU.
+    Broadcast,
+}
+
+/// `[arch]`: what the architecture code of the kernel does about TLBs and access flags (spec section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchKnobs {
+    /// `update_mmu_cache`.
+    pub update_mmu_cache: MmuHook,
+    /// `ptep_set_access_flags`: the store.
+    pub set_access_flags: SetAccessFlags,
+    /// `ptep_set_access_flags`: the flush.
+    pub access_flags_flush: AccessFlagsFlush,
+    /// Whether `vm_page_prot` of a user mapping holds the accessed flag.
+    pub prot_accessed: bool,
 }
 
 /// `[path_length]`: instructions of each building block (spec section 7.2), without the entry and

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::kernel::{
-    BusyTest, CommonPath, DaxKnobs, FsPath, HolePmdBusy, KernelSpec, Mismatch, PathLengths, SwBits,
-    TreeKnobs, WpCallback,
+    AccessFlagsFlush, ArchKnobs, BusyTest, CommonPath, DaxKnobs, FsPath, HolePmdBusy, KernelSpec, Mismatch,
+    MmuHook, PathLengths, SetAccessFlags, SwBits, TreeKnobs, WpCallback,
 };
 use crate::schema::{Field, KeyDef, Kind, Parsed, Reader, Shown, choices, section};
 use crate::semantics;
@@ -15,6 +15,18 @@ choices!(BUSY_TESTS: BusyTest {
     "ref_above_one" => RefAboveOne,
     "ref_nonzero" => RefNonZero,
     "ref_not_mapcount" => RefNotMapcount,
+});
+choices!(MMU_HOOKS: MmuHook {
+    "noop" => Noop,
+    "preload" => Preload,
+    "preload-l2" => PreloadL2,
+    "local-invalidate" => LocalInvalidate,
+});
+choices!(SET_ACCESS_FLAGS: SetAccessFlags { "x86" => X86, "arm64" => Arm64, "generic" => Generic });
+choices!(ACCESS_FLAGS_FLUSHES: AccessFlagsFlush {
+    "none" => None,
+    "local" => Local,
+    "broadcast" => Broadcast,
 });
 choices!(HOLE_PMD_BUSY: HolePmdBusy { "fallback" => Fallback, "nopage" => NoPage });
 
@@ -40,6 +52,8 @@ section!(dax: DaxKnobs, "dax" {
     pmd_zero_sw_bits "pmd_zero_sw_bits": SW_BITS, "Bits of a 2 MiB PMD that maps the huge zero page.";
     fresh_write_stores_rw "fresh_write_stores_rw": BOOL,
         "Whether a fresh 4 KiB insert for a write stores a writable PTE.";
+    fresh_write_sets_a "fresh_write_sets_a": BOOL,
+        "Whether that PTE is made young (seen only with `arch.prot_accessed = false`).";
     fresh_write_sets_d "fresh_write_sets_d": BOOL,
         "Whether that PTE is dirty (and soft-dirty) from the start.";
     upgrade_sets_d_4k "upgrade_sets_d_4k": BOOL, "Whether the upgrade of a read-only 4 KiB PTE sets D.";
@@ -76,6 +90,18 @@ section!(tree: TreeKnobs, "tree" {
     flush_ceiling_pages "flush_ceiling_pages": Kind::Count { min: 0, max: 1 << 20 },
         "`tlb_single_page_flush_ceiling`: most pages flushed one by one.";
     pti "pti": BOOL, "Kernel page-table isolation.";
+});
+
+section!(arch: ArchKnobs, "arch" {
+    update_mmu_cache "update_mmu_cache": Kind::Choice(MMU_HOOKS),
+        "What `update_mmu_cache` does: nothing; write the entry into both TLB levels or into the STLB of the CPU; \
+         invalidate the page on the CPU.";
+    set_access_flags "set_access_flags": Kind::Choice(SET_ACCESS_FLAGS),
+        "How `ptep_set_access_flags` stores: a plain store for a write; a locked exchange; a plain store.";
+    access_flags_flush "access_flags_flush": Kind::Choice(ACCESS_FLAGS_FLUSHES),
+        "What it flushes of what it stored (but for `generic`, after a write only): nothing, the page on this CPU, \
+         on every CPU.";
+    prot_accessed "prot_accessed": BOOL, "Whether the `vm_page_prot` of a mapping holds the accessed flag.";
 });
 
 section!(common: CommonPath, "path_length.common" {
@@ -149,7 +175,7 @@ const NAMES: &[KeyDef] = &[
 
 /// Every key, in the order of the documentation.
 pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
-    [NAMES, dax::KEYS, tree::KEYS, common::KEYS, ext4::KEYS, xfs::KEYS, devdax::KEYS].concat()
+    [NAMES, dax::KEYS, tree::KEYS, arch::KEYS, common::KEYS, ext4::KEYS, xfs::KEYS, devdax::KEYS].concat()
 });
 
 /// The kernel, if every key is there and right.
@@ -160,6 +186,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<KernelSpec> {
         semantics: r.get(semantics::KEY)?,
         dax: dax::read(r)?,
         tree: tree::read(r)?,
+        arch: arch::read(r)?,
         path_length: PathLengths {
             common: common::read(r)?,
             ext4: ext4::read(r)?,
@@ -174,6 +201,7 @@ pub(crate) fn show(spec: &KernelSpec, shown: &mut Shown) {
     shown.put(semantics::KEY, &spec.semantics);
     dax::show(&spec.dax, shown);
     tree::show(&spec.tree, shown);
+    arch::show(&spec.arch, shown);
     common::show(&spec.path_length.common, shown);
     ext4::show(&spec.path_length.ext4, shown);
     xfs::show(&spec.path_length.xfs, shown);

@@ -53,10 +53,34 @@ pub struct MmuSpec {
     /// Whether a TLB entry that refuses an access is dropped and the tables are walked again before
     /// a #PF is raised (QEMU's TCG does; hardware faults on the stale entry).
     pub rewalk_before_fault: bool,
+    /// Who sets A in a leaf entry.
+    pub accessed: AccessedBit,
+    /// Who sets D in a leaf entry.
+    pub dirty: DirtyBit,
     /// Cost of setting A in a paging-structure entry, over the locked RMW itself.
     pub accessed_assist: Time,
     /// Cost of setting D in a leaf entry, over the locked RMW itself.
     pub dirty_assist: Time,
+}
+
+/// Who sets the accessed bit of a leaf entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessedBit {
+    /// The walker, by an assist.
+    Hardware,
+    /// Software: an access through an entry without it faults.
+    Software,
+}
+
+/// Who sets the dirty bit of a leaf entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirtyBit {
+    /// The walker, by an assist.
+    Hardware,
+    /// Software: a store through a writable entry without it faults.
+    Software,
+    /// The walker, by one locked update and no assist (arm64: dirty bit modifier).
+    Dbm,
 }
 
 /// How a set-associative array picks its victim.
@@ -173,6 +197,8 @@ pub struct CostSpec {
     pub cr3_write: Time,
     /// One CLWB issued, without waiting for its write-back.
     pub clwb_issue: Time,
+    /// One write of a TLB entry by software.
+    pub tlb_write: Time,
     /// A locked RMW on a line that the L1D owns.
     pub locked_rmw: Time,
 }

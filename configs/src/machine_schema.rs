@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use daxsim_types::Time;
 
 use crate::machine::{
-    CacheSpec, CachesSpec, CostSpec, CpuSpec, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec, PscSpec,
-    Replacement, SetIndex, TlbSpec, TlbsSpec,
+    AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
+    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 
@@ -14,6 +14,8 @@ use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, 
 pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g"];
 
 choices!(REPLACEMENTS: Replacement { "lru" => Lru });
+choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
+choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
 choices!(INDICES: SetIndex { "linear" => Linear, "xor" => Xor });
 
 const GIB: u64 = 1 << 30;
@@ -34,6 +36,11 @@ section!(mmu: MmuSpec, "mmu" {
     pcid "pcid": Kind::Bool, "Whether TLB entries are tagged with a PCID and survive a CR3 write with NOFLUSH.";
     rewalk_before_fault "rewalk_before_fault": Kind::Bool,
         "Whether a TLB entry that refuses an access is dropped and the tables walked again before a #PF.";
+    accessed "accessed": Kind::Choice(ACCESSED_BITS),
+        "Who sets A in a leaf entry: the walker, or software after a #PF (protection) at the first access.";
+    dirty "dirty": Kind::Choice(DIRTY_BITS),
+        "Who sets D in a leaf entry: the walker by an assist, software after a #PF (protection) at the first store, or \
+         the walker by a locked update alone (arm64 dirty bit modifier).";
     accessed_assist "accessed_assist": TIME, "Setting A in a paging-structure entry, over the locked RMW itself.";
     dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
 });
@@ -91,6 +98,7 @@ section!(cost: CostSpec, "cost" {
     invlpg "invlpg": TIME, "One INVLPG.";
     cr3_write "cr3_write": TIME, "One MOV to CR3.";
     clwb_issue "clwb_issue": TIME, "One CLWB issued, without waiting for its write-back.";
+    tlb_write "tlb_write": TIME, "One write of a TLB entry by software (`arch.update_mmu_cache = \"preload\"`).";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
 });
 

@@ -63,6 +63,7 @@ pub fn faults_of_kind(kind: &str, n: u64) -> String {
         "pmd_fallback" => ("PMD fallback", "PMD fallbacks"),
         "sigbus" => ("SIGBUS", "SIGBUS"),
         "sigsegv" => ("SIGSEGV", "SIGSEGV"),
+        "access_flags" => ("access-flag fault", "access-flag faults"),
         "other" => ("other", "others"),
         kind => (kind, kind),
     };

@@ -113,3 +113,20 @@ fn a_single_sample_is_drawn() {
     report.latency.insert("read".into(), latency);
     assert!(html::render(&report).unwrap().contains("f-bar\""));
 }
+
+#[test]
+fn what_only_other_architectures_do_is_shown_where_it_happened() {
+    let forms = |r: &RunReport| [json::to_string(r).unwrap(), terminal::summary(r), html::render(r).unwrap()];
+    let mut report = common::report();
+    for quiet in forms(&report) {
+        assert!(!quiet.contains("preload") && !quiet.contains("access_flags"), "{quiet}");
+    }
+    report.arch.preloads = 4711;
+    report.faults.access_flags = 3;
+    let shown = forms(&report);
+    assert!(shown.iter().all(|form| form.contains("preload")), "{shown:?}");
+    assert!(shown[1].contains("preloaded by update_mmu_cache: 4"), "{}", shown[1]);
+    assert!(shown[1].contains("access_flags"), "{}", shown[1]);
+    let back = json::parse("a", &shown[0]).unwrap();
+    assert_eq!((back.arch.preloads, back.faults.access_flags), (4711, 3));
+}

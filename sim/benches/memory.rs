@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use daxsim_configs::machine::{
-    CacheSpec, CachesSpec, CostSpec, CpuSpec, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec, PscSpec,
-    Replacement, SetIndex, TlbSpec, TlbsSpec,
+    AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
+    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
 };
 use daxsim_sim::memory::{Access, Memory};
 use daxsim_types::{CacheLine, CpuClock, PageSize, Time};
@@ -34,7 +34,14 @@ fn machine(cores: u16) -> MachineSpec {
         name: "bench".into(),
         description: String::new(),
         cpu: CpuSpec { count: cores, clock, milli_cpi: 500 },
-        mmu: MmuSpec { pcid: true, rewalk_before_fault: false, accessed_assist: zero, dirty_assist: zero },
+        mmu: MmuSpec {
+            pcid: true,
+            rewalk_before_fault: false,
+            accessed: AccessedBit::Hardware,
+            dirty: DirtyBit::Hardware,
+            accessed_assist: zero,
+            dirty_assist: zero,
+        },
         tlb: TlbsSpec { dtlb_4k: tlb.clone(), dtlb_2m: None, dtlb_1g: None, stlb: tlb },
         psc: PscSpec { pml4e: 0, pdpte: 0, pde: 0, latency: zero },
         cache: CachesSpec {
@@ -51,6 +58,7 @@ fn machine(cores: u16) -> MachineSpec {
             invlpg: zero,
             cr3_write: zero,
             clwb_issue: zero,
+            tlb_write: zero,
             locked_rmw: zero,
         },
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::kernel::{KernelSpec, SetAccessFlags};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
@@ -70,6 +70,12 @@ pub enum SimError {
         /// Program line.
         line: u64,
     },
+    /// Software is to set A after a load, and does not.
+    #[error(
+        "mmu.accessed = \"software\" with arch.set_access_flags = \"x86\": that rule stores nothing after a load, which \
+         would fault for ever; use \"arm64\" or \"generic\""
+    )]
+    FlagsNeverSet,
     /// The model is stuck.
     #[error(transparent)]
     Deadlock(#[from] Deadlock),
@@ -175,6 +181,13 @@ impl Simulation {
         if cpu.index() < count { Ok(()) } else { Err(SimError::NoSuchCpu { line, cpu, count }) }
     }
 
+    /// The one pair of machine and kernel that cannot work together.
+    fn check_access_flags(&self) -> Result<(), SimError> {
+        let never =
+            self.sys.with(|m| !m.cpu_has_hw_af() && m.kernel.arch.set_access_flags == SetAccessFlags::X86);
+        if never { Err(SimError::FlagsNeverSet) } else { Ok(()) }
+    }
+
     /// Runs one step, after everything before it.
     ///
     /// # Errors
@@ -210,6 +223,7 @@ impl Simulation {
     ///
     /// [`SimError`] as [`Simulation::step`], and if two threads share a CPU.
     pub fn parallel(&mut self, threads: Vec<Vec<Step>>) -> Result<Vec<Vec<StepOutcome>>, SimError> {
+        self.check_access_flags()?;
         let mut used: Vec<(CpuId, u16)> = Vec::new();
         for steps in &threads {
             for step in steps {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rounding;
 
 /// The fault kinds in reading order, as `faults` and `latency` name them.
-pub const FAULT_KINDS: [&str; 12] = [
+pub const FAULT_KINDS: [&str; 13] = [
     "read",
     "write",
     "mkwrite",
@@ -17,6 +17,7 @@ pub const FAULT_KINDS: [&str; 12] = [
     "pmd_fallback",
     "sigbus",
     "sigsegv",
+    "access_flags",
     "other",
 ];
 
@@ -60,14 +61,22 @@ pub struct Faults {
     pub sigbus: u64,
     /// Ended in SIGSEGV.
     pub sigsegv: u64,
+    /// Software had to set an accessed or dirty flag. Left out of the document where none was.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub access_flags: u64,
     /// None of the above.
     pub other: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Its form is serde's.
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Faults {
     /// The counts by kind, in the order of [`FAULT_KINDS`].
     #[must_use]
-    pub const fn by_kind(&self) -> [(&'static str, u64); 12] {
+    pub const fn by_kind(&self) -> [(&'static str, u64); 13] {
         [
             (FAULT_KINDS[0], self.read),
             (FAULT_KINDS[1], self.write),
@@ -80,7 +89,8 @@ impl Faults {
             (FAULT_KINDS[8], self.pmd_fallback),
             (FAULT_KINDS[9], self.sigbus),
             (FAULT_KINDS[10], self.sigsegv),
-            (FAULT_KINDS[11], self.other),
+            (FAULT_KINDS[11], self.access_flags),
+            (FAULT_KINDS[12], self.other),
         ]
     }
 }
@@ -135,6 +145,39 @@ pub struct KernelWork {
     pub resource_lock: u64,
     /// Calls of `update_mmu_cache`.
     pub update_mmu_cache: u64,
+}
+
+/// What an architecture that is not x86 does about TLBs and access flags. Left out of the document where nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Arch {
+    /// TLB entries that `update_mmu_cache` wrote.
+    pub preloads: u64,
+    /// Pages that the hook or an access-flag update invalidated on its own CPU.
+    pub local_invalidations: u64,
+    /// Accesses refused because software is to set A or D.
+    pub access_flag_faults: u64,
+    /// Dirty bits that the walker set by a locked update, without an assist.
+    pub dirty_updates: u64,
+}
+
+impl Arch {
+    /// Whether there is nothing to show.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The counts with what they are of.
+    #[must_use]
+    pub const fn rows(&self) -> [(&'static str, u64); 4] {
+        [
+            ("TLB entries preloaded by update_mmu_cache", self.preloads),
+            ("local invalidations of a page", self.local_invalidations),
+            ("faults for an access flag", self.access_flag_faults),
+            ("dirty bits set without an assist", self.dirty_updates),
+        ]
+    }
 }
 
 /// TLB shootdowns.

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns, Walks,
-    flush_reason_text,
+    Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns,
+    Walks, flush_reason_text,
 };
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
 pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
@@ -69,6 +69,9 @@ pub struct RunReport {
     pub assists: Assists,
     /// Work of the kernel that the insert semantics decide.
     pub kernel_work: KernelWork,
+    /// What the kernel or the machine does about TLBs and access flags that x86 does not.
+    #[serde(skip_serializing_if = "Arch::is_empty")]
+    pub arch: Arch,
     /// TLB shootdowns.
     pub shootdowns: Shootdowns,
     /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
@@ -110,6 +113,7 @@ impl Default for RunReport {
             walks: Walks::default(),
             assists: Assists::default(),
             kernel_work: KernelWork::default(),
+            arch: Arch::default(),
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
             caches: BTreeMap::new(),

@@ -90,10 +90,10 @@ pub(super) fn translation(report: &RunReport) -> String {
     let table =
         aligned("TLBs and paging-structure caches", &["structure", "lookups", "misses", "hit rate"], rows);
     let (w, a) = (&report.walks, &report.assists);
-    if w.count == 0 && a.a == 0 && a.d == 0 {
+    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() {
         return table;
     }
-    let walks = format!(
+    let mut walks = format!(
         "Page walks: {}, {} memory references and {} cycles each; accessed bits set: {}, dirty bits set: {}",
         count(w.count),
         average(w.memory_references, w.count),
@@ -101,6 +101,9 @@ pub(super) fn translation(report: &RunReport) -> String {
         count(a.a),
         count(a.d)
     );
+    for (what, n) in report.arch.rows().into_iter().filter(|(_, n)| *n > 0) {
+        walks.push_str(&format!("; {what}: {}", count(n)));
+    }
     if table.is_empty() { walks } else { format!("{table}\n\n{walks}") }
 }
 

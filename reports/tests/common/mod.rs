@@ -115,6 +115,7 @@ pub fn report() -> RunReport {
         ]),
         walks: Walks { count: 61_230, memory_references: 71_362, cycles: 2_204_118 },
         assists: Assists { a: 12_288, d: 4_102 },
+        arch: Arch::default(),
         shootdowns: Shootdowns {
             requests: 512,
             ipis_sent: 3_072,

@@ -59,6 +59,12 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             resource_lock: m.resource_lookups,
             update_mmu_cache: m.update_mmu_cache_calls,
         },
+        arch: model::Arch {
+            preloads: m.tlb_preloads,
+            local_invalidations: m.local_invalidations,
+            access_flag_faults: m.access_flag_faults,
+            dirty_updates: m.dirty_updates,
+        },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         attribution: attribution(results, clock)?,
@@ -133,6 +139,7 @@ fn faults(m: &Measurements) -> model::Faults {
         pmd_fallback: m.faults.pmd_fallback,
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,
+        access_flags: of(FaultKind::AccessFlags),
         other: 0,
     }
 }

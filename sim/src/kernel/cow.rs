@@ -4,6 +4,7 @@ use daxsim_types::{CacheLine, LINE_BYTES, PageSize, Pfn, VmFault};
 
 use super::fault::ensure_table;
 use super::flush::flush_tlb_mm_range;
+use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::{Backing, Vma};
 use super::vmf::Vmf;
 use super::zap::uncount;
@@ -29,7 +30,7 @@ pub(crate) async fn copy_page(cx: &Cx<'_>, source: Option<Pfn>) -> Pfn {
 
 /// The entry of a fresh private copy: writable, young, dirty.
 fn copy_entry(vmf: &Vmf, frame: Pfn) -> Entry {
-    let entry = Entry::leaf(frame, vmf.vma.page_prot(true)).mkyoung().mkdirty();
+    let entry = Entry::leaf(frame, vmf.vma.page_prot(true, true)).mkyoung().mkdirty();
     if vmf.vma.write { entry.mkwrite() } else { entry }
 }
 
@@ -54,6 +55,9 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
             cx.store(slot.line()).await;
             cx.with(|m| m.note_copy(vmf));
             cx.trail(|t| t.kind = Some(FaultKind::Cow));
+            update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
+        } else {
+            update_mmu_tlb(cx, vmf.mm, vmf.address, slot);
         }
         cx.unlock(ptl, LockMode::Exclusive).await;
     }
@@ -79,10 +83,8 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
         flush_tlb_mm_range(cx, vmf.mm, (page, page + PageSize::Size4K.bytes()), 12, false).await;
         cx.note(PathStep::Event("ptep_clear_flush"));
         cx.store(slot.line()).await;
-        cx.with(|m| {
-            m.tables.write(slot, copy_entry(vmf, frame));
-            m.measure.update_mmu_cache_calls += 1;
-        });
+        cx.with(|m| m.tables.write(slot, copy_entry(vmf, frame)));
+        update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         cx.with(|m| {
             m.note_copy(vmf);
             m.free_private_copy(&vmf.vma, vmf.orig_pte);
@@ -92,6 +94,7 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
         }
         cx.trail(|t| t.kind = Some(FaultKind::Cow));
     } else {
+        update_mmu_tlb(cx, vmf.mm, vmf.address, slot);
         cx.with(|m| m.release_user_frame(frame));
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
     }

@@ -4,9 +4,11 @@ use daxsim_types::{
     AccessKind, CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault,
 };
 
+use super::access_flags::ptep_set_access_flags;
 use super::cow::wp_page_copy;
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
+use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::Vma;
 use super::vmf::{FaultTrail, Vmf};
 use super::zap::zap_huge_pmd;
@@ -132,7 +134,7 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
             unlock_vma(cx, &seen).await;
             return fault_under_mmap_lock(cx, mm, va, error_code).await;
         };
-        if access_error(&vma, error_code) {
+        if access_error(cx, &vma, error_code) {
             unlock_vma(cx, &vma).await;
             return None;
         }
@@ -156,7 +158,7 @@ async fn fault_under_mmap_lock(
     let mmap_lock = cx.with(|m| m.mm(mm).mmap_lock);
     cx.step(|p| p.mmap_lock);
     cx.lock(mmap_lock, LockMode::Shared).await;
-    let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(vma, error_code));
+    let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(cx, vma, error_code));
     let ret = match vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) {
         Some(mut vmf) => Some(handle_mm_fault(cx, &mut vmf).await),
         None => None,
@@ -171,12 +173,13 @@ async fn unlock_vma(cx: &Cx<'_>, vma: &Vma) {
     cx.unlock(vma.lock, LockMode::Shared).await;
 }
 
-/// `access_error` (spec 2.2).
-fn access_error(vma: &Vma, error_code: ErrorCode) -> bool {
+/// `access_error` (spec 2.2). A load that a present entry refuses is an error, unless the CPU leaves A to software.
+fn access_error(cx: &Cx<'_>, vma: &Vma, error_code: ErrorCode) -> bool {
     if error_code.is_write() {
         return !vma.write;
     }
-    error_code.is_protection() || !(vma.read || vma.write)
+    let refused = error_code.is_protection() && cx.with(|m| m.cpu_has_hw_af());
+    refused || !(vma.read || vma.write)
 }
 
 /// Releases the VMA lock for a handler that may not run under it (`vmf_can_call_fault`, spec 2.3).
@@ -250,23 +253,21 @@ async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) 
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.step(|p| p.spurious);
-    let changed = cx.with(|m| {
-        let current = m.tables.read(slot);
-        let wanted = if vmf.write { current.mkdirty().mkyoung() } else { current.mkyoung() };
-        let changed = current == seen && wanted != current;
-        if changed && vmf.write {
-            m.tables.write(slot, wanted);
-        }
-        m.measure.update_mmu_cache_calls += u64::from(changed);
-        changed
-    });
+    let current = cx.with(|m| m.tables.read(slot));
+    let wanted = if current == seen { wanted_flags(vmf, current) } else { current };
+    let changed = ptep_set_access_flags(cx, vmf, slot, PageSize::Size2M, current, wanted).await;
     if changed {
-        cx.store(slot.line()).await;
+        update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size2M);
     }
-    cx.note(PathStep::Value("pmdp_set_access_flags", i32::from(changed)));
     cx.unlock(lock, LockMode::Exclusive).await;
-    cx.trail(|t| t.kind = Some(FaultKind::Spurious));
+    let kind = cx.with(|m| m.flags_fault_kind(changed));
+    cx.trail(|t| t.kind = Some(kind));
     VmFault::default()
+}
+
+/// The entry that a fault wants which finds its access allowed.
+fn wanted_flags(vmf: &Vmf, entry: Entry) -> Entry {
+    if vmf.write { entry.mkdirty().mkyoung() } else { entry.mkyoung() }
 }
 
 /// `handle_pte_fault` (spec 2.6).
@@ -285,6 +286,7 @@ async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     cx.lock(ptl, LockMode::Exclusive).await;
     let current = cx.with(|m| m.tables.read(slot));
     if current != vmf.orig_pte {
+        update_mmu_tlb(cx, mm, va, slot);
         cx.unlock(ptl, LockMode::Exclusive).await;
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
         return VmFault::default();
@@ -294,20 +296,15 @@ async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
         return do_wp_page(cx, vmf, slot).await;
     }
     cx.step(|p| p.spurious);
-    let wanted = if vmf.write { current.mkdirty().mkyoung() } else { current.mkyoung() };
-    let changed = wanted != current;
-    cx.note(PathStep::Value("ptep_set_access_flags", i32::from(changed)));
+    let wanted = wanted_flags(vmf, current);
+    let changed = ptep_set_access_flags(cx, vmf, slot, PageSize::Size4K, current, wanted).await;
+    let kind = cx.with(|m| m.flags_fault_kind(changed));
     cx.trail(|t| {
         (t.old, t.new) = (Some(current), Some(wanted));
-        t.kind = Some(FaultKind::Spurious);
+        t.kind = Some(kind);
     });
-    // x86 stores only if the caller passed dirty != 0, that is for a write (spec 2.6).
-    if changed && vmf.write {
-        cx.store(slot.line()).await;
-        cx.with(|m| m.tables.write(slot, wanted));
-    }
     if changed {
-        cx.with(|m| m.measure.update_mmu_cache_calls += 1);
+        update_mmu_cache(cx, mm, va, slot, PageSize::Size4K);
     }
     cx.unlock(ptl, LockMode::Exclusive).await;
     VmFault::default()
@@ -393,7 +390,8 @@ pub(crate) async fn fault_in(cx: &Cx<'_>, mm: MmId, va: VirtAddr, write: bool) -
             return true;
         }
         let error_code = ErrorCode::new(kind, false, false);
-        let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(vma, error_code));
+        let vma =
+            cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(cx, vma, error_code));
         let Some(mut vmf) = vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) else {
             return false;
         };
@@ -409,19 +407,13 @@ pub(crate) async fn fault_in(cx: &Cx<'_>, mm: MmId, va: VirtAddr, write: bool) -
 async fn wp_page_reuse(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
     let Some(ptl) = cx.with(|m| m.tables.lock(slot.table)) else { return VmFault::default() };
     cx.lock(ptl, LockMode::Exclusive).await;
-    let (old, new) = cx.with(|m| {
-        let old = m.tables.read(slot);
-        (old, old.mkyoung().mkdirty().mkwrite())
-    });
-    let changed = old == vmf.orig_pte && new != old;
+    let old = cx.with(|m| m.tables.read(slot));
+    let new = old.mkyoung().mkdirty().mkwrite();
+    let wanted = if old == vmf.orig_pte { new } else { old };
+    let changed = ptep_set_access_flags(cx, vmf, slot, PageSize::Size4K, old, wanted).await;
     if changed {
-        cx.store(slot.line()).await;
-        cx.with(|m| {
-            m.tables.write(slot, new);
-            m.measure.update_mmu_cache_calls += 1;
-        });
+        update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
     }
-    cx.note(PathStep::Value("ptep_set_access_flags", i32::from(changed)));
     cx.trail(|t| {
         (t.old, t.new) = (Some(old), Some(new));
         t.kind = Some(if changed { FaultKind::Mkwrite } else { FaultKind::Spurious });

@@ -240,13 +240,9 @@ impl Machine {
     }
 
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {
-        let cost = self.spec.cost.invlpg;
-        let cpu = &mut self.cpus[index];
         let mut va = info.start;
         while va < info.end {
-            cpu.spend(cost);
-            cpu.tlbs.drop_page(VirtAddr(va), cpu.pcid);
-            cpu.psc.invlpg(cpu.pcid);
+            self.invlpg(index, VirtAddr(va));
             va += 1 << info.stride_shift;
         }
         self.measure.shootdowns.pages += info.strides();

@@ -4,7 +4,9 @@
 use daxsim_configs::kernel::{DaxKnobs, HolePmdBusy, Mismatch, SwBits};
 use daxsim_types::{FileSystem, PageSize, Pfn, VmFault};
 
+use super::access_flags::ptep_set_access_flags;
 use super::fault::ensure_table;
+use super::mmu_hook::update_mmu_cache;
 use super::vmf::Vmf;
 use crate::engine::{Cx, LockMode};
 use crate::measure::{FaultKind, Part, PathStep};
@@ -81,7 +83,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
     let ret = if request.zero && request.write {
         VmFault::SIGBUS
     } else {
-        let outcome = insert_4k_locked(cx, vmf, request, &knobs, fs).await;
+        let outcome = insert_4k_locked(cx, vmf, request, &knobs).await;
         finish_4k(cx, request, &knobs, &outcome)
     };
     if temp_ref {
@@ -92,13 +94,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
 }
 
 /// The part under the page-table lock.
-async fn insert_4k_locked(
-    cx: &Cx<'_>,
-    vmf: &Vmf,
-    request: Insert,
-    knobs: &DaxKnobs,
-    fs: FileSystem,
-) -> Outcome {
+async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs) -> Outcome {
     let table = ensure_table(cx, vmf.mm, vmf.address, 0).await;
     let slot = Slot::of(table, vmf.address, 0);
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return Outcome::Busy };
@@ -111,7 +107,8 @@ async fn insert_4k_locked(
         t.pfn = Some(request.pfn);
     });
     let outcome = if old.is_none() {
-        let entry = fresh_pte(vmf, request, knobs, fs);
+        let prot = cx.with(|m| m.vm_page_prot(&vmf.vma));
+        let entry = fresh_pte(vmf, request, knobs, prot);
         cx.step(|p| if request.zero { p.insert_4k_zero } else { p.insert_4k_fresh });
         if !request.zero || knobs.zero_page_refcounted_4k {
             count_mapping(cx, vmf, request.pfn, PageSize::Size4K, knobs).await;
@@ -119,7 +116,7 @@ async fn insert_4k_locked(
         store_entry(cx, slot, entry).await;
         cx.trail(|t| t.kind = Some(if request.write { FaultKind::Write } else { FaultKind::Read }));
         if knobs.hook_on_fresh_4k {
-            cx.with(|m| m.measure.update_mmu_cache_calls += 1);
+            update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         }
         Outcome::Fresh
     } else if !request.write {
@@ -131,7 +128,7 @@ async fn insert_4k_locked(
     } else {
         cx.step(|p| p.insert_4k_upgrade);
         let entry = upgraded(old, vmf, knobs.upgrade_sets_d_4k);
-        let changed = upgrade_entry(cx, slot, old, entry, "ptep_set_access_flags").await;
+        let changed = upgrade_entry(cx, vmf, slot, PageSize::Size4K, old, entry).await;
         cx.trail(|t| t.kind = Some(if changed { FaultKind::Mkwrite } else { FaultKind::Spurious }));
         Outcome::Upgraded
     };
@@ -173,7 +170,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     if knobs.memtype_lookup && through_helper {
         memtype_lookup(cx, request.zero).await;
     }
-    let ret = insert_2m_locked(cx, vmf, request, &knobs, fs).await;
+    let ret = insert_2m_locked(cx, vmf, request, &knobs).await;
     if temp_ref {
         cx.rmw_struct_page(page_line).await;
     }
@@ -184,13 +181,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     ret
 }
 
-async fn insert_2m_locked(
-    cx: &Cx<'_>,
-    vmf: &Vmf,
-    request: Insert,
-    knobs: &DaxKnobs,
-    fs: FileSystem,
-) -> VmFault {
+async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs) -> VmFault {
     let table = ensure_table(cx, vmf.mm, vmf.address, 1).await;
     let slot = Slot::of(table, vmf.address, 1);
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
@@ -200,14 +191,15 @@ async fn insert_2m_locked(
     let old = cx.with(|m| m.tables.read(slot));
     cx.trail(|t| (t.old, t.new) = (Some(old), Some(old)));
     let ret = if old.is_none() {
-        let entry = fresh_pmd(vmf, request, knobs, fs);
+        let prot = cx.with(|m| m.vm_page_prot(&vmf.vma));
+        let entry = fresh_pmd(vmf, request, knobs, prot);
         if !request.zero {
             count_mapping(cx, vmf, request.pfn, PageSize::Size2M, knobs).await;
         }
         store_entry(cx, slot, entry).await;
         cx.trail(|t| t.kind = Some(if request.write { FaultKind::PmdWrite } else { FaultKind::PmdRead }));
         if !request.zero || knobs.hook_on_2m_hole {
-            cx.with(|m| m.measure.update_mmu_cache_calls += 1);
+            update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size2M);
         }
         VmFault::NOPAGE
     } else if request.zero && knobs.hole_2m_busy == HolePmdBusy::Fallback {
@@ -223,7 +215,7 @@ async fn insert_2m_locked(
         }
     } else {
         let entry = upgraded(old, vmf, knobs.upgrade_sets_d_2m);
-        let changed = upgrade_entry(cx, slot, old, entry, "pmdp_set_access_flags").await;
+        let changed = upgrade_entry(cx, vmf, slot, PageSize::Size2M, old, entry).await;
         cx.trail(|t| t.kind = Some(if changed { FaultKind::PmdMkwrite } else { FaultKind::Spurious }));
         VmFault::NOPAGE
     };
@@ -242,23 +234,24 @@ fn maybe_mkwrite(entry: Entry, vmf: &Vmf) -> Entry {
     if vmf.vma.write { entry.mkwrite() } else { entry }
 }
 
-fn fresh_pte(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> Entry {
+fn fresh_pte(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, prot: u64) -> Entry {
     let bits = if request.zero { knobs.pte_zero_sw_bits } else { knobs.pte_block_sw_bits };
-    let prot = vmf.vma.page_prot(fs != FileSystem::Devdax);
     let mut entry = with_bits(Entry::leaf(request.pfn, prot), bits);
     if request.write && knobs.fresh_write_stores_rw {
+        if knobs.fresh_write_sets_a {
+            entry = entry.mkyoung();
+        }
         if knobs.fresh_write_sets_d {
-            entry = entry.mkyoung().mkdirty();
+            entry = entry.mkdirty();
         }
         entry = maybe_mkwrite(entry, vmf);
     }
     entry
 }
 
-fn fresh_pmd(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> Entry {
+fn fresh_pmd(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, prot: u64) -> Entry {
     let bits = if request.zero { knobs.pmd_zero_sw_bits } else { knobs.pmd_block_sw_bits };
-    let prot = vmf.vma.page_prot(fs != FileSystem::Devdax) | Entry::PS;
-    let entry = with_bits(Entry::leaf(request.pfn, prot), bits);
+    let entry = with_bits(Entry::leaf(request.pfn, prot | Entry::PS), bits);
     // At this level every variant presets dirty and young (spec 3.5, row 6).
     if request.write { maybe_mkwrite(entry.mkyoung().mkdirty(), vmf) } else { entry }
 }
@@ -269,19 +262,12 @@ fn upgraded(old: Entry, vmf: &Vmf, sets_d: bool) -> Entry {
     maybe_mkwrite(if sets_d { young.mkdirty() } else { young }, vmf)
 }
 
-/// `ptep_set_access_flags` or `pmdp_set_access_flags` with dirty = 1; no flush on x86.
-async fn upgrade_entry(cx: &Cx<'_>, slot: Slot, old: Entry, new: Entry, name: &'static str) -> bool {
-    let changed = new != old;
+/// The present branch of the helpers: access flags, and the hook if they changed.
+async fn upgrade_entry(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, size: PageSize, old: Entry, new: Entry) -> bool {
+    let changed = ptep_set_access_flags(cx, vmf, slot, size, old, new).await;
     if changed {
-        cx.store(slot.line()).await;
-        // Hardware may have set A or D since the entry was read; a plain store would lose it, and does on x86 too: under the
-        // lock nothing but the walker writes here, and an upgrade wants those bits set or finds them clear.
-        cx.with(|m| {
-            m.tables.write(slot, new);
-            m.measure.update_mmu_cache_calls += 1;
-        });
+        update_mmu_cache(cx, vmf.mm, vmf.address, slot, size);
     }
-    cx.note(PathStep::Value(name, i32::from(changed)));
     cx.trail(|t| t.new = Some(new));
     changed
 }

@@ -8,6 +8,7 @@ use super::syscall::wait_for_faults;
 use super::vma::{Backing, Vma};
 use super::zap::{split_huge_at, zap_huge_pmd};
 use crate::engine::{Cx, LockMode};
+use crate::machine::Machine;
 use crate::measure::Part;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
@@ -73,7 +74,7 @@ async fn change_protection(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u6
 /// `change_pte_range`: exchange, modify, make writable again where no fault is wanted, store.
 async fn change_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, flush: &mut Flush) {
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return };
-    let prot = protection(cx, vma);
+    let prot = cx.with(|m| m.vm_page_prot(vma));
     cx.lock(ptl, LockMode::Exclusive).await;
     let mut at = start;
     while at < end {
@@ -104,7 +105,7 @@ async fn change_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u
 
 /// `change_huge_pmd`: `pmdp_invalidate_ad`, modify, store.
 async fn change_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, start: u64, flush: &mut Flush) {
-    let prot = protection(cx, vma);
+    let prot = cx.with(|m| m.vm_page_prot(vma));
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     if !cx.with(|m| m.tables.read(slot)).is_leaf_at(1) {
@@ -130,16 +131,19 @@ async fn change_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, start: u6
     cx.unlock(lock, LockMode::Exclusive).await;
 }
 
-/// `vma->vm_page_prot`; PROT_NONE is a non-present entry with the protnone bit (`PAGE_NONE`).
-fn protection(cx: &Cx<'_>, vma: &Vma) -> u64 {
-    if !vma.read && !vma.write {
-        return Entry::G | Entry::A;
+impl Machine {
+    /// `vma->vm_page_prot`; PROT_NONE is a non-present entry with the protnone bit (`PAGE_NONE`).
+    pub(crate) fn vm_page_prot(&self, vma: &Vma) -> u64 {
+        let accessed = self.kernel.arch.prot_accessed;
+        if !vma.read && !vma.write {
+            return if accessed { Entry::G | Entry::A } else { Entry::G };
+        }
+        let notify = match vma.backing {
+            Backing::Dax { file, .. } => self.file(file).fs != daxsim_types::FileSystem::Devdax,
+            Backing::Anonymous => false,
+        };
+        vma.page_prot(notify, accessed)
     }
-    let notify = match vma.backing {
-        Backing::Dax { file, .. } => cx.with(|m| m.file(file).fs) != daxsim_types::FileSystem::Devdax,
-        Backing::Anonymous => false,
-    };
-    vma.page_prot(notify)
 }
 
 /// `pte_modify`: protection bits from `prot`, the rest kept; D is parked in SAVED_DIRTY where RW goes.

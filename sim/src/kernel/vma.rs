@@ -88,10 +88,10 @@ impl Vma {
     }
 
     /// `vma->vm_page_prot` of a data mapping (spec 1.2): RW only where nobody asked to be notified of the first write,
-    /// which for a DAX file is device-dax.
+    /// which for a DAX file is device-dax; A where the architecture's table of protections has it.
     #[must_use]
-    pub const fn page_prot(&self, write_notify: bool) -> u64 {
-        let base = Entry::P | Entry::US | Entry::A | Entry::NX;
+    pub const fn page_prot(&self, write_notify: bool, accessed: bool) -> u64 {
+        let base = Entry::P | Entry::US | Entry::NX | if accessed { Entry::A } else { 0 };
         if self.shared && self.write && !write_notify { base | Entry::RW } else { base }
     }
 

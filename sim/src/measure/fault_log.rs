@@ -18,6 +18,8 @@ pub enum FaultKind {
     Mkwrite,
     /// Nothing had to change: a stale TLB entry, or a lost race.
     Spurious,
+    /// Software had to set A or D in an entry that allows the access, on a machine whose walker does not.
+    AccessFlags,
     /// A private copy.
     Cow,
     /// A read that inserted a 2 MiB PMD.
@@ -34,11 +36,12 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind, in report order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::Mkwrite,
         Self::Spurious,
+        Self::AccessFlags,
         Self::Cow,
         Self::PmdRead,
         Self::PmdWrite,
@@ -55,6 +58,7 @@ impl FaultKind {
             Self::Write => "write",
             Self::Mkwrite => "mkwrite",
             Self::Spurious => "spurious",
+            Self::AccessFlags => "access_flags",
             Self::Cow => "cow",
             Self::PmdRead => "pmd_read",
             Self::PmdWrite => "pmd_write",

@@ -97,8 +97,12 @@ pub struct Measurements {
     pub walk_time: Time,
     /// A bits that hardware set.
     pub accessed_assists: u64,
-    /// D bits that hardware set.
+    /// D bits that hardware set by an assist.
     pub dirty_assists: u64,
+    /// D bits that the walker set by a locked update alone (`mmu.dirty = "dbm"`).
+    pub dirty_updates: u64,
+    /// Accesses refused because software is to set A or D.
+    pub access_flag_faults: u64,
     /// Counts of faults.
     pub faults: FaultCounts,
     /// Cost of faults by kind.
@@ -109,6 +113,10 @@ pub struct Measurements {
     pub flushes: BTreeMap<FlushReason, FlushCount>,
     /// `update_mmu_cache` calls.
     pub update_mmu_cache_calls: u64,
+    /// TLB entries that `update_mmu_cache` or `update_mmu_tlb` wrote.
+    pub tlb_preloads: u64,
+    /// Pages that `update_mmu_cache`, `update_mmu_tlb` or `ptep_set_access_flags` invalidated on their own CPU alone.
+    pub local_invalidations: u64,
     /// Acquisitions of the global `memtype_lock`.
     pub memtype_lookups: u64,
     /// Acquisitions of the global `resource_lock` by the memory-type lookup.

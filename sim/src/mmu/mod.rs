@@ -4,7 +4,9 @@ pub mod entry;
 pub mod psc;
 pub mod table;
 pub mod tlb;
+mod tlb_write;
 pub mod tlbs;
 mod walker;
 
+pub(crate) use tlb_write::TlbLevels;
 pub use walker::Refusal;

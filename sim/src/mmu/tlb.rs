@@ -12,6 +12,8 @@
 use daxsim_configs::machine::{SetIndex, TlbSpec};
 use daxsim_types::{PageSize, Pfn, VirtAddr};
 
+use super::entry::Entry;
+
 /// A cached translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlbEntry {
@@ -36,6 +38,30 @@ pub struct TlbEntry {
 }
 
 impl TlbEntry {
+    /// What is cached of the leaf `entry` that maps `va` with a page of `size`. `writable` and `user`: RW and US of every
+    /// level, and-ed.
+    #[must_use]
+    pub const fn of(
+        va: VirtAddr,
+        size: PageSize,
+        pcid: u16,
+        entry: Entry,
+        writable: bool,
+        user: bool,
+    ) -> Self {
+        Self {
+            page: va.0 >> size.shift(),
+            size,
+            pcid,
+            global: entry.0 & Entry::G != 0,
+            pfn: entry.pfn(),
+            writable,
+            user,
+            dirty: entry.hw_dirty(),
+            nx: entry.0 & Entry::NX != 0,
+        }
+    }
+
     /// The same translation for the page of a smaller `size` that holds `va`.
     #[must_use]
     pub const fn split(self, va: VirtAddr, size: PageSize) -> Self {

@@ -151,6 +151,16 @@ impl Tlbs {
         }
     }
 
+    /// Puts `e` into the STLB alone; false if that does not hold pages of its size.
+    pub fn fill_second(&mut self, e: TlbEntry) -> bool {
+        let holds = self.stlb.holds(e.size);
+        if holds {
+            self.last = Last::NONE;
+            self.stlb.array.insert(e);
+        }
+        holds
+    }
+
     /// All arrays, to be changed.
     fn arrays(&mut self) -> impl Iterator<Item = &mut TlbArray> {
         self.last = Last::NONE;
@@ -370,6 +380,15 @@ mod tests {
         assert_eq!(t.repeat(at(512 + 3), 1, true), Some((Pfn(0x100_0003), Time(1))));
         assert!(t.lookup(at(7), 1).is_some());
         assert_eq!(t.repeat(at(512 + 3), 1, false), None, "no longer the last");
+    }
+
+    #[test]
+    fn the_second_level_can_be_filled_alone() {
+        let mut t = tlbs();
+        assert!(t.fill_second(entry(at(7), Size4K, 1)));
+        assert_eq!(level(&mut t, at(7), 1), Some(HitLevel::Stlb));
+        assert_eq!(level(&mut t, at(7), 1), Some(HitLevel::Dtlb), "brought up by the hit");
+        assert!(!t.fill_second(entry(at(0), Size1G, 1)), "a size that it does not hold");
     }
 
     #[test]

@@ -1,5 +1,11 @@
-//! Translation of one access: TLBs, then the page walk, with A and D set by hardware.
+//! Translation of one access: TLBs, then the page walk, with A and D set by hardware unless software is to do it.
+//!
+//! An x86 walker sets both. For other architectures' rules (`mmu.accessed`, `mmu.dirty`) an access that needs a bit set by
+//! software gets a #PF with P = 1 in its error code: the entry is present and refuses the access as it is, which is the only
+//! thing that the error code of x86 can say of it. So a load through an entry without A gives 0x5 in user mode, which no
+//! other cause does on a readable mapping.
 
+use daxsim_configs::machine::{AccessedBit, DirtyBit};
 use daxsim_types::{AccessKind, ErrorCode, PageSize, Pfn, PhysAddr, Time, VirtAddr};
 
 use super::entry::Entry;
@@ -148,7 +154,7 @@ impl Machine {
                 };
                 return Some(Leaf { entry, slot, size, writable, user });
             }
-            if !entry.accessed() {
+            if !entry.accessed() && self.spec.mmu.accessed == AccessedBit::Hardware {
                 // A is set before the entry may be cached (SDM 4.8).
                 entry = self.set_bits(index, slot, Entry::A);
             }
@@ -175,6 +181,10 @@ impl Machine {
         if kind.is_write() && !entry.hw_dirty() {
             wanted |= Entry::D;
         }
+        if wanted & self.software_bits() != 0 {
+            self.measure.access_flag_faults += 1;
+            return Err(Refusal(ErrorCode::new(kind, true, true)));
+        }
         if wanted != 0 {
             entry = self.set_bits(index, leaf.slot, wanted);
             // The locked update re-reads the entry: it may have changed since the walk read it (SDM 4.8, spec 6.3).
@@ -186,17 +196,7 @@ impl Machine {
             }
         }
         let cpu = &mut self.cpus[index];
-        let cached = TlbEntry {
-            page: va.0 >> leaf.size.shift(),
-            size: leaf.size,
-            pcid: cpu.pcid,
-            global: entry.0 & Entry::G != 0,
-            pfn: entry.pfn(),
-            writable: leaf.writable,
-            user: leaf.user,
-            dirty: entry.hw_dirty(),
-            nx: entry.0 & Entry::NX != 0,
-        };
+        let cached = TlbEntry::of(va, leaf.size, cpu.pcid, entry, leaf.writable, leaf.user);
         if clean_copy {
             // It must not outlive the update.
             cpu.tlbs.drop_page(va, cpu.pcid);
@@ -216,7 +216,10 @@ impl Machine {
         }
         let updated = Entry(entry.0 | bits);
         self.tables.write(slot, updated);
-        if sets_d {
+        if sets_d && self.spec.mmu.dirty == DirtyBit::Dbm {
+            // The locked update is all that it takes, A with it.
+            self.measure.dirty_updates += 1;
+        } else if sets_d {
             self.measure.dirty_assists += 1;
             let cost = self.spec.mmu.dirty_assist;
             self.cpus[index].spend_as(Part::Assist, cost);
@@ -226,6 +229,13 @@ impl Machine {
             self.cpus[index].spend_as(Part::Assist, cost);
         }
         updated
+    }
+
+    /// The bits of a leaf that this machine leaves to software.
+    fn software_bits(&self) -> u64 {
+        let a = if self.spec.mmu.accessed == AccessedBit::Software { Entry::A } else { 0 };
+        let d = if self.spec.mmu.dirty == DirtyBit::Software { Entry::D } else { 0 };
+        a | d
     }
 
     /// One memory reference of the walker, through the caches.

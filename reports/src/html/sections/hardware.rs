@@ -25,13 +25,15 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
     };
     let w = &report.walks;
     let per = |n: u64| average(n, w.count);
-    let walks = [
+    let mut walks = vec![
         vec!["page walks".to_owned(), count(w.count), String::new()],
         vec!["memory references".to_owned(), count(w.memory_references), per(w.memory_references)],
         vec!["cycles".to_owned(), count(w.cycles), per(w.cycles)],
         vec!["accessed bits set by hardware".to_owned(), count(report.assists.a), per(report.assists.a)],
         vec!["dirty bits set by hardware".to_owned(), count(report.assists.d), per(report.assists.d)],
     ];
+    let other = report.arch.rows().into_iter().filter(|(_, n)| *n > 0);
+    walks.extend(other.map(|(what, n)| vec![what.to_owned(), count(n), per(n)]));
     let body = html! {
         @if report.tlb.is_empty() { (nothing("No TLB was simulated.")) }
         @else { (lookups("TLBs", &report.tlb)) }

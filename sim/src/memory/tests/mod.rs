@@ -6,8 +6,8 @@ mod persistence;
 mod reference;
 
 use daxsim_configs::machine::{
-    CacheSpec, CachesSpec, CostSpec, CpuSpec, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec, PscSpec,
-    Replacement, SetIndex, TlbSpec, TlbsSpec,
+    AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
+    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
 };
 use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, PageSize, Time};
 
@@ -46,7 +46,14 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             clock: CpuClock::from_hertz(2_000_000_000).expect("a clock"),
             milli_cpi: 500,
         },
-        mmu: MmuSpec { pcid: true, rewalk_before_fault: false, accessed_assist: zero, dirty_assist: zero },
+        mmu: MmuSpec {
+            pcid: true,
+            rewalk_before_fault: false,
+            accessed: AccessedBit::Hardware,
+            dirty: DirtyBit::Hardware,
+            accessed_assist: zero,
+            dirty_assist: zero,
+        },
         tlb: TlbsSpec { dtlb_4k: tlb.clone(), dtlb_2m: None, dtlb_1g: None, stlb: tlb },
         psc: PscSpec { pml4e: 0, pdpte: 0, pde: 0, latency: zero },
         cache: CachesSpec {
@@ -63,6 +70,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             invlpg: zero,
             cr3_write: zero,
             clwb_issue: zero,
+            tlb_write: zero,
             locked_rmw: zero,
         },
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },

@@ -7,7 +7,7 @@ use daxsim_sim::program::Action;
 use daxsim_types::{AccessKind, FileSystem, Time, VirtAddr};
 
 use crate::common::{
-    BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, V1, access, everywhere, per_kernel, step,
+    BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, V1, access, delay, everywhere, per_kernel, step,
 };
 
 /// Flush requests of munmap of a whole mapping of 512 pages of 4 KiB in one table, after `kind` accesses to all of them.
@@ -216,12 +216,12 @@ fn statement_78_a_child_inherits_no_entries_of_shared_mappings() {
         bench.run(1, child, Action::Exit);
         assert_eq!(bench.counts(bench.block(file, 1)).1, per_kernel(kernel, 0, 2, 2), "{kernel} {fs}");
     });
-    a_fork_waits_for_faults_and_holds_them_off();
+    a_fork_shares_copies_read_only_or_not_at_all();
+    a_fork_holds_faults_off_to_its_end();
 }
 
-/// Faults of the parent and the child's coming to be exclude each other: whatever the interleaving, a private copy is either
-/// shared read-only or made after the fork.
-fn a_fork_waits_for_faults_and_holds_them_off() {
+/// Whatever the interleaving with stores of the parent: a private copy is shared read-only, or made after the fork.
+fn a_fork_shares_copies_read_only_or_not_at_all() {
     for kernel in KERNELS {
         for wait in (0..40_000).step_by(4_000) {
             let mut bench = Bench::new(kernel, FileSystem::Xfs);
@@ -244,6 +244,26 @@ fn a_fork_waits_for_faults_and_holds_them_off() {
             }
         }
     }
+}
+
+/// The parent's flush takes 2 ms here. A fault of another thread waits for it, for the fork holds the locks of the VMAs.
+fn a_fork_holds_faults_off_to_its_end() {
+    everywhere(|kernel, fs| {
+        let slow = ["cpu.count=4", "ipi.delivery=2 ms"];
+        let mut bench = Bench::with("skylake-sp-optane", kernel, fs, &slow, &[]);
+        bench.mapped(8);
+        bench.load_on(1, BASE);
+        bench.load_on(2, BASE);
+        let child = bench.sim.with(|m| m.new_mm());
+        let locks = |bench: &Bench| bench.sim.with(|m| m.cpu_parts(daxsim_types::CpuId(1)))[Part::Locks];
+        let before = locks(&bench);
+        let late =
+            vec![delay(1, bench.mm, BASE, 100_000), step(1, bench.mm, access(BASE + PAGE, AccessKind::Read))];
+        bench.race(vec![vec![step(0, bench.mm, Action::Fork(child))], late]);
+        let waited = locks(&bench) - before;
+        assert!(waited > Time::from_ns(1_500_000), "{kernel} {fs}: {waited:?}");
+        assert!(bench.pte(BASE + PAGE).is_present());
+    });
 }
 
 #[test]

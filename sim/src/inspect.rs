@@ -43,6 +43,18 @@ impl Machine {
         self.mm(mm).rss_file
     }
 
+    /// MM_ANONPAGES of an address space, as far as private copies of DAX pages go.
+    #[must_use]
+    pub fn rss_anon(&self, mm: MmId) -> i64 {
+        self.mm(mm).rss_anon
+    }
+
+    /// `nrpages` of a file: pages that its DAX mapping entries cover.
+    #[must_use]
+    pub fn nrpages(&self, file: FileId) -> u64 {
+        self.file(file).entries.iter().map(|(_, entry)| entry.pages()).sum()
+    }
+
     /// `context.tlb_gen`: how many flushes of the address space were asked for, on top of where it started.
     #[must_use]
     pub fn tlb_generation(&self, mm: MmId) -> u64 {

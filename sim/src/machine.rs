@@ -142,6 +142,7 @@ impl Machine {
 
     /// A zeroed page table with its split lock, which lies in the frame's struct page.
     pub(crate) fn new_table(&mut self) -> Pfn {
+        self.measure.kernel.tables_allocated += 1;
         let Self { tables, locks, pages, .. } = self;
         tables.allocate(|pfn| locks.create(pages.line(pfn)))
     }
@@ -162,6 +163,7 @@ impl Machine {
             gathers: 0,
             gathers_line: self.lines.fresh(),
             rss_file: 0,
+            rss_anon: 0,
         };
         self.mms.push(mm);
         id
@@ -296,6 +298,7 @@ impl Machine {
                 let old = self.tables.read(slot);
                 self.tables.write(slot, Entry::NONE);
                 self.count_at_once(mm, old, level, -1);
+                self.mm_mut(mm).rss_anon -= i64::from(self.is_private_copy(&vma, old));
                 for cpu in &mut self.cpus {
                     cpu.tlbs.drop_page(va, cpu.pcid);
                 }

@@ -377,6 +377,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) {
     match action {
         Action::Fsync(file) => kernel::fsync(cx, file).await,
         Action::SyncRange { file, first, last } => kernel::sync_file_range(cx, file, first, last).await,
+        Action::BackgroundWriteback(file) => kernel::background_writeback(cx, file).await,
         Action::Truncate { file, size } => kernel::ftruncate(cx, file, size).await,
         Action::Fallocate { file, mode, start, len } => kernel::fallocate(cx, file, mode, start, len).await,
         Action::Write { file, start, len } => kernel::pwrite(cx, file, start, len).await,

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, everywhere, path, per_kernel, shared_map};
+use common::{BASE, Bench, FSDAX, KERNELS, PAGE, everywhere, path, per_kernel, shared_map};
 use daxsim_sim::kernel::{MapRequest, NewFile};
 use daxsim_sim::measure::{FaultKind, FlushReason};
 use daxsim_sim::mmu::entry::Entry;
@@ -12,63 +12,6 @@ use daxsim_types::{FileSystem, VirtAddr};
 /// How often a step whose name begins like this is on a path.
 fn count(path: &[String], what: &str) -> usize {
     path.iter().filter(|s| s.starts_with(what)).count()
-}
-
-#[test]
-fn ext4_is_refused_under_the_vma_lock_and_xfs_is_not() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(8);
-        bench.load(BASE);
-        bench.faults();
-        bench.load(BASE + PAGE);
-        bench.store(BASE);
-        let faults = bench.faults();
-        for fault in &faults {
-            let steps = path(fault);
-            let passes: Vec<&String> = steps.iter().filter(|s| s.starts_with("handle_mm_fault")).collect();
-            match fs {
-                FileSystem::Ext4 => assert_eq!(passes, ["handle_mm_fault=0x400", "handle_mm_fault=0x100"]),
-                _ => assert_eq!(passes, ["handle_mm_fault=0x100"]),
-            }
-            assert_eq!(count(&steps, "dax_pte_fault:"), 1, "{kernel} {fs}: the handler ran once");
-        }
-        // The write to the read-only entry meets do_wp_page in each pass.
-        assert_eq!(count(&path(&faults[1]), "do_wp_page="), if fs == FileSystem::Ext4 { 2 } else { 1 });
-    });
-}
-
-#[test]
-fn a_huge_fault_is_done_under_the_vma_lock_everywhere() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(512);
-        bench.store(BASE);
-        let steps = path(&bench.faults()[0]);
-        assert_eq!(count(&steps, "handle_mm_fault="), 1, "{kernel} {fs}");
-        assert_eq!(count(&steps, "dax_pmd_fault:"), 1);
-        assert_eq!(count(&steps, "dax_pte_fault:"), 0);
-    });
-}
-
-#[test]
-fn where_2m_is_impossible_ext4_tries_it_in_both_passes() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(8);
-        bench.store(BASE);
-        let steps = path(&bench.faults()[0]);
-        let tries = if fs == FileSystem::Ext4 { 2 } else { 1 };
-        assert_eq!(count(&steps, "dax_pmd_fault_done=FALLBACK"), tries, "{kernel} {fs}");
-        assert_eq!(count(&steps, "dax_pte_fault:"), 1);
-        assert_eq!(bench.measured(|m| m.faults.pmd_fallback), 1, "one fault, however many tries");
-        bench.store(BASE + PAGE);
-        assert_eq!(
-            count(&path(&bench.faults().pop().unwrap()), "dax_pmd_fault"),
-            0,
-            "the slot has a table now"
-        );
-    });
 }
 
 #[test]
@@ -91,26 +34,6 @@ fn what_makes_2m_impossible() {
             assert!(pte.is_writable(), "{kernel} {fs}: {why}");
             assert!(bench.sim.with(|m| !m.entry(bench.mm, va, 1).is_leaf_at(1)), "{kernel} {fs}: {why}");
         }
-    });
-}
-
-#[test]
-fn an_offset_beyond_the_file_gets_sigbus() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        let file = bench.file(4, NewFile::Filled);
-        bench.map(file, BASE, 0, 8);
-        assert_eq!(bench.load(BASE + 3 * PAGE).signals, 0);
-        assert_eq!(bench.load(BASE + 4 * PAGE).signals, 1, "{kernel} {fs}");
-        let faults = bench.faults();
-        assert_eq!(faults[1].kind, FaultKind::Sigbus);
-        assert_eq!(faults[1].ret.unwrap().0, 0x2);
-        assert_eq!(bench.measured(|m| m.faults.sigbus), 1);
-        assert!(bench.pte(BASE + 4 * PAGE).is_none());
-        // Beyond the last 2 MiB of the file the huge handler already says so.
-        bench.map(file, BASE + HUGE, 512, 512);
-        assert_eq!(bench.store(BASE + HUGE).signals, 1);
-        assert_eq!(count(&path(&bench.faults()[0]), "dax_pte_fault"), 0);
     });
 }
 
@@ -149,7 +72,7 @@ fn store_through_a_stale_entry(bench: &mut Bench) -> (Entry, Entry) {
 }
 
 #[test]
-fn a_stale_read_only_translation_costs_one_spurious_fault_on_hardware() {
+fn a_spurious_fault_adds_the_soft_dirty_bit_where_the_upgrade_did_not() {
     for kernel in KERNELS {
         for fs in FSDAX {
             let mut bench = Bench::new(kernel, fs);
@@ -177,22 +100,5 @@ fn an_emulator_that_walks_again_takes_no_spurious_fault() {
         let (before, after) = store_through_a_stale_entry(&mut bench);
         assert!(bench.faults().is_empty(), "{kernel}");
         assert_eq!(before, after);
-    }
-}
-
-#[test]
-fn a_stale_huge_translation_is_spurious_too() {
-    for kernel in [OLD, NEW] {
-        let mut bench = Bench::new(kernel, FileSystem::Xfs);
-        bench.mapped(512);
-        bench.load_on(1, BASE);
-        bench.store_on(0, BASE);
-        bench.faults();
-        let before = bench.pmd(BASE);
-        bench.store_on(1, BASE + PAGE);
-        let faults = bench.faults();
-        assert_eq!(faults.len(), 1, "{kernel}");
-        assert_eq!((faults[0].error_code.0, faults[0].kind), (0x7, FaultKind::Spurious));
-        assert_eq!(bench.pmd(BASE), before);
     }
 }

@@ -2,9 +2,7 @@
 
 mod common;
 
-use common::{
-    BASE, Bench, HUGE, NEW, OLD, PAGE, V1, everywhere, op_counts, per_kernel, recorded, step, touch,
-};
+use common::{BASE, Bench, NEW, OLD, PAGE, everywhere, op_counts, recorded, step, touch};
 use daxsim_sim::kernel::NewFile;
 use daxsim_sim::measure::{FlushReason, Part};
 use daxsim_sim::program::Action;
@@ -20,147 +18,11 @@ fn flush_of(kernel: &str, pages: u64, of_kernel: &[&str]) -> (u64, u64) {
 }
 
 #[test]
-fn up_to_33_pages_are_flushed_one_by_one() {
-    for kernel in common::KERNELS {
-        assert_eq!(flush_of(kernel, 33, &[]), (1, 0), "{kernel}");
-        assert_eq!(flush_of(kernel, 34, &[]), (1, 1), "{kernel}");
-    }
-}
-
-#[test]
 fn the_ceiling_is_a_knob() {
     assert_eq!(flush_of(OLD, 3, &["tree.flush_ceiling_pages=2"]), (1, 1));
     assert_eq!(flush_of(OLD, 2, &["tree.flush_ceiling_pages=2"]), (1, 0));
     assert_eq!(flush_of(OLD, 64, &["tree.flush_ceiling_pages=64"]), (1, 0));
     assert_eq!(flush_of(OLD, 1, &["tree.flush_ceiling_pages=0"]), (1, 1));
-}
-
-#[test]
-fn an_address_space_on_one_cpu_interrupts_nobody() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(8);
-        let other = bench.sim.with(|m| m.new_mm());
-        bench.sim.place(CpuId(1), other).unwrap();
-        bench.touch(0, BASE, 8, AccessKind::Write);
-        bench.msync(BASE, 8);
-        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), 0, "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::RemoteSendIpi).0, 0);
-        assert_eq!(bench.sim.with(|m| m.cpu_parts(CpuId(1)))[Part::IpiHandler], Time::ZERO);
-    });
-}
-
-#[test]
-fn every_cpu_that_runs_the_address_space_is_interrupted_and_waited_for() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(8);
-        for cpu in [1, 2] {
-            bench.load_on(cpu, BASE);
-        }
-        bench.store(BASE);
-        bench.msync(BASE, 8);
-        assert_eq!(bench.measured(|m| (m.shootdowns.ipis_sent, m.shootdowns.ipis_received)), (2, 2));
-        assert_eq!(bench.flush_events(FlushReason::RemoteSendIpi), (1, 0), "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::RemoteShootdown), (2, 0));
-        assert_eq!(bench.flush_events(FlushReason::LocalMmShootdown), (1, 0));
-        // The others' copies are gone: their next loads walk, and find the clean entry.
-        bench.faults();
-        let walks = bench.measured(|m| m.walks);
-        bench.load_on(1, BASE);
-        assert_eq!(bench.measured(|m| m.walks), walks + 1);
-        assert!(bench.codes().is_empty());
-    });
-}
-
-#[test]
-fn a_lazy_cpu_is_left_alone_and_catches_up_when_it_comes_back() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(8);
-        bench.load_on(1, BASE);
-        bench.sim.sleep(CpuId(1));
-        bench.store(BASE);
-        bench.msync(BASE, 8);
-        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), 0, "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::RemoteSendIpi).0, 1, "traced before anyone is looked at");
-        let switches = bench.flush_events(FlushReason::TaskSwitch);
-        bench.load_on(1, BASE);
-        let after = bench.flush_events(FlushReason::TaskSwitch);
-        assert_eq!((after.0 - switches.0, after.1 - switches.1), (1, 1), "a full flush on the way back");
-        bench.sim.sleep(CpuId(1));
-        bench.load_on(1, BASE);
-        assert_eq!(bench.flush_events(FlushReason::TaskSwitch), after, "nothing was flushed meanwhile");
-    });
-}
-
-#[test]
-fn freed_page_tables_interrupt_lazy_cpus_too_and_send_them_off_the_address_space() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(8);
-        bench.load_on(1, BASE);
-        bench.sim.sleep(CpuId(1));
-        bench.load(BASE);
-        bench.unmap(BASE, 8);
-        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), 1, "{kernel} {fs}");
-        assert_eq!(bench.sim.with(|m| m.cpumask(bench.mm)), [CpuId(0)]);
-        assert_eq!(bench.flush_events(FlushReason::RemoteShootdown).0, 0, "it left before it came to flush");
-    });
-}
-
-#[test]
-fn cleaning_a_huge_page_is_a_full_flush_of_all_cpus_lazy_or_not() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(512);
-        bench.load_on(1, BASE);
-        bench.sim.sleep(CpuId(1));
-        bench.load_on(2, BASE);
-        bench.store(BASE);
-        bench.msync(BASE, 512);
-        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), 2, "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::RemoteSendIpi), (1, 1));
-        assert_eq!(bench.flush_events(FlushReason::RemoteShootdown), (1, 1));
-    });
-}
-
-#[test]
-fn unmapping_one_huge_page_invalidates_one_entry() {
-    for kernel in [OLD, NEW] {
-        let mut bench = Bench::new(kernel, FileSystem::Ext4);
-        // The neighbour keeps the tables alive.
-        bench.mapped(1024);
-        bench.load(BASE);
-        bench.load(BASE + HUGE);
-        bench.unmap(BASE, 512);
-        let (events, pages) = bench
-            .measured(|m| m.flushes.get(&FlushReason::LocalMmShootdown).map(|f| (f.count, f.pages)))
-            .unwrap();
-        assert_eq!((events, pages), (1, 1), "{kernel}");
-    }
-}
-
-/// A task that moved on to another address space: 6.12 took its CPU out of the old mask at the switch, 7.2 does it when an
-/// interrupt finds the CPU elsewhere.
-#[test]
-fn a_cpu_that_switched_away_is_interrupted_once_at_most() {
-    for kernel in [OLD, V1, NEW] {
-        let mut bench = Bench::new(kernel, FileSystem::Ext4);
-        bench.mapped(8);
-        bench.load_on(1, BASE);
-        let other = bench.sim.with(|m| m.new_mm());
-        bench.sim.place(CpuId(1), other).unwrap();
-        let stays = per_kernel(kernel, false, false, true);
-        assert_eq!(bench.sim.with(|m| m.cpumask(bench.mm).contains(&CpuId(1))), stays, "{kernel}");
-        bench.store(BASE);
-        bench.msync(BASE, 8);
-        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), 0, "{kernel}: no tables are freed");
-        bench.unmap(BASE, 8);
-        let wrong = bench.flush_events(FlushReason::RemoteWrongCpu).0;
-        assert_eq!(wrong, per_kernel(kernel, 0, 0, 1), "{kernel}");
-        assert_eq!(bench.sim.with(|m| m.cpumask(bench.mm)), [CpuId(0)]);
-    }
 }
 
 /// CPU 1 flushes everything, CPU 2 turned to another address space and has nothing to do: it answers first though it is
@@ -184,28 +46,6 @@ fn the_initiator_waits_for_the_slowest_target() {
     assert_eq!(bench.flush_events(FlushReason::RemoteShootdown), (1, 1));
     // Its own full flush takes as long as that of CPU 1, which began 50 us later.
     assert!(parts[Part::IpiWait] >= Time::from_ns(50_000), "{:?}", parts[Part::IpiWait]);
-}
-
-/// Two address-space-wide generations are requested before either interrupt arrives: the first to arrive flushes up to the
-/// second, which then finds nothing to do and is not traced.
-#[test]
-fn of_two_flushes_in_flight_the_first_does_the_work_of_both() {
-    everywhere(|kernel, fs| {
-        let machine = ["cpu.count=4", "ipi.delivery=50 us"];
-        let mut bench = Bench::with("skylake-sp-optane", kernel, fs, &machine, &[]);
-        let (one, two) = (bench.file(8, NewFile::Filled), bench.file(8, NewFile::Filled));
-        bench.map(one, BASE, 0, 8);
-        bench.map(two, BASE + HUGE, 0, 8);
-        for (cpu, va) in [(0, BASE), (1, BASE + HUGE), (2, BASE)] {
-            bench.store_on(cpu, va);
-        }
-        let msync = |cpu, start| vec![step(cpu, bench.mm, Action::Msync { start, len: PAGE })];
-        bench.sim.parallel(vec![msync(0, BASE), msync(1, BASE + HUGE)]).unwrap();
-        assert_eq!(bench.measured(|m| m.shootdowns.ipis_received), 4, "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::RemoteSendIpi), (2, 0), "both asked for one page");
-        assert_eq!(bench.flush_events(FlushReason::LocalMmShootdown), (2, 2), "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::RemoteShootdown), (1, 1), "CPU 2, once");
-    });
 }
 
 #[test]

@@ -3,125 +3,12 @@
 mod common;
 
 use common::{
-    BASE, Bench, FSDAX, HUGE, KERNELS, NEW, OLD, PAGE, access, everywhere, op_counts, per_kernel, recorded,
-    step,
+    BASE, Bench, FSDAX, KERNELS, NEW, OLD, PAGE, access, everywhere, op_counts, per_kernel, recorded, step,
 };
 use daxsim_sim::kernel::NewFile;
 use daxsim_sim::measure::FlushReason;
-use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::program::{Accesses, Action};
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
-
-#[test]
-fn msync_cleans_and_write_protects_each_written_page_with_a_flush_of_its_own() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        let file = bench.mapped(16);
-        bench.touch(0, BASE, 5, AccessKind::Write);
-        bench.msync(BASE, 16);
-        assert_eq!(bench.flush_requests(), 5, "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::LocalMmShootdown), (5, 0));
-        assert_eq!(bench.measured(|m| m.writeback_entries), 5);
-        let clean = per_kernel(kernel, 0x8200_0000_0000_0a25, 0x8000_0000_0000_0025, 0x8000_0000_0000_0825);
-        for page in 0..5 {
-            assert_eq!(bench.pte(BASE + page * PAGE).without_frame(), clean, "{kernel} {fs}");
-            let (_, entry) = bench.sim.with(|m| m.dax_entry(file, page)).unwrap();
-            assert!(!entry.dirty && !entry.towrite && !entry.locked);
-        }
-        // A second msync finds nothing to do.
-        bench.msync(BASE, 16);
-        assert_eq!(bench.flush_requests(), 5);
-    });
-}
-
-#[test]
-fn the_next_store_to_a_cleaned_page_faults_and_makes_it_dirty_again() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        let file = bench.mapped(4);
-        bench.store(BASE);
-        bench.msync(BASE, 4);
-        bench.faults();
-        bench.load(BASE);
-        assert!(bench.codes().is_empty(), "the page stays readable");
-        bench.store(BASE);
-        assert_eq!(bench.codes(), [0x7], "{kernel} {fs}");
-        assert!(bench.sim.with(|m| m.dax_entry(file, 0)).unwrap().1.dirty);
-        assert_eq!(bench.measured(|m| m.dirty_assists), per_kernel(kernel, 0, 2, 1));
-    });
-}
-
-#[test]
-fn a_read_only_clean_page_is_left_alone() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        let file = bench.mapped(4);
-        bench.load(BASE);
-        let other = BASE + HUGE;
-        bench.map(file, other, 0, 4);
-        bench.store(other);
-        let before = bench.pte(BASE);
-        bench.msync(BASE, 4);
-        assert_eq!(bench.flush_requests(), 1, "{kernel} {fs}: only the writable mapping");
-        assert_eq!(bench.pte(BASE), before);
-        assert!(!bench.pte(other).is_writable(), "msync through one mapping cleans all of them");
-    });
-}
-
-#[test]
-fn a_writable_page_without_d_is_write_protected_all_the_same() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        bench.mapped(4);
-        bench.store(BASE);
-        let no_d = Entry(bench.pte(BASE).0 & !Entry::D);
-        bench.sim.with(|m| m.inject_entry(bench.mm, VirtAddr(BASE), 0, no_d));
-        bench.msync(BASE, 4);
-        assert_eq!(bench.flush_requests(), 1, "{kernel} {fs}");
-        assert!(!bench.pte(BASE).is_writable());
-    });
-}
-
-#[test]
-fn each_mapping_of_a_page_is_cleaned_and_flushed_in_its_own_address_space() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        let file = bench.mapped(4);
-        let mine = bench.mm;
-        let theirs = bench.sim.with(|m| m.new_mm());
-        bench.mm = theirs;
-        bench.map(file, BASE, 0, 4);
-        bench.run(1, theirs, access(BASE, AccessKind::Write));
-        bench.mm = mine;
-        bench.store(BASE);
-        bench.msync(BASE, 4);
-        assert_eq!(bench.flush_requests(), 2, "{kernel} {fs}");
-        for mm in [mine, theirs] {
-            let pte = bench.sim.with(|m| m.entry(mm, VirtAddr(BASE), 0));
-            assert!(pte.is_present() && !pte.is_writable() && !pte.pte_dirty());
-        }
-    });
-}
-
-#[test]
-fn a_huge_page_is_written_back_whole_even_from_its_middle() {
-    everywhere(|kernel, fs| {
-        let mut bench = Bench::new(kernel, fs);
-        let file = bench.mapped(1024);
-        bench.store(BASE);
-        bench.store(BASE + HUGE);
-        bench.msync(BASE + 100 * PAGE, 1);
-        assert_eq!(bench.measured(|m| m.writeback_entries), 1, "{kernel} {fs}");
-        assert_eq!(bench.flush_events(FlushReason::LocalMmShootdown), (1, 1), "one full flush");
-        assert!(!bench.pmd(BASE).is_writable() && !bench.pmd(BASE).pte_dirty());
-        assert!(bench.pmd(BASE).is_leaf_at(1) && bench.pmd(BASE).is_present());
-        assert!(!bench.sim.with(|m| m.dax_entry(file, 0)).unwrap().1.dirty);
-        assert!(bench.pmd(BASE + HUGE).is_writable(), "the neighbour is out of the range");
-        bench.faults();
-        bench.store(BASE + 200 * PAGE);
-        assert_eq!(bench.codes(), [0x7]);
-    });
-}
 
 #[test]
 fn fsync_takes_the_whole_file_and_msync_its_range() {

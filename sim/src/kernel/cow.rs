@@ -1,16 +1,18 @@
 //! Private copies of DAX pages: `wp_page_copy`, `dax_fault_cow_page` and `finish_fault` (spec 2.7, 4.5).
 
-use daxsim_types::{CacheLine, LINE_BYTES, PageSize, Pfn, VmFault};
+use daxsim_types::{AccessKind, CacheLine, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault};
 
-use super::fault::ensure_table;
+use super::fault::{ensure_table, install};
 use super::flush::flush_tlb_mm_range;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::{Backing, Vma};
 use super::vmf::Vmf;
-use super::zap::uncount;
+use super::zap::{is_counted, uncount};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
 use crate::measure::{FaultKind, Part, PathStep};
+use crate::memory::Access;
+use crate::mmu::Refusal;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
@@ -28,6 +30,32 @@ pub(crate) async fn copy_page(cx: &Cx<'_>, source: Option<Pfn>) -> Pfn {
     frame
 }
 
+/// `__wp_page_copy_user` where the source has no page of its own: reads it through the user's address, as the program would.
+/// `None` if the address is not mapped any more.
+async fn copy_through_user_address(cx: &Cx<'_>, va: VirtAddr) -> Option<Pfn> {
+    let before = cx.set_part(Part::Insert);
+    let index = cx.cpu().index();
+    let frame = cx.with(Machine::new_user_frame);
+    let page = va.align_down(PageSize::Size4K);
+    for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
+        cx.sync().await;
+        let at = VirtAddr(page.0 + line * LINE_BYTES);
+        let read = cx.with(|m| {
+            let physical = m.translate(index, at, AccessKind::Read, false)?;
+            m.kernel_access(index, physical.line(), Access::Read);
+            Ok::<(), Refusal>(())
+        });
+        if read.is_err() {
+            cx.with(|m| m.release_user_frame(frame));
+            cx.set_part(before);
+            return None;
+        }
+        cx.store(CacheLine(frame.addr().line().0 + line)).await;
+    }
+    cx.set_part(before);
+    Some(frame)
+}
+
 /// The entry of a fresh private copy: writable, young, dirty.
 fn copy_entry(vmf: &Vmf, frame: Pfn) -> Entry {
     let entry = Entry::leaf(frame, vmf.vma.page_prot(true, true)).mkyoung().mkdirty();
@@ -35,8 +63,12 @@ fn copy_entry(vmf: &Vmf, frame: Pfn) -> Entry {
 }
 
 /// `finish_fault` for a copy made by the DAX handler: maps it unless another fault was faster.
-pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
+pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &mut Vmf, frame: Pfn) {
     let before = cx.set_part(Part::Insert);
+    if let Some(prealloc) = vmf.prealloc.take() {
+        let pmd_table = ensure_table(cx, vmf.mm, vmf.address, 1).await;
+        install(cx, vmf.mm, Slot::of(pmd_table, vmf.address, 1), prealloc).await;
+    }
     let table = ensure_table(cx, vmf.mm, vmf.address, 0).await;
     let slot = Slot::of(table, vmf.address, 0);
     if let Some(ptl) = cx.with(|m| m.tables.lock(table)) {
@@ -53,7 +85,10 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
         });
         if mapped {
             cx.store(slot.line()).await;
-            cx.with(|m| m.note_copy(vmf));
+            cx.with(|m| {
+                m.note_copy(vmf);
+                m.mm_mut(vmf.mm).rss_anon += 1;
+            });
             cx.trail(|t| t.kind = Some(FaultKind::Cow));
             update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         } else {
@@ -69,9 +104,17 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
 pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
     let old_frame = vmf.orig_pte.pfn();
     let zero = cx.with(|m| old_frame == m.globals.zero_page);
-    let device = cx.with(|m| m.is_device_frame(old_frame));
-    let source = (!zero).then_some(old_frame);
-    let frame = copy_page(cx, source).await;
+    let (device, counted) = cx.with(|m| (m.is_device_frame(old_frame), m.kernel.dax.refcount_per_map > 0));
+    let copied = if device && !counted {
+        // vm_normal_page finds none.
+        copy_through_user_address(cx, vmf.address).await
+    } else {
+        Some(copy_page(cx, (!zero).then_some(old_frame)).await)
+    };
+    let Some(frame) = copied else {
+        cx.trail(|t| t.kind = Some(FaultKind::Spurious));
+        return VmFault::default();
+    };
     let before = cx.set_part(Part::Insert);
     let Some(ptl) = cx.with(|m| m.tables.lock(slot.table)) else { return VmFault::default() };
     cx.lock(ptl, LockMode::Exclusive).await;
@@ -87,9 +130,10 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
         update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         cx.with(|m| {
             m.note_copy(vmf);
+            m.mm_mut(vmf.mm).rss_anon += i64::from(!m.is_private_copy(&vmf.vma, vmf.orig_pte));
             m.free_private_copy(&vmf.vma, vmf.orig_pte);
         });
-        if device && cx.with(|m| m.kernel.dax.refcount_per_map > 0) {
+        if is_counted(cx, &vmf.vma, vmf.orig_pte) {
             uncount(cx, vmf.mm, vmf.orig_pte, PageSize::Size4K).await;
         }
         cx.trail(|t| t.kind = Some(FaultKind::Cow));

@@ -148,13 +148,17 @@ async fn downgrade(cx: &Cx<'_>, file: FileId, head: u64, kind: EntryKind, xa_loc
         lock_xa(cx, xa_lock).await;
     }
     for waiter in cx.with(|m| m.file_mut(file).entries.remove(head)) {
+        cx.with(|m| m.measure.kernel.woken_by_removal += 1);
         cx.wake(waiter);
     }
 }
 
 pub(super) async fn wait_for_entry(cx: &Cx<'_>, file: FileId, head: u64, xa_lock: crate::engine::LockId) {
     let index = cx.cpu().index();
-    cx.with(|m| m.file_mut(file).entries.wait(head, index));
+    cx.with(|m| {
+        m.measure.kernel.entry_waits += 1;
+        m.file_mut(file).entries.wait(head, index);
+    });
     unlock_xa_and_block(cx, xa_lock).await;
 }
 
@@ -382,7 +386,7 @@ async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize) {
 }
 
 /// `dax_fault_cow_page` and `finish_fault`: the private page gets the file's contents, or zeroes, and is mapped (spec 4.5).
-async fn copy_to_private(cx: &Cx<'_>, vmf: &Vmf, mapping: Mapping) -> VmFault {
+async fn copy_to_private(cx: &Cx<'_>, vmf: &mut Vmf, mapping: Mapping) -> VmFault {
     let source = match mapping.block {
         Some((pfn, BlockState::Written)) => Some(pfn),
         _ => None,

@@ -1,5 +1,6 @@
 //! From the exception to the handlers: `arch/x86/mm/fault.c` and the dispatch of `mm/memory.c` (spec section 2).
 
+use daxsim_configs::kernel::WpCallback;
 use daxsim_types::{
     AccessKind, CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault,
 };
@@ -7,13 +8,14 @@ use daxsim_types::{
 use super::access_flags::ptep_set_access_flags;
 use super::cow::wp_page_copy;
 use super::fs::{Order, fs_fault};
+use super::insert::hold_page;
 use super::mm::MmId;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::Vma;
 use super::vmf::{FaultTrail, Vmf};
 use super::zap::zap_huge_pmd;
 use crate::engine::{Cx, LockMode};
-use crate::measure::{FaultKind, FaultRecord, Part, PathStep};
+use crate::measure::{Callback, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
@@ -77,6 +79,8 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
                 old: trail.old,
                 new: trail.new,
                 pfn: trail.pfn,
+                refs_at_insert: trail.refs_at_insert,
+                handlers: trail.handlers,
                 ret: trail.ret,
                 kind,
                 path: trail.path,
@@ -125,6 +129,7 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
         return fault_under_mmap_lock(cx, mm, va, error_code).await;
     }
     cx.step(|p| p.vma_lock);
+    cx.with(|m| m.measure.kernel.vma_lock_tries += 1);
     if let Some(seen) = cx.with(|m| m.mm(mm).find_vma(va).copied())
         && cx.try_lock(seen.lock, LockMode::Shared).await
     {
@@ -209,7 +214,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
     if pud.is_none() && !vmf.vma.no_huge {
         // fsdax maps no PUDs: the attempt costs its prologue and epilogue.
-        let ret = fs_fault(cx, vmf, Order::Pud).await;
+        let ret = call_handler(cx, vmf, Order::Pud, Callback::HugeFault, vmf.flags(false)).await;
         if ret != VmFault::FALLBACK {
             return ret;
         }
@@ -225,9 +230,12 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     } else if pmd.is_leaf_at(1) {
         if vmf.write && !pmd.is_writable() {
             cx.step(|p| p.wp_page);
-            let ret = huge_attempt(cx, vmf).await;
-            if ret != VmFault::FALLBACK {
-                return ret;
+            // wp_huge_pmd asks the handler for shared mappings only; a private one is copied at the PTE level.
+            if vmf.vma.shared {
+                let ret = huge_attempt(cx, vmf).await;
+                if ret != VmFault::FALLBACK {
+                    return ret;
+                }
             }
             zap_huge_pmd(cx, mm, &vmf.vma, va).await;
         } else {
@@ -241,7 +249,7 @@ async fn huge_attempt(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     if vmf.vma.no_huge {
         return VmFault::FALLBACK;
     }
-    let ret = fs_fault(cx, vmf, Order::Pmd).await;
+    let ret = call_handler(cx, vmf, Order::Pmd, Callback::HugeFault, vmf.flags(false)).await;
     if ret == VmFault::FALLBACK {
         cx.trail(|t| t.pmd_fallback = true);
     }
@@ -321,17 +329,32 @@ async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
         return retry;
     }
     if !has_table {
-        // __do_fault preallocates a PTE page that the insert helper does not know of and that is freed again (spec 2.6).
-        allocate_unused_table(cx).await;
+        // The insert helper does not know of this page and allocates its own (spec 2.6).
+        vmf.prealloc = Some(allocate_table(cx).await);
     }
-    fs_fault(cx, vmf, Order::Pte).await
+    let ret = call_handler(cx, vmf, Order::Pte, Callback::Fault, vmf.flags(has_table)).await;
+    if let Some(table) = vmf.prealloc.take() {
+        let part = cx.set_part(Part::Insert);
+        cx.step(|p| p.table_free);
+        cx.with(|m| m.free_table(table));
+        cx.set_part(part);
+    }
+    ret
 }
 
-async fn allocate_unused_table(cx: &Cx<'_>) {
-    let part = cx.set_part(Part::Insert);
-    cx.step(|p| p.table_alloc);
-    cx.step(|p| p.table_free);
-    cx.set_part(part);
+/// Calls a handler of the fault's file.
+async fn call_handler(
+    cx: &Cx<'_>,
+    vmf: &mut Vmf,
+    order: Order,
+    callback: Callback,
+    flags: FaultFlags,
+) -> VmFault {
+    let ret = fs_fault(cx, vmf, order).await;
+    if cx.with(|m| m.measure.keep_faults) {
+        cx.trail(|t| t.handlers.push(HandlerCall { callback, size: order.size(), flags, ret }));
+    }
+    ret
 }
 
 /// `do_wp_page` on a shared mapping: `wp_pfn_shared`, `wp_page_shared` or, without a hook, `wp_page_reuse` (spec 2.7).
@@ -351,22 +374,31 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
         wp_page_reuse(cx, vmf, slot).await
     } else {
         // wp_page_shared holds a reference of its own on the page, also in the pass that is refused.
-        let held = counted && callback == daxsim_configs::kernel::WpCallback::PageMkwrite;
+        let held = counted && callback == WpCallback::PageMkwrite;
         let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
-            cx.rmw_struct_page(line).await;
+            hold_page(cx, vmf.orig_pte.pfn(), line, 1).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
-            Ok(()) => fs_fault(cx, vmf, Order::Pte).await,
+            Ok(()) => call_mkwrite(cx, vmf, callback).await,
             Err(retry) => retry,
         };
         if held {
-            cx.rmw_struct_page(line).await;
+            hold_page(cx, vmf.orig_pte.pfn(), line, -1).await;
         }
         ret
     };
     cx.note(PathStep::Returned("do_wp_page", ret));
     ret
+}
+
+/// `do_page_mkwrite`, whose flags replace those of the fault, or `pfn_mkwrite`.
+async fn call_mkwrite(cx: &Cx<'_>, vmf: &mut Vmf, callback: WpCallback) -> VmFault {
+    let (callback, flags) = match callback {
+        WpCallback::PageMkwrite => (Callback::PageMkwrite, FaultFlags::WRITE | FaultFlags::MKWRITE),
+        WpCallback::PfnMkwrite => (Callback::PfnMkwrite, vmf.flags(true) | FaultFlags::MKWRITE),
+    };
+    call_handler(cx, vmf, Order::Pte, callback, flags).await
 }
 
 /// A write to a read-only private PTE: an exclusive copy is made writable, a page of the file is copied. Both stay under the
@@ -442,20 +474,33 @@ pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32
     table
 }
 
-/// Allocates a table, zeroes it and installs it under the lock of the level, unless another CPU was faster.
+/// Allocates a table and installs it.
 async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
+    let table = allocate_table(cx).await;
+    install(cx, mm, slot, table).await
+}
+
+/// A zeroed page table (`pte_alloc_one` and its like).
+pub(super) async fn allocate_table(cx: &Cx<'_>) -> Pfn {
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
     let table = cx.with(crate::Machine::new_table);
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         cx.store(CacheLine(table.addr().line().0 + line)).await;
     }
+    cx.set_part(part);
+    table
+}
+
+/// Installs a table under the lock of the level; frees it if another CPU was faster. Returns the entry that is there now.
+pub(super) async fn install(cx: &Cx<'_>, mm: MmId, slot: Slot, table: Pfn) -> Entry {
+    let part = cx.set_part(Part::Insert);
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     let entry = cx.with(|m| {
         let current = m.tables.read(slot);
         if current.is_present() {
-            m.tables.release(table);
+            m.free_table(table);
             return current;
         }
         let entry = Entry::table(table);
@@ -479,8 +524,10 @@ impl Vmf {
             address: va,
             pgoff,
             write: error_code.is_write(),
+            user: error_code.is_user(),
             vma_locked,
             orig_pte: Entry::NONE,
+            prealloc: None,
             sync_pfn: None,
         })
     }

@@ -17,6 +17,16 @@ pub(crate) enum Order {
     Pud,
 }
 
+impl Order {
+    pub(crate) const fn size(self) -> PageSize {
+        match self {
+            Self::Pte => PageSize::Size4K,
+            Self::Pmd => PageSize::Size2M,
+            Self::Pud => PageSize::Size1G,
+        }
+    }
+}
+
 /// Calls the handler of the fault's file.
 pub(crate) async fn fs_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault {
     let fs = cx.with(|m| m.file(vmf.file).fs);
@@ -68,7 +78,10 @@ async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -
 
 /// `jbd2_journal_start`: the journal's state lock for reading and three counters of the running transaction.
 async fn journal_start(cx: &Cx<'_>) {
-    let (state, transaction) = cx.with(|m| (m.globals.journal_state_line, m.globals.transaction_line));
+    let (state, transaction) = cx.with(|m| {
+        m.measure.kernel.journal_starts += 1;
+        (m.globals.journal_state_line, m.globals.transaction_line)
+    });
     cx.rmw(state).await;
     for _ in 0..3 {
         cx.rmw(transaction).await;

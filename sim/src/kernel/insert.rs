@@ -2,7 +2,7 @@
 //! `insert_pfn` before the series, `insert_page_into_pte_locked` as first posted and as merged.
 
 use daxsim_configs::kernel::{DaxKnobs, HolePmdBusy, Mismatch, SwBits};
-use daxsim_types::{FileSystem, PageSize, Pfn, VmFault};
+use daxsim_types::{CacheLine, FileSystem, PageSize, Pfn, VmFault};
 
 use super::access_flags::ptep_set_access_flags;
 use super::fault::ensure_table;
@@ -75,7 +75,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
     request.write &= fsdax || knobs.devdax_4k_honours_write;
     let temp_ref = knobs.temp_ref_around_insert && fsdax && (!request.zero || knobs.zero_page_refcounted_4k);
     if temp_ref {
-        cx.rmw_struct_page(page_line).await;
+        hold_page(cx, request.pfn, page_line, 1).await;
     }
     if knobs.memtype_lookup {
         memtype_lookup(cx, request.zero).await;
@@ -87,7 +87,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
         finish_4k(cx, request, &knobs, &outcome)
     };
     if temp_ref {
-        cx.rmw_struct_page(page_line).await;
+        hold_page(cx, request.pfn, page_line, -1).await;
     }
     cx.set_part(before);
     ret
@@ -100,10 +100,10 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return Outcome::Busy };
     cx.lock(ptl, LockMode::Exclusive).await;
     cx.load(slot.line()).await;
-    let old = cx.with(|m| m.tables.read(slot));
+    let (old, refs) = cx.with(|m| (m.tables.read(slot), m.pages.counts(request.pfn).refs));
     cx.trail(|t| {
         // Until something is stored, the entry after is the entry before.
-        (t.old, t.new) = (Some(old), Some(old));
+        (t.old, t.new, t.refs_at_insert) = (Some(old), Some(old), Some(refs));
         t.pfn = Some(request.pfn);
     });
     let outcome = if old.is_none() {
@@ -163,7 +163,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
-        cx.rmw_struct_page(page_line).await;
+        hold_page(cx, request.pfn, page_line, 1).await;
     }
     // Before the series, and as first posted, a huge hole is opened-coded in dax_pmd_load_hole: no helper, no lookup.
     let through_helper = !request.zero || knobs.hook_on_2m_hole;
@@ -172,7 +172,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     }
     let ret = insert_2m_locked(cx, vmf, request, &knobs).await;
     if temp_ref {
-        cx.rmw_struct_page(page_line).await;
+        hold_page(cx, request.pfn, page_line, -1).await;
     }
     if through_helper {
         cx.note(PathStep::Returned(names(&knobs).huge, ret));
@@ -188,8 +188,8 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     cx.lock(lock, LockMode::Exclusive).await;
     cx.load(slot.line()).await;
     cx.step(|p| p.insert_2m);
-    let old = cx.with(|m| m.tables.read(slot));
-    cx.trail(|t| (t.old, t.new) = (Some(old), Some(old)));
+    let (old, refs) = cx.with(|m| (m.tables.read(slot), m.pages.counts(request.pfn).refs));
+    cx.trail(|t| (t.old, t.new, t.refs_at_insert) = (Some(old), Some(old), Some(refs)));
     let ret = if old.is_none() {
         let prot = cx.with(|m| m.vm_page_prot(&vmf.vma));
         let entry = fresh_pmd(vmf, request, knobs, prot);
@@ -221,6 +221,12 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     };
     cx.unlock(lock, LockMode::Exclusive).await;
     ret
+}
+
+/// One more reference to a frame, or one less: `folio_get`, `folio_put`.
+pub(super) async fn hold_page(cx: &Cx<'_>, pfn: Pfn, line: CacheLine, by: i64) {
+    cx.rmw_struct_page(line).await;
+    cx.with(|m| m.pages.update(pfn, |c| c.refs += by));
 }
 
 /// The software bits of a block or zero entry.

@@ -38,6 +38,7 @@ pub(crate) use syscall::{
     pwrite, sync_file_range,
 };
 pub(crate) use vmf::FaultTrail;
+pub(crate) use writeback::background_writeback;
 
 use daxsim_types::{CacheLine, Pfn, PhysAddr};
 

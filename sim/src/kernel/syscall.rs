@@ -8,7 +8,7 @@ use super::file::FileId;
 use super::file_ops::{self, FallocMode};
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
-use super::writeback::dax_writeback_mapping_range;
+use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range};
 use crate::engine::{Cx, LockId, LockMode};
 use crate::measure::Part;
@@ -346,12 +346,13 @@ pub(crate) async fn sync_file_range(cx: &Cx<'_>, file: FileId, first: u64, last:
     if cx.with(|m| m.file(file).fs) == daxsim_types::FileSystem::Devdax {
         return;
     }
-    dax_writeback_mapping_range(cx, file, first, last).await;
+    dax_writeback_mapping_range(cx, file, first, last, SyncMode::All).await;
     let before = cx.set_part(Part::Fs);
     let commit = cx.with(|m| {
         let f = m.file_mut(file);
         let dirty = std::mem::take(&mut f.metadata_dirty);
         let fs = f.fs;
+        m.measure.kernel.commits += u64::from(dirty);
         if dirty { m.kernel.path_length.of(fs).commit } else { 0 }
     });
     cx.work(commit);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::file::FileId;
 use super::mm::MmId;
 use super::vma::Vma;
-use crate::measure::{FaultKind, PathStep};
+use crate::measure::{FaultFlags, FaultKind, HandlerCall, PathStep};
 use crate::mmu::entry::Entry;
 
 /// The fault being handled.
@@ -20,12 +20,27 @@ pub(crate) struct Vmf {
     pub(crate) pgoff: u64,
     /// FAULT_FLAG_WRITE
     pub(crate) write: bool,
+    /// FAULT_FLAG_USER
+    pub(crate) user: bool,
     /// FAULT_FLAG_VMA_LOCK
     pub(crate) vma_locked: bool,
     /// `orig_pte` as `handle_pte_fault` read it.
     pub(crate) orig_pte: Entry,
+    /// PTE page that `__do_fault` allocated in advance (`prealloc_pte`).
+    pub(crate) prealloc: Option<Pfn>,
     /// Frame that a synchronous fault has still to map.
     pub(crate) sync_pfn: Option<Pfn>,
+}
+
+impl Vmf {
+    /// `vmf->flags`. A PTE was read if its table exists.
+    pub(crate) fn flags(&self, pte_was_read: bool) -> FaultFlags {
+        FaultFlags::DEFAULT
+            .with(FaultFlags::WRITE, self.write)
+            .with(FaultFlags::USER, self.user)
+            .with(FaultFlags::VMA_LOCK, self.vma_locked)
+            .with(FaultFlags::ORIG_PTE_VALID, pte_was_read)
+    }
 }
 
 /// What happened to the fault so far, over all passes.
@@ -35,6 +50,8 @@ pub(crate) struct FaultTrail {
     pub(crate) old: Option<Entry>,
     pub(crate) new: Option<Entry>,
     pub(crate) pfn: Option<Pfn>,
+    pub(crate) refs_at_insert: Option<i64>,
+    pub(crate) handlers: SmallVec<[HandlerCall; 3]>,
     pub(crate) ret: Option<VmFault>,
     pub(crate) kind: Option<FaultKind>,
     pub(crate) pmd_fallback: bool,

@@ -13,9 +13,33 @@ use crate::measure::Part;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
-/// Writes back the dirty entries that cover file pages `first..=last` (WB_SYNC_ALL), then waits until the lines are in the
-/// persistence domain, as the block layer's flush does (`pmem_wmb`).
-pub(crate) async fn dax_writeback_mapping_range(cx: &Cx<'_>, file: FileId, first: u64, last: u64) {
+/// `writeback_control::sync_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyncMode {
+    /// WB_SYNC_NONE: background writeback.
+    None,
+    /// WB_SYNC_ALL: a call waits for it.
+    All,
+}
+
+/// Background writeback of a file, which a kernel thread does.
+pub(crate) async fn background_writeback(cx: &Cx<'_>, file: FileId) {
+    dax_writeback_mapping_range(cx, file, 0, u64::MAX >> 12, SyncMode::None).await;
+}
+
+/// Writes back the dirty entries that cover file pages `first..=last`, then waits until the lines are in the persistence
+/// domain, as the block layer's flush does (`pmem_wmb`). In the background it does nothing: only a call that waits for
+/// durability makes DAX pages clean (spec 4.9).
+pub(crate) async fn dax_writeback_mapping_range(
+    cx: &Cx<'_>,
+    file: FileId,
+    first: u64,
+    last: u64,
+    mode: SyncMode,
+) {
+    if mode == SyncMode::None {
+        return;
+    }
     let before = cx.set_part(Part::Writeback);
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     lock_xa(cx, xa_lock).await;
@@ -172,6 +196,7 @@ async fn dax_flush(cx: &Cx<'_>, pfn: Pfn, pages: u64, durable: &mut Time) {
     let first = pfn.addr().line().0;
     for line in 0..pages * (PageSize::Size4K.bytes() / LINE_BYTES) {
         cx.sync().await;
+        cx.with(|m| m.measure.kernel.clwb_lines += 1);
         let accepted = cx.with(|m| m.kernel_clwb(cx.cpu().index(), CacheLine(first + line)));
         *durable = (*durable).max(accepted);
     }

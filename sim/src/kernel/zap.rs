@@ -8,6 +8,7 @@ use super::mm::MmId;
 use super::vma::Vma;
 use super::writeback::take_entry;
 use crate::engine::{Cx, LockMode};
+use crate::machine::Machine;
 use crate::measure::{Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
@@ -224,7 +225,10 @@ async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64,
             let old = clear_entry(cx, slot).await;
             gather.add(at, PageSize::Size4K.bytes());
             gather.cleared_pte = true;
-            cx.with(|m| m.free_private_copy(vma, old));
+            cx.with(|m| {
+                m.mm_mut(gather.mm).rss_anon -= i64::from(m.is_private_copy(vma, old));
+                m.free_private_copy(vma, old);
+            });
             if is_counted(cx, vma, old) {
                 cx.step(|p| p.zap_counted);
                 force_flush |= forces && vma.shared && old.pte_dirty();
@@ -244,17 +248,8 @@ async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64,
 
 /// Whether the entry maps a page whose mappings this variant counts: `vm_normal_page` finds one (spec 1.5). Nobody counts
 /// the huge zero page.
-fn is_counted(cx: &Cx<'_>, vma: &Vma, old: Entry) -> bool {
-    cx.with(|m| {
-        let (knobs, pfn) = (&m.kernel.dax, old.pfn());
-        let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !m.is_private_copy(vma, old);
-        let counted = if pfn == m.globals.huge_zero_page {
-            false
-        } else {
-            pfn != m.globals.zero_page || knobs.zero_page_refcounted_4k
-        };
-        dax && counted && knobs.refcount_per_map > 0
-    })
+pub(super) fn is_counted(cx: &Cx<'_>, vma: &Vma, old: Entry) -> bool {
+    cx.with(|m| m.is_counted(vma, old))
 }
 
 /// Drops the reference, reverse mapping and RSS of one mapping.
@@ -316,11 +311,31 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
     cx.store(slot.line()).await;
     cx.with(|m| {
         m.tables.write(slot, Entry::NONE);
-        m.tables.release(entry.pfn());
+        m.free_table(entry.pfn());
     });
     gather.add(va.0, PageSize::Size4K.bytes());
     gather.freed_tables = true;
     gather.cleared_pmd |= level == 1;
+}
+
+impl Machine {
+    /// See [`is_counted`].
+    pub(super) fn is_counted(&self, vma: &Vma, old: Entry) -> bool {
+        let (knobs, pfn) = (&self.kernel.dax, old.pfn());
+        let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !self.is_private_copy(vma, old);
+        let counted = if pfn == self.globals.huge_zero_page {
+            false
+        } else {
+            pfn != self.globals.zero_page || knobs.zero_page_refcounted_4k
+        };
+        dax && counted && knobs.refcount_per_map > 0
+    }
+
+    /// Gives a page table back to the page allocator.
+    pub(crate) fn free_table(&mut self, table: Pfn) {
+        self.measure.kernel.tables_freed += 1;
+        self.tables.release(table);
+    }
 }
 
 /// `vma_adjust_trans_huge`: a VMA that is about to end or begin at `border` cannot have a huge page across it.

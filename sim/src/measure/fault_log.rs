@@ -5,6 +5,7 @@ use std::fmt;
 use daxsim_types::{CpuId, ErrorCode, Pfn, Time, VirtAddr, VmFault};
 use smallvec::SmallVec;
 
+use super::HandlerCall;
 use crate::mmu::entry::Entry;
 
 /// What a fault turned out to be.
@@ -151,6 +152,11 @@ pub struct FaultRecord {
     pub new: Option<Entry>,
     /// Frame inserted.
     pub pfn: Option<Pfn>,
+    /// References of the frame when the insert looked at the slot, less the idle value of the variant: mappings, pins, and
+    /// the reference that the handler holds meanwhile, where it does.
+    pub refs_at_insert: Option<i64>,
+    /// Calls of the file's handlers, in order.
+    pub handlers: SmallVec<[HandlerCall; 3]>,
     /// What the last `handle_mm_fault` returned; absent if it was not reached.
     pub ret: Option<VmFault>,
     /// What it turned out to be.

@@ -1,10 +1,14 @@
 //! What a simulation measures: where time went, what each fault was and cost, and how often things happened.
 
 mod fault_log;
+mod handler;
+mod kernel_events;
 mod latency;
 mod part;
 
 pub use fault_log::{FaultKind, FaultRecord, PathStep};
+pub use handler::{Callback, FaultFlags, HandlerCall};
+pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
 
@@ -123,6 +127,8 @@ pub struct Measurements {
     pub resource_lookups: u64,
     /// Locked read-modify-writes of `struct page` lines.
     pub struct_page_rmws: u64,
+    /// What else the kernel did.
+    pub kernel: KernelEvents,
     /// DAX entries written back.
     pub writeback_entries: u64,
     /// The faults themselves, if [`Measurements::keep_faults`].

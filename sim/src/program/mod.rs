@@ -67,6 +67,8 @@ pub enum Action {
         /// Last page.
         last: u64,
     },
+    /// What the flusher threads do every few seconds (WB_SYNC_NONE).
+    BackgroundWriteback(FileId),
     /// ftruncate.
     Truncate {
         /// File.

@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use daxsim_configs::{Override, load_kernel, load_machine};
+use daxsim_sim::kernel::dax_entry::DaxEntry;
 use daxsim_sim::kernel::{FileId, MapRequest, MmId, NewFile};
-use daxsim_sim::measure::{FaultRecord, FlushReason, Measurements};
+use daxsim_sim::measure::{Callback, FaultFlags, FaultRecord, FlushReason, KernelEvents, Measurements};
 use daxsim_sim::mmu::entry::Entry;
+use daxsim_sim::mmu::tlb::TlbEntry;
 use daxsim_sim::program::{Accesses, Action, Step, StepOutcome};
 use daxsim_sim::{Results, SimError, Simulation};
-use daxsim_types::{AccessKind, CpuId, FileSystem, Pfn, VirtAddr};
+use daxsim_types::{AccessKind, CpuId, FileSystem, PageSize, Pfn, VirtAddr};
 
 pub const OLD: &str = "linux-6.12";
 pub const V1: &str = "dax-patch-v1";
@@ -249,4 +251,80 @@ pub fn op_counts(dir: &Path) -> Vec<OpCounts> {
             OpCounts { columns: columns.collect(), text: (*cells.last().unwrap()).to_owned() }
         })
         .collect()
+}
+
+/// The handler calls of a fault: operation, size, and whether under the VMA's lock.
+pub fn calls(fault: &FaultRecord) -> Vec<(Callback, PageSize, bool)> {
+    let locked = |flags: FaultFlags| flags.contains(FaultFlags::VMA_LOCK);
+    fault.handlers.iter().map(|call| (call.callback, call.size, locked(call.flags))).collect()
+}
+
+/// How often a step whose name begins like this is on the path of a fault.
+pub fn steps(fault: &FaultRecord, what: &str) -> usize {
+    path(fault).iter().filter(|step| step.starts_with(what)).count()
+}
+
+impl Bench {
+    /// A device-dax mapping of `pages` pages at [`BASE`], of 4 KiB alignment.
+    pub fn device(kernel: &str, pages: u64) -> (Self, FileId) {
+        let mut bench = Self::new(kernel, FileSystem::Devdax);
+        bench.sim.with(|m| m.set_device_alignment(PageSize::Size4K));
+        let file = bench.file(1024, NewFile::Device);
+        bench.map(file, BASE, 0, pages);
+        (bench, file)
+    }
+
+    /// Maps `pages` pages from the file's first at `start`, private and writable.
+    pub fn map_private(&mut self, file: FileId, start: u64, pages: u64) {
+        self.run(0, self.mm, Action::Map(MapRequest { shared: false, ..shared_map(file, start, 0, pages) }));
+    }
+
+    /// Another address space that maps the file whole at [`BASE`].
+    pub fn other_process(&mut self, cpu: u16, file: FileId, pages: u64) -> MmId {
+        let mm = self.sim.with(|m| m.new_mm());
+        self.run(cpu, mm, Action::Map(shared_map(file, BASE, 0, pages)));
+        mm
+    }
+
+    /// What the kernel counted.
+    pub fn events(&self) -> KernelEvents {
+        self.measured(|m| m.kernel)
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.sim.with(|m| m.tlb_generation(self.mm))
+    }
+
+    /// The entry of a file page with its first page; it must be there.
+    pub fn dax_entry(&self, file: FileId, page: u64) -> (u64, DaxEntry) {
+        self.sim.with(|m| m.dax_entry(file, page)).unwrap()
+    }
+
+    /// What a CPU's TLBs hold of this address space.
+    pub fn cached(&self, cpu: u16, va: u64) -> Option<TlbEntry> {
+        self.sim.with(|m| m.cached_translation(CpuId(cpu), self.mm, VirtAddr(va)))
+    }
+
+    /// Replaces an entry behind the kernel's back.
+    pub fn inject(&self, va: u64, level: u32, entry: Entry) {
+        assert!(
+            self.sim.with(|m| m.inject_entry(self.mm, VirtAddr(va), level, entry)),
+            "no table for {va:#x}"
+        );
+    }
+
+    pub fn zero_page(&self, size: PageSize) -> Pfn {
+        self.sim.with(|m| m.zero_page(size))
+    }
+
+    /// One after another, on a CPU of its own each, racing with the others.
+    pub fn race(&mut self, threads: Vec<Vec<Step>>) -> Vec<Vec<StepOutcome>> {
+        self.sim.parallel(threads).unwrap()
+    }
+}
+
+/// `count` loads of one address: a delay inside a racing thread.
+pub fn delay(cpu: u16, mm: MmId, va: u64, count: u64) -> Step {
+    let accesses = Accesses::Stride { start: VirtAddr(va), count, stride: 0, kind: AccessKind::Read };
+    step(cpu, mm, Action::Access(accesses))
 }

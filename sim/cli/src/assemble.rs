@@ -58,6 +58,13 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         attribution: attribution(results, clock)?,
         ..RunReport::default()
     };
+    for (warning, count) in m.warnings.iter() {
+        report.warnings.push(model::Warning {
+            what: warning.text().into(),
+            count: count.met,
+            detail: format!("printed {} times", count.printed),
+        });
+    }
     lookups(results, &mut report);
     memory(results, &mut report);
     for (kind, latency) in m.latencies.iter() {
@@ -126,7 +133,7 @@ fn faults(m: &Measurements) -> model::Faults {
         pmd_fallback: m.faults.pmd_fallback,
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,
-        other: 0,
+        other: m.faults.oom,
     }
 }
 

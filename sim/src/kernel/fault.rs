@@ -7,6 +7,7 @@ use daxsim_types::{
 use super::cow::wp_page_copy;
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
+use super::page::{folio_get, folio_put};
 use super::vma::Vma;
 use super::vmf::{FaultTrail, Vmf};
 use super::zap::zap_huge_pmd;
@@ -50,12 +51,15 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         let signal = match ret {
             None => Some(Signal::Sigsegv),
             Some(ret) if ret.contains(VmFault::SIGSEGV) => Some(Signal::Sigsegv),
-            Some(ret) if ret.contains(VmFault::SIGBUS) || ret.contains(VmFault::OOM) => Some(Signal::Sigbus),
+            Some(ret) if ret.contains(VmFault::SIGBUS) => Some(Signal::Sigbus),
+            // The exception table ends the kernel's access; a user access is tried again after pagefault_out_of_memory.
+            Some(ret) if ret.contains(VmFault::OOM) && !error_code.is_user() => Some(Signal::Sigbus),
             Some(_) => None,
         };
         let kind = match signal {
             Some(Signal::Sigbus) => FaultKind::Sigbus,
             Some(Signal::Sigsegv) => FaultKind::Sigsegv,
+            None if ret.is_some_and(|ret| ret.contains(VmFault::OOM)) => FaultKind::Oom,
             None => trail.kind.unwrap_or(FaultKind::Spurious),
         };
         let counts = &mut m.measure.faults;
@@ -63,6 +67,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         counts.pmd_fallback += u64::from(trail.pmd_fallback);
         counts.sigbus += u64::from(kind == FaultKind::Sigbus);
         counts.sigsegv += u64::from(kind == FaultKind::Sigsegv);
+        counts.oom += u64::from(ret.is_some_and(|r| r.contains(VmFault::OOM)));
         counts.major += u64::from(ret.is_some_and(|r| r.contains(VmFault::MAJOR)));
         if m.measure.keep_faults {
             let record = FaultRecord {
@@ -202,7 +207,7 @@ async fn handle_mm_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 /// `__handle_mm_fault` (spec 2.5).
 async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
-    let pud_table = ensure_table(cx, mm, va, 2).await;
+    let Some(pud_table) = ensure_table(cx, mm, va, 2).await else { return VmFault::OOM };
     let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
     if pud.is_none() && !vmf.vma.no_huge {
         // fsdax maps no PUDs: the attempt costs its prologue and epilogue.
@@ -211,7 +216,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
             return ret;
         }
     }
-    let pmd_table = ensure_table(cx, mm, va, 1).await;
+    let Some(pmd_table) = ensure_table(cx, mm, va, 1).await else { return VmFault::OOM };
     let slot = Slot::of(pmd_table, va, 1);
     let pmd = read_entry(cx, slot).await;
     if pmd.is_none() {
@@ -323,18 +328,23 @@ async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
     if let Err(retry) = can_call_fault(cx, vmf).await {
         return retry;
     }
-    if !has_table {
-        // __do_fault preallocates a PTE page that the insert helper does not know of and that is freed again (spec 2.6).
-        allocate_unused_table(cx).await;
+    // __do_fault preallocates a PTE page that the insert helper does not know of and that is freed again (spec 2.6).
+    if !has_table && !allocate_unused_table(cx) {
+        return VmFault::OOM;
     }
     fs_fault(cx, vmf, Order::Pte).await
 }
 
-async fn allocate_unused_table(cx: &Cx<'_>) {
+/// False if there is no memory for it.
+fn allocate_unused_table(cx: &Cx<'_>) -> bool {
+    if cx.with(|m| m.injections.fails_table()) {
+        return false;
+    }
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
     cx.step(|p| p.table_free);
     cx.set_part(part);
+    true
 }
 
 /// `do_wp_page` on a shared mapping: `wp_pfn_shared`, `wp_page_shared` or, without a hook, `wp_page_reuse` (spec 2.7).
@@ -355,16 +365,16 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     } else {
         // wp_page_shared holds a reference of its own on the page, also in the pass that is refused.
         let held = counted && callback == daxsim_configs::kernel::WpCallback::PageMkwrite;
-        let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
+        let page = vmf.orig_pte.pfn();
         if held {
-            cx.rmw(line).await;
+            folio_get(cx, page).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
             Ok(()) => fs_fault(cx, vmf, Order::Pte).await,
             Err(retry) => retry,
         };
         if held {
-            cx.rmw(line).await;
+            folio_put(cx, page).await;
         }
         ret
     };
@@ -436,22 +446,26 @@ pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     cx.with(|m| m.tables.read(slot))
 }
 
-/// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on).
-pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Pfn {
+/// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on). `None` if there
+/// is no memory for it.
+pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Option<Pfn> {
     let mut table = cx.with(|m| m.mm(mm).pgd);
     for at in ((level + 1)..=3).rev() {
         let slot = Slot::of(table, va, at);
         let mut entry = read_entry(cx, slot).await;
         if !entry.is_present() {
-            entry = install_table(cx, mm, slot).await;
+            entry = install_table(cx, mm, slot).await?;
         }
         table = entry.pfn();
     }
-    table
+    Some(table)
 }
 
 /// Allocates a table, zeroes it and installs it under the lock of the level, unless another CPU was faster.
-async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
+async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Option<Entry> {
+    if cx.with(|m| m.injections.fails_table()) {
+        return None;
+    }
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
     let table = cx.with(crate::Machine::new_table);
@@ -473,7 +487,7 @@ async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
     cx.store(slot.line()).await;
     cx.unlock(lock, LockMode::Exclusive).await;
     cx.set_part(part);
-    entry
+    Some(entry)
 }
 
 impl Vmf {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use daxsim_types::{CacheLine, CpuId, Pfn, VirtAddr};
 
+use super::gup::HeldPage;
 use super::vma::Vma;
 use crate::engine::LockId;
 
@@ -70,6 +71,8 @@ pub struct Mm {
     pub gathers_line: CacheLine,
     /// MM_FILEPAGES, in 4 KiB pages.
     pub rss_file: i64,
+    /// Pages that I/O holds, in order of the calls.
+    pub held: Vec<HeldPage>,
 }
 
 impl Mm {

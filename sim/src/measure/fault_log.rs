@@ -30,11 +30,13 @@ pub enum FaultKind {
     Sigbus,
     /// The access got SIGSEGV.
     Sigsegv,
+    /// No memory: the access is tried again. Reports count it as `other`.
+    Oom,
 }
 
 impl FaultKind {
     /// Every kind, in report order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::Mkwrite,
@@ -45,6 +47,7 @@ impl FaultKind {
         Self::PmdMkwrite,
         Self::Sigbus,
         Self::Sigsegv,
+        Self::Oom,
     ];
 
     /// The key of this kind in reports.
@@ -61,6 +64,7 @@ impl FaultKind {
             Self::PmdMkwrite => "pmd_mkwrite",
             Self::Sigbus => "sigbus",
             Self::Sigsegv => "sigsegv",
+            Self::Oom => "other",
         }
     }
 }

@@ -3,10 +3,12 @@
 mod fault_log;
 mod latency;
 mod part;
+mod warn;
 
 pub use fault_log::{FaultKind, FaultRecord, PathStep};
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
+pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
 
@@ -78,6 +80,8 @@ pub struct FaultCounts {
     pub sigbus: u64,
     /// Faults that ended in a signal: SIGSEGV.
     pub sigsegv: u64,
+    /// Faults that ran out of memory and are tried again (`VM_FAULT_OOM`).
+    pub oom: u64,
     /// Faults that allocated a block (`VM_FAULT_MAJOR`).
     pub major: u64,
 }
@@ -111,6 +115,8 @@ pub struct Measurements {
     pub update_mmu_cache_calls: u64,
     /// Acquisitions of the global `memtype_lock`.
     pub memtype_lookups: u64,
+    /// WARNs of the kernel.
+    pub warnings: KernelWarnings,
     /// DAX entries written back.
     pub writeback_entries: u64,
     /// The faults themselves, if [`Measurements::keep_faults`].

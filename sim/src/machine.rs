@@ -164,7 +164,7 @@ impl Machine {
             gathers: 0,
             gathers_line: self.lines.fresh(),
             rss_file: 0,
-            held: Vec::new(),
+            held: Default::default(),
         };
         self.mms.push(mm);
         id

@@ -117,7 +117,7 @@ fn stuck(m: &crate::Machine) -> Deadlock {
         .filter_map(|(index, cpu)| match cpu.state {
             RunState::Blocked(part) => Some(match m.pages.waited_for(index) {
                 Some(pfn) => format!(
-                    "cpu{index} waits since {} for frame {:#x}, which is pinned, and nobody is left to unpin it",
+                    "cpu{index} waits since {} for frame {:#x} to be idle: it is pinned (or mapped again), and nobody is left to let it go",
                     cpu.now, pfn.0
                 ),
                 None => format!("cpu{index} waits ({}) since {}", part.name(), cpu.now),

@@ -68,7 +68,11 @@ pub(crate) async fn gup(
         held.push(page);
         at += PAGE;
     }
-    cx.with(|m| m.mm_mut(mm).held.extend(held));
+    cx.with(|m| {
+        for page in held {
+            m.mm_mut(mm).held.entry(page.va).or_default().push(page);
+        }
+    });
     Ok(())
 }
 
@@ -79,7 +83,12 @@ pub(crate) async fn unpin_user_pages(cx: &Cx<'_>, mm: MmId, range: (u64, u64)) -
     while at < range.1 {
         let page = cx.with(|m| {
             let held = &mut m.mm_mut(mm).held;
-            held.iter().rposition(|page| page.va == at).map(|index| held.remove(index))
+            let pages = held.get_mut(&at)?;
+            let page = pages.pop();
+            if pages.is_empty() {
+                held.remove(&at);
+            }
+            page
         });
         match page {
             Some(page) => put_held(cx, page).await,

@@ -79,22 +79,21 @@ async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry) -> Option<Pfn> {
 }
 
 /// `___wait_var_event` with `ext4_wait_dax_page`, or `wait_page_idle`: sleeps until the page is idle, without the invalidate
-/// lock. The wait is interruptible, but nobody sends signals here. In the first posting the condition of the wait did not fit
-/// the busy test, which let the waiter go on at the first wake-up; here it waits for the idle value there too.
+/// lock. The wait is interruptible, but nobody sends signals here.
 async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) {
     let index = cx.cpu().index();
     let (lock, line) = cx.with(|m| (m.file(file).invalidate_lock, m.pages.line(page)));
     loop {
         // prepare_to_wait, then the condition: a put between the two is not missed.
         cx.load(line).await;
-        let idle = cx.with(|m| {
-            let idle = m.pages.is_idle(page);
-            if !idle {
+        let free = cx.with(|m| {
+            let free = m.is_free(page);
+            if !free {
                 m.pages.wait(page, index);
             }
-            idle
+            free
         });
-        if idle {
+        if free {
             return;
         }
         cx.unlock(lock, LockMode::Exclusive).await;

@@ -71,8 +71,8 @@ pub struct Mm {
     pub gathers_line: CacheLine,
     /// MM_FILEPAGES, in 4 KiB pages.
     pub rss_file: i64,
-    /// Pages that I/O holds, in order of the calls.
-    pub held: Vec<HeldPage>,
+    /// Pages that I/O holds, by the address at which it found them, in order of the calls.
+    pub held: BTreeMap<u64, Vec<HeldPage>>,
 }
 
 impl Mm {

@@ -323,3 +323,54 @@ fn a_huge_range_is_swept_over_gaps() {
     make_old(&mut bench, BASE - HUGE, 4096);
     assert!(!bench.pte(BASE).accessed());
 }
+
+#[test]
+fn a_script_can_pin() {
+    let script = |last: &str| {
+        let text = format!(
+            "@threads 2 0 1\n@seq\n0 file 0 f 64k fill\n0 map 0 0 0 64k rw shared {BASE:#x}\n0 pin 0 0 8k w\n@par\n\
+             0 usleep 500\n0 {last}\n1 trunc 0 0\n"
+        );
+        daxsim_traces::script::Script::read(text.as_bytes(), "pins".as_ref()).unwrap()
+    };
+    for kernel in KERNELS {
+        let run = |last: &str| {
+            let mut bench = Bench::new(kernel, FileSystem::Ext4);
+            let none = std::collections::BTreeMap::new();
+            let ended = daxsim_sim::program::script::run(&mut bench.sim, &script(last), bench.fs, &none);
+            (ended.err().map(|e| e.to_string()), locked_wait(&bench.sim))
+        };
+        let (error, waited) = run("unpin 0 0 8k");
+        assert_eq!(error, None, "{kernel}");
+        assert!(waited > MOST, "{kernel}");
+        assert!(run("nop").0.unwrap().contains("pinned"), "{kernel}");
+    }
+}
+
+#[test]
+fn no_race_of_stores_with_truncations_waits_for_ever() {
+    for kernel in KERNELS {
+        for fs in FSDAX {
+            for seed in 0..8 {
+                let mut bench = Bench::new(kernel, fs);
+                let file = bench.mapped(16);
+                bench.sim.set_seed(seed);
+                let mm = bench.mm;
+                let threads: Vec<Vec<Step>> = (0..3)
+                    .map(|cpu| {
+                        let kinds = [AccessKind::Read, AccessKind::Write];
+                        let touches = kinds.map(|kind| step(cpu, mm, crate::common::touch(BASE, 16, kind)));
+                        let sized = Action::Truncate { file, size: 16 * PAGE };
+                        if cpu == 2 { vec![step(cpu, mm, sized)] } else { touches.into() }
+                    })
+                    .collect();
+                bench.sim.parallel(threads).unwrap();
+                for page in 0..16 {
+                    let block = bench.block(file, page);
+                    let held = bench.sim.with(|m| m.page_counts(block));
+                    assert_eq!(held.refs, held.maps, "{kernel} {fs} {seed}: page {page}");
+                }
+            }
+        }
+    }
+}

@@ -7,7 +7,6 @@ use daxsim_types::{
 use super::cow::wp_page_copy;
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
-use super::page::{folio_get, folio_put};
 use super::vma::Vma;
 use super::vmf::{FaultTrail, Vmf};
 use super::zap::zap_huge_pmd;
@@ -363,18 +362,19 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     let ret = if fs == FileSystem::Devdax {
         wp_page_reuse(cx, vmf, slot).await
     } else {
-        // wp_page_shared holds a reference of its own on the page, also in the pass that is refused.
+        // wp_page_shared holds a reference of its own on the page, also in the pass that is refused. It costs what it costs, but
+        // is not counted: who breaks layouts would find the page busy by a fault that waits for the lock of just that call.
         let held = counted && callback == daxsim_configs::kernel::WpCallback::PageMkwrite;
-        let page = vmf.orig_pte.pfn();
+        let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
-            folio_get(cx, page).await;
+            cx.rmw(line).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
             Ok(()) => fs_fault(cx, vmf, Order::Pte).await,
             Err(retry) => retry,
         };
         if held {
-            folio_put(cx, page).await;
+            cx.rmw(line).await;
         }
         ret
     };

@@ -24,6 +24,20 @@ pub(crate) fn kernel(r: &mut Reader<'_>) {
         let expected = "false: a read-only entry with D set is a shadow-stack page".to_owned();
         r.bad("dax.fresh_write_sets_d", found, expected);
     }
+    counted_pages(r);
+}
+
+/// Records a table of mapping counts without the reference that the insert asks for.
+fn counted_pages(r: &mut Reader<'_>) {
+    let counted = r.get::<u32>("dax.refcount_per_map").is_some_and(|n| n > 0);
+    if counted && r.get("dax.temp_ref_around_insert") == Some(false) {
+        let found = "false with dax.refcount_per_map = 1".to_owned();
+        let expected =
+            "true: validate_page_before_insert refuses a page without a reference, so every fault \
+                        would end in SIGBUS"
+                .to_owned();
+        r.bad("dax.temp_ref_around_insert", found, expected);
+    }
 }
 
 fn tlb_geometry(r: &mut Reader<'_>, array: &str) {

@@ -118,6 +118,8 @@ pub struct DaxKnobs {
     pub zap_forces_flush_if_dirty: bool,
     /// `dax_busy_page`.
     pub busy_test: BusyTest,
+    /// Whether breaking layouts leaves a file alone that nobody maps, whoever holds its pages.
+    pub break_layout_skips_unmapped: bool,
     /// Whether breaking layouts deletes every DAX entry of the file.
     pub break_layout_deletes_entries: bool,
 }

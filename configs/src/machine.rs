@@ -232,6 +232,8 @@ pub struct DramSpec {
 /// `[pmem]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct PmemSpec {
+    /// Whether stores may stay in CPU caches at a power failure, so that `dax_flush` has to write lines back.
+    pub write_cache: bool,
     /// Physical address of the first byte of the DAX data area, 2 MiB aligned.
     pub base: u64,
     /// Bytes, a multiple of 2 MiB.

@@ -118,6 +118,8 @@ section!(dram: DramSpec, "dram" {
 });
 
 section!(pmem: PmemSpec, "pmem" {
+    write_cache "write_cache": Kind::Bool,
+        "Whether the device has a write cache (`dax_write_cache`): without one, as with eADR, an fsync issues no CLWB.";
     base "base": Kind::Address { multiple: 2 * MIB }, "Physical address of the DAX data area.";
     capacity "capacity": Kind::Size { min: 2 * MIB, max: 65_536 * GIB, multiple: 2 * MIB },
         "Bytes of the DAX data area.";

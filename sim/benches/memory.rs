@@ -69,6 +69,7 @@ fn machine(cores: u16) -> MachineSpec {
             line_occupancy: Time(3_000),
         },
         pmem: PmemSpec {
+            write_cache: true,
             base: 64 << 30,
             capacity: 512 << 30,
             dimms: 6,

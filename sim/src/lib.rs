@@ -14,6 +14,7 @@
 pub mod apic;
 mod cpu;
 pub mod engine;
+pub mod inject;
 mod inspect;
 pub mod kernel;
 mod machine;

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::cpu::Cpu;
 use crate::engine::{LockId, Locks, Stalls};
+use crate::inject::Injections;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::mm::{CpuSet, Mm, MmId};
@@ -55,6 +56,8 @@ pub struct Machine {
     pub(crate) spare_vma_locks: Vec<LockId>,
     /// User frames given back, used again last in, first out.
     pub(crate) free_user_frames: Vec<Pfn>,
+    /// Failures that tests asked for.
+    pub(crate) injections: Injections,
     pub(crate) measure: Measurements,
     /// Pauses of racing threads, where interleavings are explored.
     pub(crate) stalls: Option<Stalls>,
@@ -78,6 +81,7 @@ impl Machine {
             resource_line: lines.fresh(),
             journal_state_line: lines.fresh(),
             transaction_line: lines.fresh(),
+            pgmap_ref_lines: Vec::new(),
         };
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
@@ -93,6 +97,7 @@ impl Machine {
             free_user_frames: Vec::new(),
             mms: Vec::new(),
             files: Vec::new(),
+            injections: Injections::default(),
             measure: Measurements::default(),
             stalls: None,
             spec,
@@ -164,6 +169,7 @@ impl Machine {
             gathers_line: self.lines.fresh(),
             rss_file: 0,
             rss_anon: 0,
+            held: Default::default(),
         };
         self.mms.push(mm);
         id

@@ -8,6 +8,7 @@ use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
 
 use crate::engine::{Cx, Deadlock, Jitter, Sys, Task, run};
+use crate::inject::Injection;
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
@@ -133,6 +134,11 @@ impl Simulation {
     /// Looks at or prepares the machine between steps.
     pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
         self.sys.with(f)
+    }
+
+    /// Lets the kernel fail in a way that no program can make it fail, for tests.
+    pub fn inject(&self, injection: Injection) {
+        self.sys.with(|m| m.injections.add(injection));
     }
 
     /// A file, as the program finds it.
@@ -342,7 +348,7 @@ async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
             return kernel::copy_user(cx, origin, accesses).await;
         }
         (action, Some(mm)) => outcome.error = memory_call(cx, mm, action).await.err(),
-        (action, None) => file_call(cx, action).await,
+        (action, None) => outcome.error = file_call(cx, action).await.err(),
     }
     outcome
 }
@@ -357,27 +363,26 @@ async fn memory_call(cx: &Cx<'_>, mm: MmId, action: Action) -> Result<(), Syscal
             kernel::mprotect(cx, mm, start, len, read, write).await
         }
         Action::Msync { start, len } => kernel::msync(cx, mm, start, len).await,
-        Action::Fork(child) => {
-            kernel::fork(cx, mm, child).await;
-            Ok(())
-        }
+        Action::Pin { start, len, write, kind } => kernel::pin(cx, mm, start, len, write, kind).await,
+        Action::Unpin { start, len } => kernel::unpin(cx, mm, start, len).await,
+        Action::Fork(child) => kernel::fork(cx, mm, child).await,
         Action::Exit => {
             kernel::exit(cx, mm).await;
             Ok(())
         }
-        other => {
-            file_call(cx, other).await;
-            Ok(())
-        }
+        other => file_call(cx, other).await,
     }
 }
 
 /// Calls on files alone, which kernel threads can do too. A kernel thread has no user addresses: the rest is nothing to it.
-async fn file_call(cx: &Cx<'_>, action: Action) {
+async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
     match action {
-        Action::Fsync(file) => kernel::fsync(cx, file).await,
-        Action::SyncRange { file, first, last } => kernel::sync_file_range(cx, file, first, last).await,
+        Action::Fsync(file) => return kernel::fsync(cx, file).await,
+        Action::SyncRange { file, first, last } => {
+            return kernel::sync_file_range(cx, file, first, last).await;
+        }
         Action::BackgroundWriteback(file) => kernel::background_writeback(cx, file).await,
+        Action::ClearYoung { mm, start, len } => return kernel::clear_young(cx, mm, start, len).await,
         Action::Truncate { file, size } => kernel::ftruncate(cx, file, size).await,
         Action::Fallocate { file, mode, start, len } => kernel::fallocate(cx, file, mode, start, len).await,
         Action::Write { file, start, len } => kernel::pwrite(cx, file, start, len).await,
@@ -390,14 +395,17 @@ async fn file_call(cx: &Cx<'_>, action: Action) {
         | Action::Advise { .. }
         | Action::Protect { .. }
         | Action::Msync { .. }
+        | Action::Pin { .. }
+        | Action::Unpin { .. }
         | Action::Fork(_)
         | Action::Exit => {}
     }
+    Ok(())
 }
 
 impl Machine {
     /// Lets a thread of `mm` run on a CPU: a switch if it runs another mm, the end of lazy mode if it idled.
-    fn run_on(&mut self, cpu: CpuId, mm: MmId) {
+    pub(crate) fn run_on(&mut self, cpu: CpuId, mm: MmId) {
         let state = &self.cpus[cpu.index()].tlb_state;
         if state.loaded_mm != Some(mm) || state.lazy {
             let before = std::mem::replace(&mut self.cpus[cpu.index()].part, Part::Dispatch);

@@ -66,7 +66,7 @@ fn missing_keys() {
     );
     assert_eq!(
         message(parse_machine("foo.toml", "", &[])).lines().last().unwrap(),
-        "... and 44 more problems"
+        "... and 45 more problems"
     );
 }
 

@@ -70,6 +70,13 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         attribution: attribution(results, clock)?,
         ..RunReport::default()
     };
+    for (warning, count) in m.warnings.iter() {
+        report.warnings.push(model::Warning {
+            what: warning.text().into(),
+            count: count.met,
+            detail: format!("printed {} times", count.printed),
+        });
+    }
     lookups(results, &mut report);
     memory(results, &mut report);
     for (kind, latency) in m.latencies.iter() {
@@ -140,7 +147,7 @@ fn faults(m: &Measurements) -> model::Faults {
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,
         access_flags: of(FaultKind::AccessFlags),
-        other: 0,
+        other: m.faults.oom,
     }
 }
 

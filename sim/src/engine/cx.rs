@@ -114,6 +114,22 @@ impl<'s> Cx<'s> {
         self.blocked().await;
     }
 
+    /// `schedule` of a thread that another CPU will wake: the CPU is idle, and lazy about its address space, until it switches
+    /// back to the thread.
+    pub(crate) async fn schedule(&self, part: Part) {
+        let index = self.cpu.index();
+        let mm = self.sys.with(|m| {
+            m.block(index, part);
+            let state = &mut m.cpus[index].tlb_state;
+            state.lazy = state.loaded_mm.is_some();
+            state.loaded_mm
+        });
+        self.blocked().await;
+        if let Some(mm) = mm {
+            self.sys.with(|m| m.run_on(self.cpu, mm));
+        }
+    }
+
     /// A kernel load of a named line. Its stall beyond the L1D is memory time.
     pub(crate) async fn load(&self, line: CacheLine) {
         self.touch(line, Access::Read).await;

@@ -19,7 +19,8 @@ pub struct Task<'s> {
     pub work: Pin<Box<dyn Future<Output = ()> + 's>>,
 }
 
-/// Every CPU with work waits for another one: a defect of the model, never of an input.
+/// Every CPU with work waits for another one: a defect of the model, unless what one waits for is a page that the program holds
+/// for ever.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the simulated machine is stuck: {0}")]
 pub struct Deadlock(pub String);
@@ -114,7 +115,13 @@ fn stuck(m: &crate::Machine) -> Deadlock {
         .iter()
         .enumerate()
         .filter_map(|(index, cpu)| match cpu.state {
-            RunState::Blocked(part) => Some(format!("cpu{index} waits ({}) since {}", part.name(), cpu.now)),
+            RunState::Blocked(part) => Some(match m.pages.waited_for(index) {
+                Some(pfn) => format!(
+                    "cpu{index} waits since {} for frame {:#x} to be idle: it is pinned (or mapped again), and nobody is left to let it go",
+                    cpu.now, pfn.0
+                ),
+                None => format!("cpu{index} waits ({}) since {}", part.name(), cpu.now),
+            }),
             RunState::Ready | RunState::Asleep(_) | RunState::Parked => None,
         })
         .collect();

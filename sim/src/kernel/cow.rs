@@ -63,13 +63,19 @@ fn copy_entry(vmf: &Vmf, frame: Pfn) -> Entry {
 }
 
 /// `finish_fault` for a copy made by the DAX handler: maps it unless another fault was faster.
-pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &mut Vmf, frame: Pfn) {
+pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &mut Vmf, frame: Pfn) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    if let Some(prealloc) = vmf.prealloc.take() {
-        let pmd_table = ensure_table(cx, vmf.mm, vmf.address, 1).await;
+    if let Some(prealloc) = vmf.prealloc.take()
+        && let Some(pmd_table) = ensure_table(cx, vmf.mm, vmf.address, 1).await
+    {
         install(cx, vmf.mm, Slot::of(pmd_table, vmf.address, 1), prealloc).await;
     }
-    let table = ensure_table(cx, vmf.mm, vmf.address, 0).await;
+    let Some(table) = ensure_table(cx, vmf.mm, vmf.address, 0).await else {
+        cx.with(|m| m.release_user_frame(frame));
+        cx.note(PathStep::Returned("finish_fault", VmFault::OOM));
+        cx.set_part(before);
+        return VmFault::OOM;
+    };
     let slot = Slot::of(table, vmf.address, 0);
     if let Some(ptl) = cx.with(|m| m.tables.lock(table)) {
         cx.lock(ptl, LockMode::Exclusive).await;
@@ -98,6 +104,7 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &mut Vmf, frame: Pfn) {
     }
     cx.note(PathStep::Returned("finish_fault", VmFault::default()));
     cx.set_part(before);
+    VmFault::default()
 }
 
 /// `wp_page_copy`: copies, then clears the old entry and flushes it everywhere before the new one is seen.

@@ -98,10 +98,17 @@ impl DaxEntries {
     }
 
     /// Removes every entry that touches the `pages` pages from `first`, a PMD entry as a whole: `dax_delete_mapping_range`. The caller holds the
-    /// file's invalidate lock, so none is locked.
-    pub fn remove_range(&mut self, first: u64, pages: u64) {
+    /// file's invalidate lock, and has waited for those that were locked. Returns what was removed.
+    pub fn remove_range(&mut self, first: u64, pages: u64) -> Vec<DaxEntry> {
         let (from, to) = self.span(first, pages);
-        self.entries.retain(|at, _| *at < from || *at >= to);
+        let heads: Vec<u64> = self.entries.range(from..to.max(from)).map(|(at, _)| *at).collect();
+        heads.into_iter().filter_map(|head| self.entries.remove(&head)).collect()
+    }
+
+    /// The first entry at or after `page`.
+    #[must_use]
+    pub fn next_at(&self, page: u64) -> Option<(u64, &DaxEntry)> {
+        self.entries.range(page..).next().map(|(at, e)| (*at, e))
     }
 
     /// Removes the entries of a range that are neither dirty nor being written back (`__dax_invalidate_entry`).

@@ -295,7 +295,8 @@ async fn dax_fault_iter(
         _ => return load_hole(cx, vmf, head, size).await.map(|ret| (ret, false)),
     };
     cx.step(|p| p.direct_access);
-    if size == PageSize::Size2M && block.0 % PMD_PAGES != 0 {
+    let refused = cx.with(|m| m.kernel.dax.pmd_block_sw_bits.devmap && m.injections.is_not_devmap(block));
+    if size == PageSize::Size2M && (block.0 % PMD_PAGES != 0 || refused) {
         return Ok((VmFault::FALLBACK, false));
     }
     let synchronous = vmf.write && vmf.vma.sync && cx.with(|m| m.file(vmf.file).metadata_dirty);
@@ -319,7 +320,7 @@ async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Res
         PageSize::Size2M | PageSize::Size1G => m.globals.huge_zero_page,
     });
     insert_entry(cx, vmf, head, EntryKind::Zero, zero, size, false).await;
-    let request = Insert { pfn: zero, write: false, zero: true };
+    let request = Insert { pfn: zero, write: cx.with(|m| m.injections.writes_zero()), zero: true };
     if size == PageSize::Size4K {
         let ret = insert_4k(cx, vmf, request).await;
         cx.note(PathStep::Event("dax_load_hole"));
@@ -392,15 +393,22 @@ async fn copy_to_private(cx: &Cx<'_>, vmf: &mut Vmf, mapping: Mapping) -> VmFaul
         _ => None,
     };
     let frame = super::cow::copy_page(cx, source).await;
-    super::cow::finish_fault(cx, vmf, frame).await;
-    VmFault::DONE_COW
+    let ret = super::cow::finish_fault(cx, vmf, frame).await;
+    if ret == VmFault::default() { VmFault::DONE_COW } else { ret }
 }
 
 /// `dax_finish_sync_fault` (spec 4.6): fsync of the range, then the insert that the fault had to put off.
 pub(crate) async fn dax_finish_sync_fault(cx: &Cx<'_>, vmf: &mut Vmf, pfn: Pfn, size: PageSize) -> VmFault {
     let head = if size == PageSize::Size2M { vmf.pgoff & !(PMD_PAGES - 1) } else { vmf.pgoff };
-    super::syscall::sync_file_range(cx, vmf.file, head, head + size.pages() - 1).await;
-    let ret = insert_pfn_mkwrite(cx, vmf, pfn, head, size).await;
+    let ret = match super::syscall::sync_file_range(cx, vmf.file, head, head + size.pages() - 1).await {
+        Ok(()) => {
+            for waiter in cx.with(|m| m.lose_entry(vmf.file, head)) {
+                cx.wake(waiter);
+            }
+            insert_pfn_mkwrite(cx, vmf, pfn, head, size).await
+        }
+        Err(_) => VmFault::SIGBUS,
+    };
     cx.note(PathStep::Returned("dax_finish_sync_fault", ret));
     ret
 }

@@ -8,7 +8,6 @@ use daxsim_types::{
 use super::access_flags::ptep_set_access_flags;
 use super::cow::wp_page_copy;
 use super::fs::{Order, fs_fault};
-use super::insert::hold_page;
 use super::mm::MmId;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::Vma;
@@ -54,12 +53,15 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         let signal = match ret {
             None => Some(Signal::Sigsegv),
             Some(ret) if ret.contains(VmFault::SIGSEGV) => Some(Signal::Sigsegv),
-            Some(ret) if ret.contains(VmFault::SIGBUS) || ret.contains(VmFault::OOM) => Some(Signal::Sigbus),
+            Some(ret) if ret.contains(VmFault::SIGBUS) => Some(Signal::Sigbus),
+            // The exception table ends the kernel's access; a user access is tried again after pagefault_out_of_memory.
+            Some(ret) if ret.contains(VmFault::OOM) && !error_code.is_user() => Some(Signal::Sigbus),
             Some(_) => None,
         };
         let kind = match signal {
             Some(Signal::Sigbus) => FaultKind::Sigbus,
             Some(Signal::Sigsegv) => FaultKind::Sigsegv,
+            None if ret.is_some_and(|ret| ret.contains(VmFault::OOM)) => FaultKind::Oom,
             None => trail.kind.unwrap_or(FaultKind::Spurious),
         };
         let counts = &mut m.measure.faults;
@@ -67,6 +69,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         counts.pmd_fallback += u64::from(trail.pmd_fallback);
         counts.sigbus += u64::from(kind == FaultKind::Sigbus);
         counts.sigsegv += u64::from(kind == FaultKind::Sigsegv);
+        counts.oom += u64::from(ret.is_some_and(|r| r.contains(VmFault::OOM)));
         counts.major += u64::from(ret.is_some_and(|r| r.contains(VmFault::MAJOR)));
         if m.measure.keep_faults {
             let record = FaultRecord {
@@ -210,7 +213,7 @@ async fn handle_mm_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 /// `__handle_mm_fault` (spec 2.5).
 async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
-    let pud_table = ensure_table(cx, mm, va, 2).await;
+    let Some(pud_table) = ensure_table(cx, mm, va, 2).await else { return VmFault::OOM };
     let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
     if pud.is_none() && !vmf.vma.no_huge {
         // fsdax maps no PUDs: the attempt costs its prologue and epilogue.
@@ -219,7 +222,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
             return ret;
         }
     }
-    let pmd_table = ensure_table(cx, mm, va, 1).await;
+    let Some(pmd_table) = ensure_table(cx, mm, va, 1).await else { return VmFault::OOM };
     let slot = Slot::of(pmd_table, va, 1);
     let pmd = read_entry(cx, slot).await;
     if pmd.is_none() {
@@ -330,7 +333,8 @@ async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
     }
     if !has_table {
         // The insert helper does not know of this page and allocates its own (spec 2.6).
-        vmf.prealloc = Some(allocate_table(cx).await);
+        let Some(table) = allocate_table(cx).await else { return VmFault::OOM };
+        vmf.prealloc = Some(table);
     }
     let ret = call_handler(cx, vmf, Order::Pte, Callback::Fault, vmf.flags(has_table)).await;
     if let Some(table) = vmf.prealloc.take() {
@@ -373,18 +377,19 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     let ret = if fs == FileSystem::Devdax {
         wp_page_reuse(cx, vmf, slot).await
     } else {
-        // wp_page_shared holds a reference of its own on the page, also in the pass that is refused.
+        // wp_page_shared holds a reference of its own on the page, also in the pass that is refused. It costs what it costs, but
+        // is not counted: who breaks layouts would find the page busy by a fault that waits for the lock of just that call.
         let held = counted && callback == WpCallback::PageMkwrite;
         let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
-            hold_page(cx, vmf.orig_pte.pfn(), line, 1).await;
+            cx.rmw_struct_page(line).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
             Ok(()) => call_mkwrite(cx, vmf, callback).await,
             Err(retry) => retry,
         };
         if held {
-            hold_page(cx, vmf.orig_pte.pfn(), line, -1).await;
+            cx.rmw_struct_page(line).await;
         }
         ret
     };
@@ -460,28 +465,32 @@ pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     cx.with(|m| m.tables.read(slot))
 }
 
-/// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on).
-pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Pfn {
+/// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on). `None` if there
+/// is no memory for it.
+pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Option<Pfn> {
     let mut table = cx.with(|m| m.mm(mm).pgd);
     for at in ((level + 1)..=3).rev() {
         let slot = Slot::of(table, va, at);
         let mut entry = read_entry(cx, slot).await;
         if !entry.is_present() {
-            entry = install_table(cx, mm, slot).await;
+            entry = install_table(cx, mm, slot).await?;
         }
         table = entry.pfn();
     }
-    table
+    Some(table)
 }
 
 /// Allocates a table and installs it.
-async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
-    let table = allocate_table(cx).await;
-    install(cx, mm, slot, table).await
+async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Option<Entry> {
+    let table = allocate_table(cx).await?;
+    Some(install(cx, mm, slot, table).await)
 }
 
-/// A zeroed page table (`pte_alloc_one` and its like).
-pub(super) async fn allocate_table(cx: &Cx<'_>) -> Pfn {
+/// A zeroed page table (`pte_alloc_one` and its like), if there is memory for it.
+pub(super) async fn allocate_table(cx: &Cx<'_>) -> Option<Pfn> {
+    if cx.with(|m| m.injections.fails_table()) {
+        return None;
+    }
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
     let table = cx.with(crate::Machine::new_table);
@@ -489,7 +498,7 @@ pub(super) async fn allocate_table(cx: &Cx<'_>) -> Pfn {
         cx.store(CacheLine(table.addr().line().0 + line)).await;
     }
     cx.set_part(part);
-    table
+    Some(table)
 }
 
 /// Installs a table under the lock of the level; frees it if another CPU was faster. Returns the entry that is there now.

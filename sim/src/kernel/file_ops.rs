@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
 use super::extent::BlockState;
 use super::file::FileId;
+use super::layout::{ALL, break_layouts, delete_entries};
 use super::zap::{EvenCows, unmap_mapping_pages};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
@@ -24,8 +25,6 @@ pub enum FallocMode {
 }
 
 const PAGE: u64 = PageSize::Size4K.bytes();
-/// More pages than any file has.
-const ALL: u64 = u64::MAX >> 12;
 
 /// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, the old one included
 /// (`ext4_setattr`, `xfs_setattr_size`; recorded so), then cuts.
@@ -35,23 +34,14 @@ pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
     break_layouts(cx, file).await;
     let first = size.div_ceil(PAGE);
     unmap_mapping_pages(cx, file, first, ALL, EvenCows::Yes).await;
+    delete_entries(cx, file, first, ALL).await;
     cx.with(|m| {
         let file = m.file_mut(file);
-        file.entries.remove_range(first, ALL);
         file.extents.unmap(first, ALL);
         file.size = size;
         file.metadata_dirty = true;
     });
     cx.unlock(lock, LockMode::Exclusive).await;
-}
-
-/// `dax_layout_busy_page` over the whole file, which unmaps it; where the kernel deletes all entries with it
-/// (`dax_delete_mapping_range`), their dirty marks go too.
-async fn break_layouts(cx: &Cx<'_>, file: FileId) {
-    unmap_mapping_pages(cx, file, 0, ALL, EvenCows::No).await;
-    if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
-        cx.with(|m| m.file_mut(file).entries.remove_range(0, ALL));
-    }
 }
 
 /// fallocate of a range of bytes.
@@ -71,7 +61,7 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
             (end.div_ceil(PAGE)).saturating_sub(start / PAGE)
         };
         unmap_mapping_pages(cx, file, start / PAGE, cut, EvenCows::No).await;
-        cx.with(|m| m.file_mut(file).entries.remove_range(start / PAGE, cut));
+        delete_entries(cx, file, start / PAGE, cut).await;
     }
     let commit = cx.with(|m| {
         let result = m.change_blocks(file, mode, first, pages, end);

@@ -2,10 +2,10 @@
 
 use daxsim_types::{PageSize, Pfn, VirtAddr};
 
-use super::fault::ensure_table;
+use super::fault::{ensure_table, read_entry};
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
-use super::syscall::unmap_locked;
+use super::syscall::{SyscallError, unmap_locked};
 use super::vma::{Backing, Vma};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
@@ -13,33 +13,44 @@ use crate::measure::Part;
 use crate::mmu::table::Slot;
 
 /// Fills the address space `child` with the parent's mappings. Tables of shared mappings are not copied: the child faults
-/// its own in. Private mappings that hold copies are copied with both sides write-protected. Both mmap_locks are held, and
-/// the lock of each of the parent's VMAs from the moment it is copied (`vma_start_write`).
-pub(crate) async fn dup_mmap(cx: &Cx<'_>, parent: MmId, child: MmId) {
+/// its own in. Private mappings that hold copies are copied with both sides write-protected. Both address spaces are locked
+/// for writing, and so is each VMA of the parent, until the parent is flushed.
+pub(crate) async fn dup_mmap(cx: &Cx<'_>, parent: MmId, child: MmId) -> Result<(), SyscallError> {
     let (lock, child_lock) = cx.with(|m| (m.mm(parent).mmap_lock, m.mm(child).mmap_lock));
     cx.lock(lock, LockMode::Exclusive).await;
     cx.lock(child_lock, LockMode::Exclusive).await;
-    let vmas = cx.with(|m| m.mm(parent).vmas.values().copied().collect::<Vec<Vma>>());
+    let vmas: Vec<Vma> = cx.with(|m| m.mm(parent).vmas.values().copied().collect());
+    let mut result = Ok(());
+    for vma in &vmas {
+        // vma_start_write: faults under way in it end first, later ones wait for mmap_lock.
+        cx.lock(vma.lock, LockMode::Exclusive).await;
+    }
+    // A fault that ended meanwhile may have made a first copy.
+    let vmas: Vec<Vma> = cx.with(|m| m.mm(parent).vmas.values().copied().collect());
     for vma in &vmas {
         cx.step(|p| p.mmap);
-        cx.lock(vma.lock, LockMode::Exclusive).await;
-        // A fault that held the lock before may have made the first copy.
-        let vma = cx.with(|m| m.mm(parent).vmas.get(&vma.start).copied()).unwrap_or(*vma);
-        link_copy(cx, child, &vma).await;
+        link_copy(cx, child, vma).await;
         if vma.has_copies {
-            copy_page_range(cx, parent, child, &vma).await;
+            result = copy_page_range(cx, parent, child, vma).await;
+        }
+        if result.is_err() {
+            break;
         }
     }
+    cx.unlock(child_lock, LockMode::Exclusive).await;
     // flush_tlb_mm: every fork flushes the parent wholly.
     flush_tlb_mm_range(cx, parent, (0, u64::MAX), 12, true).await;
-    cx.unlock(child_lock, LockMode::Exclusive).await;
     for vma in &vmas {
         cx.unlock(vma.lock, LockMode::Exclusive).await;
     }
     cx.unlock(lock, LockMode::Exclusive).await;
+    if result.is_err() {
+        exit_mmap(cx, child).await;
+    }
+    result
 }
 
-/// Gives the child its VMA, which the file then knows as a mapping of its own.
+/// The child's copy of a VMA, on the file's tree of mappings too.
 async fn link_copy(cx: &Cx<'_>, child: MmId, vma: &Vma) {
     let i_mmap = match vma.backing {
         Backing::Dax { file, .. } => Some(cx.with(|m| m.file(file).i_mmap_lock)),
@@ -57,50 +68,65 @@ async fn link_copy(cx: &Cx<'_>, child: MmId, vma: &Vma) {
     }
 }
 
-async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) {
+/// Table by table.
+async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) -> Result<(), SyscallError> {
     let before = cx.set_part(Part::Insert);
-    let span = PageSize::Size2M.bytes();
+    let mut result = Ok(());
     let mut at = vma.start;
-    while at < vma.end {
+    while at < vma.end && result.is_ok() {
         let va = VirtAddr(at);
         match cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 0)) {
             Some(table) => {
-                let end = ((at & !(span - 1)) + span).min(vma.end);
-                copy_pte_range(cx, child, vma, table, (at, end)).await;
-                at = end;
+                let span = PageSize::Size2M.bytes();
+                let next = ((at & !(span - 1)) + span).min(vma.end);
+                result = copy_pte_range(cx, vma, child, table, (at, next)).await;
+                at = next;
             }
             None => at = cx.with(|m| m.tables.next_after(m.mm(parent).pgd, va)),
         }
     }
     cx.set_part(before);
+    result
 }
 
-/// The entries of one table, under its lock and that of the child's.
-async fn copy_pte_range(cx: &Cx<'_>, child: MmId, vma: &Vma, table: Pfn, range: (u64, u64)) {
-    let to_table = ensure_table(cx, child, VirtAddr(range.0), 0).await;
+/// `copy_pte_range`: under the child's page-table lock, then the parent's.
+async fn copy_pte_range(
+    cx: &Cx<'_>,
+    vma: &Vma,
+    child: MmId,
+    table: Pfn,
+    range: (u64, u64),
+) -> Result<(), SyscallError> {
+    let Some(to_table) = ensure_table(cx, child, VirtAddr(range.0), 0).await else {
+        return Err(SyscallError::NoMemory);
+    };
     let locks = cx.with(|m| Some((m.tables.lock(to_table)?, m.tables.lock(table)?)));
-    let Some((to_lock, from_lock)) = locks else { return };
+    let Some((to_lock, from_lock)) = locks else { return Ok(()) };
     cx.lock(to_lock, LockMode::Exclusive).await;
     cx.lock(from_lock, LockMode::Exclusive).await;
     let mut at = range.0;
     while at < range.1 {
         let (from, to) = (Slot::of(table, VirtAddr(at), 0), Slot::of(to_table, VirtAddr(at), 0));
+        copy_present_pte(cx, vma, child, from, to).await;
         at += PageSize::Size4K.bytes();
-        cx.load(from.line()).await;
-        if cx.with(|m| m.tables.read(from)).is_none() {
-            continue;
-        }
-        cx.rmw(from.line()).await;
-        let counted = cx.with(|m| m.copy_entry(vma, child, from, to));
-        cx.store(to.line()).await;
-        if let Some(line) = counted {
-            cx.rmw_struct_page(line).await;
-            cx.rmw_struct_page(line).await;
-        }
-        cx.step(|p| p.zap_entry);
     }
     cx.unlock(from_lock, LockMode::Exclusive).await;
     cx.unlock(to_lock, LockMode::Exclusive).await;
+    Ok(())
+}
+
+async fn copy_present_pte(cx: &Cx<'_>, vma: &Vma, child: MmId, from: Slot, to: Slot) {
+    if read_entry(cx, from).await.is_none() {
+        return;
+    }
+    cx.rmw(from.line()).await;
+    let counted = cx.with(|m| m.copy_entry(vma, child, from, to));
+    cx.store(to.line()).await;
+    if let Some(line) = counted {
+        cx.rmw_struct_page(line).await;
+        cx.rmw_struct_page(line).await;
+    }
+    cx.step(|p| p.zap_entry);
 }
 
 /// `exit_mmap`: the whole address space goes.
@@ -143,7 +169,7 @@ impl Machine {
     }
 
     /// Whether a private copy is mapped once only.
-    pub(crate) fn is_exclusive(&self, frame: daxsim_types::Pfn) -> bool {
+    pub(crate) fn is_exclusive(&self, frame: Pfn) -> bool {
         self.shared_copies.get(&frame.0).is_none_or(|maps| *maps <= 1)
     }
 }

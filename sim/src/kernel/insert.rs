@@ -2,14 +2,15 @@
 //! `insert_pfn` before the series, `insert_page_into_pte_locked` as first posted and as merged.
 
 use daxsim_configs::kernel::{DaxKnobs, HolePmdBusy, Mismatch, SwBits};
-use daxsim_types::{CacheLine, FileSystem, PageSize, Pfn, VmFault};
+use daxsim_types::{FileSystem, PageSize, Pfn, VmFault};
 
 use super::access_flags::ptep_set_access_flags;
 use super::fault::ensure_table;
 use super::mmu_hook::update_mmu_cache;
+use super::page::{PMD_ORDER, folio_get, folio_put};
 use super::vmf::Vmf;
 use crate::engine::{Cx, LockMode};
-use crate::measure::{FaultKind, Part, PathStep};
+use crate::measure::{FaultKind, KernelWarning, Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
@@ -24,34 +25,54 @@ pub(crate) struct Insert {
 
 /// Names of the insert functions, as the recorded paths spell them.
 struct Names {
-    inner: Option<&'static str>,
+    inner: &'static str,
     outer_read: &'static str,
     outer_write: &'static str,
     huge: &'static str,
 }
 
-/// The three generations of helpers are told apart by what they do: whether a mapping holds a reference, and whether
-/// the memory type is looked up.
-fn names(knobs: &DaxKnobs) -> Names {
-    match (knobs.refcount_per_map > 0, knobs.memtype_lookup) {
-        (false, _) => Names {
-            inner: Some("insert_pfn"),
-            outer_read: "vmf_insert_mixed",
-            outer_write: "vmf_insert_mixed_mkwrite",
-            huge: "vmf_insert_pfn_pmd",
-        },
-        (true, true) => Names {
-            inner: Some("insert_page_into_pte_locked"),
-            outer_read: "dax_insert_pfn",
-            outer_write: "dax_insert_pfn",
-            huge: "dax_insert_pfn_pmd",
-        },
-        (true, false) => Names {
-            inner: Some("insert_page_into_pte_locked"),
-            outer_read: "vmf_insert_page_mkwrite",
-            outer_write: "vmf_insert_page_mkwrite",
-            huge: "vmf_insert_folio_pmd",
-        },
+/// The generations of insert helpers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Helper {
+    /// `vmf_insert_mixed` and `vmf_insert_pfn_pmd`.
+    Mixed,
+    /// `dax_insert_pfn` and `dax_insert_pfn_pmd`.
+    DaxPfn,
+    /// `vmf_insert_page_mkwrite` and `vmf_insert_folio_pmd`.
+    Page,
+}
+
+impl Helper {
+    /// They are told apart by what they do: whether a mapping holds a reference, and whether the memory type is looked up.
+    fn of(knobs: &DaxKnobs) -> Self {
+        match (knobs.refcount_per_map > 0, knobs.memtype_lookup) {
+            (false, _) => Self::Mixed,
+            (true, true) => Self::DaxPfn,
+            (true, false) => Self::Page,
+        }
+    }
+
+    fn names(self) -> Names {
+        match self {
+            Self::Mixed => Names {
+                inner: "insert_pfn",
+                outer_read: "vmf_insert_mixed",
+                outer_write: "vmf_insert_mixed_mkwrite",
+                huge: "vmf_insert_pfn_pmd",
+            },
+            Self::DaxPfn => Names {
+                inner: "insert_page_into_pte_locked",
+                outer_read: "dax_insert_pfn",
+                outer_write: "dax_insert_pfn",
+                huge: "dax_insert_pfn_pmd",
+            },
+            Self::Page => Names {
+                inner: "insert_page_into_pte_locked",
+                outer_read: "vmf_insert_page_mkwrite",
+                outer_write: "vmf_insert_page_mkwrite",
+                huge: "vmf_insert_folio_pmd",
+            },
+        }
     }
 }
 
@@ -65,37 +86,70 @@ enum Outcome {
     Busy,
     /// A write found another frame.
     Mismatch,
+    /// No table could be allocated.
+    NoMemory,
 }
 
 /// Inserts or upgrades a 4 KiB PTE (spec 3.2.2, 3.3.3, 3.4.3).
 pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
+    let (knobs, fs) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs));
     let fsdax = fs != FileSystem::Devdax;
     request.write &= fsdax || knobs.devdax_4k_honours_write;
-    let temp_ref = knobs.temp_ref_around_insert && fsdax && (!request.zero || knobs.zero_page_refcounted_4k);
+    let counted = !request.zero || knobs.zero_page_refcounted_4k;
+    let temp_ref = knobs.temp_ref_around_insert
+        && fsdax
+        && counted
+        && !cx.with(|m| m.injections.drops_reference(request.pfn));
     if temp_ref {
-        hold_page(cx, request.pfn, page_line, 1).await;
+        folio_get(cx, request.pfn).await;
     }
-    if knobs.memtype_lookup {
-        memtype_lookup(cx, request.zero).await;
-    }
-    let ret = if request.zero && request.write {
-        VmFault::SIGBUS
-    } else {
-        let outcome = insert_4k_locked(cx, vmf, request, &knobs).await;
-        finish_4k(cx, request, &knobs, &outcome)
+    let ret = match prologue_4k(cx, request, &knobs, fsdax).await {
+        Ok(()) => {
+            let outcome = insert_4k_locked(cx, vmf, request, &knobs).await;
+            finish_4k(cx, request, &knobs, &outcome)
+        }
+        Err(refused) => returned_4k(cx, request, &knobs, refused),
     };
     if temp_ref {
-        hold_page(cx, request.pfn, page_line, -1).await;
+        folio_put(cx, request.pfn).await;
     }
     cx.set_part(before);
     ret
 }
 
+/// What the helpers test before they take the page-table lock (spec 3.2.1, 3.3.1, 3.4.2).
+async fn prologue_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, fsdax: bool) -> Result<(), VmFault> {
+    let helper = Helper::of(knobs);
+    let zero_write = request.zero && request.write;
+    // vm_mixed_ok
+    if helper == Helper::Mixed && (zero_write || cx.with(|m| m.injections.is_not_devmap(request.pfn))) {
+        return Err(VmFault::SIGBUS);
+    }
+    if knobs.memtype_lookup {
+        memtype_lookup(cx, request.zero).await;
+    }
+    if helper == Helper::DaxPfn && zero_write {
+        cx.with(|m| m.measure.warnings.warn(KernelWarning::ZeroPageWrite));
+        return Err(VmFault::SIGBUS);
+    }
+    // validate_page_before_insert: -EINVAL for a free page. The zero page, and the pages of a device-dax device, never are.
+    if helper != Helper::Mixed && fsdax && !request.zero && cx.with(|m| m.pages.is_idle(request.pfn)) {
+        return Err(VmFault::SIGBUS);
+    }
+    Ok(())
+}
+
+/// The trace token of the helper that the file system calls.
+fn returned_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, ret: VmFault) -> VmFault {
+    let names = Helper::of(knobs).names();
+    cx.note(PathStep::Returned(if request.write { names.outer_write } else { names.outer_read }, ret));
+    ret
+}
+
 /// The part under the page-table lock.
 async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs) -> Outcome {
-    let table = ensure_table(cx, vmf.mm, vmf.address, 0).await;
+    let Some(table) = ensure_table(cx, vmf.mm, vmf.address, 0).await else { return Outcome::NoMemory };
     let slot = Slot::of(table, vmf.address, 0);
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return Outcome::Busy };
     cx.lock(ptl, LockMode::Exclusive).await;
@@ -114,7 +168,8 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
             count_mapping(cx, vmf, request.pfn, PageSize::Size4K, knobs).await;
         }
         store_entry(cx, slot, entry).await;
-        cx.trail(|t| t.kind = Some(if request.write { FaultKind::Write } else { FaultKind::Read }));
+        let writes = request.write && !request.zero;
+        cx.trail(|t| t.kind = Some(if writes { FaultKind::Write } else { FaultKind::Read }));
         if knobs.hook_on_fresh_4k {
             update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         }
@@ -124,6 +179,11 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
         Outcome::Busy
     } else if old.pfn() != request.pfn {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
+        cx.with(|m| {
+            if old.pfn() != m.globals.zero_page {
+                m.measure.warnings.warn(KernelWarning::Mismatch4k);
+            }
+        });
         Outcome::Mismatch
     } else {
         cx.step(|p| p.insert_4k_upgrade);
@@ -138,51 +198,62 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
 
 /// Return value and trace tokens of the helper and its caller.
 fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) -> VmFault {
-    let names = names(knobs);
-    let counted = knobs.refcount_per_map > 0;
+    let helper = Helper::of(knobs);
+    let names = helper.names();
     let ret = match outcome {
         Outcome::Mismatch if knobs.mismatch_4k == Mismatch::Sigbus => VmFault::SIGBUS,
+        Outcome::NoMemory => VmFault::OOM,
         _ => VmFault::NOPAGE,
     };
-    if let Some(inner) = names.inner {
-        // insert_pfn returns a vm_fault_t; insert_page_into_pte_locked an errno: -EBUSY, -EFAULT.
-        cx.note(match (counted, outcome) {
-            (false, _) => PathStep::Returned(inner, VmFault::NOPAGE),
-            (true, Outcome::Busy) => PathStep::Value(inner, -16),
-            (true, Outcome::Mismatch) => PathStep::Value(inner, -14),
-            (true, _) => PathStep::Value(inner, 0),
-        });
+    // insert_pfn returns a vm_fault_t; insert_page_into_pte_locked an errno: -EBUSY, -EFAULT. It is not reached without a table.
+    match (helper, outcome) {
+        (Helper::Mixed, Outcome::NoMemory) => cx.note(PathStep::Returned(names.inner, VmFault::OOM)),
+        (Helper::Mixed, _) => cx.note(PathStep::Returned(names.inner, VmFault::NOPAGE)),
+        (_, Outcome::NoMemory) => {}
+        (_, Outcome::Busy) => cx.note(PathStep::Value(names.inner, -16)),
+        (_, Outcome::Mismatch) => cx.note(PathStep::Value(names.inner, -14)),
+        (_, Outcome::Fresh | Outcome::Upgraded) => cx.note(PathStep::Value(names.inner, 0)),
     }
-    cx.note(PathStep::Returned(if request.write { names.outer_write } else { names.outer_read }, ret));
-    ret
+    returned_4k(cx, request, knobs, ret)
 }
 
 /// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4).
 pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
+    let (knobs, fs) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
-        hold_page(cx, request.pfn, page_line, 1).await;
+        folio_get(cx, request.pfn).await;
     }
     // Before the series, and as first posted, a huge hole is opened-coded in dax_pmd_load_hole: no helper, no lookup.
     let through_helper = !request.zero || knobs.hook_on_2m_hole;
     if knobs.memtype_lookup && through_helper {
         memtype_lookup(cx, request.zero).await;
     }
-    let ret = insert_2m_locked(cx, vmf, request, &knobs).await;
+    let ret = if Helper::of(&knobs) == Helper::Page && !request.zero && !is_pmd_folio(cx, vmf, request.pfn) {
+        cx.with(|m| m.measure.warnings.warn(KernelWarning::FolioOrder));
+        VmFault::SIGBUS
+    } else {
+        insert_2m_locked(cx, vmf, request, &knobs).await
+    };
     if temp_ref {
-        hold_page(cx, request.pfn, page_line, -1).await;
+        folio_put(cx, request.pfn).await;
     }
     if through_helper {
-        cx.note(PathStep::Returned(names(&knobs).huge, ret));
+        cx.note(PathStep::Returned(Helper::of(&knobs).names().huge, ret));
     }
     cx.set_part(before);
     ret
 }
 
+/// Whether the frame begins a folio of 2 MiB, which alone `vmf_insert_folio_pmd` maps.
+fn is_pmd_folio(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn) -> bool {
+    let folio = cx.with(|m| m.folio_of(vmf.file, vmf.pgoff, pfn));
+    folio.order == PMD_ORDER
+}
+
 async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs) -> VmFault {
-    let table = ensure_table(cx, vmf.mm, vmf.address, 1).await;
+    let Some(table) = ensure_table(cx, vmf.mm, vmf.address, 1).await else { return VmFault::OOM };
     let slot = Slot::of(table, vmf.address, 1);
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
@@ -209,6 +280,11 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
         VmFault::NOPAGE
     } else if !old.is_leaf_at(1) || old.pfn() != request.pfn {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
+        cx.with(|m| {
+            if old.pfn() != m.globals.huge_zero_page {
+                m.measure.warnings.warn(KernelWarning::Mismatch2m);
+            }
+        });
         match knobs.mismatch_2m {
             Mismatch::NoPage => VmFault::NOPAGE,
             Mismatch::Sigbus => VmFault::SIGBUS,
@@ -221,12 +297,6 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     };
     cx.unlock(lock, LockMode::Exclusive).await;
     ret
-}
-
-/// One more reference to a frame, or one less: `folio_get`, `folio_put`.
-pub(super) async fn hold_page(cx: &Cx<'_>, pfn: Pfn, line: CacheLine, by: i64) {
-    cx.rmw_struct_page(line).await;
-    cx.with(|m| m.pages.update(pfn, |c| c.refs += by));
 }
 
 /// The software bits of a block or zero entry.
@@ -243,7 +313,8 @@ fn maybe_mkwrite(entry: Entry, vmf: &Vmf) -> Entry {
 fn fresh_pte(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, prot: u64) -> Entry {
     let bits = if request.zero { knobs.pte_zero_sw_bits } else { knobs.pte_block_sw_bits };
     let mut entry = with_bits(Entry::leaf(request.pfn, prot), bits);
-    if request.write && knobs.fresh_write_stores_rw {
+    // The zero page is never made writable: vmf_insert_page_mkwrite ignores the flag for it, the others refuse it before.
+    if request.write && !request.zero && knobs.fresh_write_stores_rw {
         if knobs.fresh_write_sets_a {
             entry = entry.mkyoung();
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use daxsim_types::{CacheLine, CpuId, Pfn, VirtAddr};
 
+use super::gup::HeldPage;
 use super::vma::Vma;
 use crate::engine::LockId;
 
@@ -72,6 +73,8 @@ pub struct Mm {
     pub rss_file: i64,
     /// MM_ANONPAGES of private copies, in 4 KiB pages.
     pub rss_anon: i64,
+    /// Pages that I/O holds, by the address at which it found them, in order of the calls.
+    pub held: BTreeMap<u64, Vec<HeldPage>>,
 }
 
 impl Mm {

@@ -15,7 +15,9 @@ mod file_ops;
 pub mod flush;
 mod fork;
 mod fs;
+pub mod gup;
 mod insert;
+mod layout;
 pub mod mm;
 mod mmu_hook;
 mod mprotect;
@@ -25,17 +27,19 @@ pub mod tlbstate;
 pub mod vma;
 mod vmf;
 mod writeback;
+mod young;
 mod zap;
 
 pub use fault::Signal;
 pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
+pub use gup::PinKind;
 pub use mm::MmId;
 pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
 pub(crate) use syscall::{
-    copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, msync, munmap, pread,
-    pwrite, sync_file_range,
+    clear_young, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, msync, munmap,
+    pin, pread, pwrite, sync_file_range, unpin,
 };
 pub(crate) use vmf::FaultTrail;
 pub(crate) use writeback::background_writeback;
@@ -83,6 +87,8 @@ pub struct Globals {
     pub journal_state_line: CacheLine,
     /// Counters of the running transaction (Ljt).
     pub transaction_line: CacheLine,
+    /// Each CPU's part of the device's reference count (`dev_pagemap.ref`), made when first used.
+    pub pgmap_ref_lines: Vec<CacheLine>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::fault::{Origin, fault_in};
 use super::file::FileId;
 use super::file_ops::{self, FallocMode};
+use super::gup::{PinKind, gup, unpin_user_pages};
 use super::mm::MmId;
 use super::vma::{Backing, Vma};
 use super::writeback::{SyncMode, dax_writeback_mapping_range};
@@ -58,6 +59,26 @@ pub enum SyscallError {
         /// Address after the last.
         end: u64,
     },
+    /// A page that I/O wants to hold cannot be faulted in.
+    #[error("EFAULT: {at:#x} cannot be accessed")]
+    BadAddress {
+        /// The page.
+        at: u64,
+    },
+    /// A page is given back that is not held.
+    #[error("{start:#x}..{end:#x}: not every page is pinned")]
+    NotPinned {
+        /// First address.
+        start: u64,
+        /// Address after the last.
+        end: u64,
+    },
+    /// No page table for the child of a fork.
+    #[error("ENOMEM: no memory for a page table")]
+    NoMemory,
+    /// The journal could not commit.
+    #[error("EIO: the journal could not commit")]
+    Io,
 }
 
 /// End of the user half of a 4-level address space (`TASK_SIZE_MAX`).
@@ -246,9 +267,9 @@ async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
 /// msync(MS_SYNC): writes back the part of each file that is mapped there.
 pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
     let end = check_range(start, len)?;
-    let whole = in_syscall!(cx, {
+    let (whole, synced) = in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
-        let (mut at, mut whole) = (start, true);
+        let (mut at, mut whole, mut synced) = (start, true, Ok(()));
         while at < end {
             cx.lock(lock, LockMode::Shared).await;
             let vma = cx.with(|m| m.mm(mm).find_vma_from(VirtAddr(at)).copied());
@@ -263,18 +284,51 @@ pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result
             if let Some((file, first)) = vma.file_page(VirtAddr(from))
                 && vma.shared
             {
-                sync_file_range(cx, file, first, first + ((to - from) >> 12) - 1).await;
+                synced = sync_file_range(cx, file, first, first + ((to - from) >> 12) - 1).await;
+            }
+            if synced.is_err() {
+                break;
             }
             at = to;
         }
-        whole
+        (whole, synced)
     });
+    synced?;
     if whole { Ok(()) } else { Err(SyscallError::NotMapped { start, end }) }
 }
 
 /// fsync or fdatasync of a whole file.
-pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) {
-    in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await);
+pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) -> Result<(), SyscallError> {
+    in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await)
+}
+
+/// The start of direct I/O from or to user memory: its pages are held until [`unpin`].
+pub(crate) async fn pin(
+    cx: &Cx<'_>,
+    mm: MmId,
+    start: u64,
+    len: u64,
+    write: bool,
+    kind: PinKind,
+) -> Result<(), SyscallError> {
+    let end = start.checked_add(len).filter(|end| *end <= USER_END && len > 0);
+    let end = end.ok_or(SyscallError::Invalid { start, len })?;
+    let held = in_syscall!(cx, gup(cx, mm, (start, end), write, kind).await);
+    held.map_err(|at| SyscallError::BadAddress { at: at.0 })
+}
+
+/// The end of that I/O.
+pub(crate) async fn unpin(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
+    let end = start.saturating_add(len);
+    let all = in_syscall!(cx, unpin_user_pages(cx, mm, (start, end)).await);
+    if all { Ok(()) } else { Err(SyscallError::NotPinned { start, end }) }
+}
+
+/// A kernel thread's sweep over the accessed bits of a range. Not a call: it has no entry and exit.
+pub(crate) async fn clear_young(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
+    let end = check_range(start, len)?;
+    super::young::clear_young(cx, mm, start, end).await;
+    Ok(())
 }
 
 /// The kernel's copy from or to user memory: faults come from kernel mode, a bad address ends it (EFAULT).
@@ -303,8 +357,8 @@ pub(crate) async fn mprotect(
 }
 
 /// fork: fills the child's address space.
-pub(crate) async fn fork(cx: &Cx<'_>, parent: MmId, child: MmId) {
-    in_syscall!(cx, super::fork::dup_mmap(cx, parent, child).await);
+pub(crate) async fn fork(cx: &Cx<'_>, parent: MmId, child: MmId) -> Result<(), SyscallError> {
+    in_syscall!(cx, super::fork::dup_mmap(cx, parent, child).await)
 }
 
 /// exit of the last thread of a process.
@@ -341,12 +395,20 @@ pub(crate) async fn pread(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
 }
 
 /// `vfs_fsync_range`: dirty entries, then the journal if there is metadata to commit.
-pub(crate) async fn sync_file_range(cx: &Cx<'_>, file: FileId, first: u64, last: u64) {
+pub(crate) async fn sync_file_range(
+    cx: &Cx<'_>,
+    file: FileId,
+    first: u64,
+    last: u64,
+) -> Result<(), SyscallError> {
     cx.step(|p| p.fsync);
     if cx.with(|m| m.file(file).fs) == daxsim_types::FileSystem::Devdax {
-        return;
+        return Ok(());
     }
     dax_writeback_mapping_range(cx, file, first, last, SyncMode::All).await;
+    if cx.with(|m| m.injections.fails_fsync()) {
+        return Err(SyscallError::Io);
+    }
     let before = cx.set_part(Part::Fs);
     let commit = cx.with(|m| {
         let f = m.file_mut(file);
@@ -357,6 +419,7 @@ pub(crate) async fn sync_file_range(cx: &Cx<'_>, file: FileId, first: u64, last:
     });
     cx.work(commit);
     cx.set_part(before);
+    Ok(())
 }
 
 #[cfg(test)]

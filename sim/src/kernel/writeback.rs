@@ -191,8 +191,12 @@ pub(super) fn take_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     })
 }
 
-/// `dax_flush`: CLWB of every line; no fence here. `durable` becomes the time at which the last one is accepted.
+/// `dax_flush`: CLWB of every line; no fence here. `durable` becomes the time at which the last one is accepted. A device without
+/// a write cache needs none.
 async fn dax_flush(cx: &Cx<'_>, pfn: Pfn, pages: u64, durable: &mut Time) {
+    if !cx.with(|m| m.spec.pmem.write_cache) {
+        return;
+    }
     let first = pfn.addr().line().0;
     for line in 0..pages * (PageSize::Size4K.bytes() / LINE_BYTES) {
         cx.sync().await;

@@ -5,6 +5,7 @@ use daxsim_types::{PageSize, Pfn, VirtAddr};
 use super::file::FileId;
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
+use super::page::drop_counts;
 use super::vma::Vma;
 use super::writeback::take_entry;
 use crate::engine::{Cx, LockMode};
@@ -265,13 +266,13 @@ pub(super) async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
         }
     }
     cx.rmw_struct_page(line).await;
-    cx.with(|m| {
-        let refs = i64::from(m.kernel.dax.refcount_per_map);
-        m.pages.update(pfn, |c| {
-            c.refs -= refs;
-            c.maps -= 1;
-        });
+    let refs = cx.with(|m| {
         m.mm_mut(mm).rss_file -= size.pages() as i64;
+        i64::from(m.kernel.dax.refcount_per_map)
+    });
+    drop_counts(cx, pfn, |c| {
+        c.refs -= refs;
+        c.maps -= 1;
     });
 }
 

@@ -33,11 +33,13 @@ pub enum FaultKind {
     Sigbus,
     /// The access got SIGSEGV.
     Sigsegv,
+    /// No memory: the access is tried again. Reports count it as `other`.
+    Oom,
 }
 
 impl FaultKind {
     /// Every kind, in report order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Write,
         Self::Mkwrite,
@@ -49,6 +51,7 @@ impl FaultKind {
         Self::PmdMkwrite,
         Self::Sigbus,
         Self::Sigsegv,
+        Self::Oom,
     ];
 
     /// The key of this kind in reports.
@@ -66,6 +69,7 @@ impl FaultKind {
             Self::PmdMkwrite => "pmd_mkwrite",
             Self::Sigbus => "sigbus",
             Self::Sigsegv => "sigsegv",
+            Self::Oom => "other",
         }
     }
 }

@@ -5,12 +5,14 @@ mod handler;
 mod kernel_events;
 mod latency;
 mod part;
+mod warn;
 
 pub use fault_log::{FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
+pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
 
@@ -82,6 +84,8 @@ pub struct FaultCounts {
     pub sigbus: u64,
     /// Faults that ended in a signal: SIGSEGV.
     pub sigsegv: u64,
+    /// Faults that ran out of memory and are tried again (`VM_FAULT_OOM`).
+    pub oom: u64,
     /// Faults that allocated a block (`VM_FAULT_MAJOR`).
     pub major: u64,
 }
@@ -129,6 +133,8 @@ pub struct Measurements {
     pub struct_page_rmws: u64,
     /// What else the kernel did.
     pub kernel: KernelEvents,
+    /// WARNs of the kernel.
+    pub warnings: KernelWarnings,
     /// DAX entries written back.
     pub writeback_entries: u64,
     /// The faults themselves, if [`Measurements::keep_faults`].

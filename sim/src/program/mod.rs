@@ -9,7 +9,7 @@ pub(crate) use access::run_accesses;
 
 use daxsim_types::CpuId;
 
-use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, SyscallError};
+use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, PinKind, SyscallError};
 
 /// One step of a thread.
 pub struct Step {
@@ -112,6 +112,33 @@ pub enum Action {
         /// File.
         file: FileId,
         /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// The pages of a range of user memory are held by I/O (direct I/O, RDMA), faulted in if need be.
+    Pin {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// Whether the I/O writes to the memory.
+        write: bool,
+        /// How they are held.
+        kind: PinKind,
+    },
+    /// The I/O is done: one hold of each page goes.
+    Unpin {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Idle-page tracking or reclaim clears the accessed bits of a range. A kernel thread does so.
+    ClearYoung {
+        /// Whose entries.
+        mm: MmId,
+        /// First address.
         start: u64,
         /// Bytes.
         len: u64,

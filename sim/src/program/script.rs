@@ -7,7 +7,7 @@ use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use thiserror::Error;
 
 use super::{Accesses, Action, Step, StepOutcome};
-use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, NewFile};
+use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, NewFile, PinKind};
 use crate::simulation::{SimError, Simulation};
 
 /// Extents of a file that is to be laid out as a recorded one was: (file page, device page, pages, written).
@@ -253,6 +253,11 @@ impl Runner<'_> {
             Op::KernelWrite { map, off, len } => {
                 kernel_range(base(&self.maps, map) + off, *len, AccessKind::Write)
             }
+            Op::Pin { map, off, len, write } => {
+                let start = base(&self.maps, map) + off;
+                Action::Pin { start, len: *len, write: *write, kind: PinKind::Pin }
+            }
+            Op::Unpin { map, off, len } => Action::Unpin { start: base(&self.maps, map) + off, len: *len },
             Op::Fork { child } => {
                 let mm_of_child = self.sim.with(|m| m.new_mm());
                 self.threads.insert(*child, (cpu, mm_of_child));

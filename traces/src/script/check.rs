@@ -12,7 +12,7 @@ const PAGE: u64 = 4096;
 const LOWER_HALF_END: u64 = 1 << 47;
 /// Largest pread, pwrite: the buffer of the interpreter that recorded the traces.
 const MAX_BUFFER: u64 = 1 << 20;
-/// Largest kwrite: what one read(2) moves (`MAX_RW_COUNT`).
+/// Largest kwrite or pin: what one read(2) moves (`MAX_RW_COUNT`).
 const MAX_CALL: u64 = 0x7fff_f000;
 /// Largest kread: a pipe holds no more, and nobody empties it meanwhile.
 const MAX_PIPE: u64 = 64 << 10;
@@ -175,10 +175,10 @@ impl Checker {
         Ok((off, len))
     }
 
-    /// The length of a kread or kwrite: what one system call moves.
+    /// The length of a kread, kwrite or pin: what one system call moves.
     pub fn one_call(&self, op: &Op, words: &Words<'_>, w: Word<'_>) -> Result<(), TraceError> {
         match op {
-            Op::KernelWrite { len, .. } if *len > MAX_CALL => {
+            Op::KernelWrite { len, .. } | Op::Pin { len, .. } | Op::Unpin { len, .. } if *len > MAX_CALL => {
                 Err(words.bad(w, format!("a length of at most {MAX_CALL}, what one read(2) moves")))
             }
             Op::KernelRead { len, .. } if *len > MAX_PIPE => {

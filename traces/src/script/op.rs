@@ -303,6 +303,26 @@ pub enum Op {
         /// Length.
         len: u64,
     },
+    /// `pin M off len [w]`: I/O takes the pages of a buffer and holds them, as a direct read(2) or write(2) of it does meanwhile.
+    Pin {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+        /// Whether the I/O writes to the buffer.
+        write: bool,
+    },
+    /// `unpin M off len`: that I/O is done.
+    Unpin {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
     /// `fork K`: a child process takes over the lines of thread id K.
     Fork {
         /// K.
@@ -336,7 +356,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation name of the language.
-    pub const NAMES: [&'static str; 26] = [
+    pub const NAMES: [&'static str; 28] = [
         "file",
         "map",
         "unmap",
@@ -356,6 +376,8 @@ impl Op {
         "pwrite",
         "kread",
         "kwrite",
+        "pin",
+        "unpin",
         "fork",
         "exit",
         "wait",
@@ -388,6 +410,8 @@ impl Op {
             Self::Pwrite { .. } => "pwrite",
             Self::KernelRead { .. } => "kread",
             Self::KernelWrite { .. } => "kwrite",
+            Self::Pin { .. } => "pin",
+            Self::Unpin { .. } => "unpin",
             Self::Fork { .. } => "fork",
             Self::Exit => "exit",
             Self::Wait { .. } => "wait",

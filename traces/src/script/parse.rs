@@ -192,6 +192,17 @@ impl Parser {
                 checker.one_call(&op, words, name)?;
                 op
             }
+            "pin" => {
+                let (map, off, len) = map_range(words, checker)?;
+                let op = Op::Pin { map, off, len, write: flag(words, "w")? };
+                checker.one_call(&op, words, name)?;
+                op
+            }
+            "unpin" => {
+                let op = range(words, checker, |map, off, len| Op::Unpin { map, off, len })?;
+                checker.one_call(&op, words, name)?;
+                op
+            }
             "prot" => {
                 let (map, off, len) = map_range(words, checker)?;
                 Op::Protect { map, off, len, prot: words.prot()? }
@@ -210,12 +221,7 @@ impl Parser {
             }
             "msync" => {
                 let (map, off, len) = map_range(words, checker)?;
-                let asynchronous = match words.next_word() {
-                    None => false,
-                    Some(w) if w.text == "async" => true,
-                    Some(w) => return Err(words.bad(w, "`async` or the end of the line".into())),
-                };
-                Op::Msync { map, off, len, asynchronous }
+                Op::Msync { map, off, len, asynchronous: flag(words, "async")? }
             }
             "ld" | "st" => {
                 let map = checker.map(words)?;
@@ -297,7 +303,7 @@ impl Parser {
 }
 
 /// The form of each operation.
-const FORMS: [(&str, &str); 26] = [
+const FORMS: [(&str, &str); 28] = [
     ("file", "file F name size fill|falloc|sparse|dev"),
     ("map", "map M F off len prot shared|private|sync[,populate] addr"),
     ("unmap", "unmap M off len"),
@@ -317,6 +323,8 @@ const FORMS: [(&str, &str); 26] = [
     ("pwrite", "pwrite F off len"),
     ("kread", "kread M off len"),
     ("kwrite", "kwrite M off len"),
+    ("pin", "pin M off len [w]"),
+    ("unpin", "unpin M off len"),
     ("fork", "fork K"),
     ("exit", "exit"),
     ("wait", "wait K"),
@@ -332,6 +340,15 @@ fn map_range(words: &mut Words<'_>, checker: &Checker) -> Result<(u32, u64, u64)
     let (len, w) = words.number_at("the length")?;
     checker.range(map, off, len, words, w)?;
     Ok((map, off, len))
+}
+
+/// A word that may stand at the end of a line.
+fn flag(words: &mut Words<'_>, name: &str) -> Result<bool, TraceError> {
+    match words.next_word() {
+        None => Ok(false),
+        Some(w) if w.text == name => Ok(true),
+        Some(w) => Err(words.bad(w, format!("`{name}` or the end of the line"))),
+    }
 }
 
 fn range(

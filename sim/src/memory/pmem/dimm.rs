@@ -109,6 +109,7 @@ mod tests {
 
     fn dimm(buffer_lines: u32, wpq_lines: u32) -> Dimm {
         let spec = PmemSpec {
+            write_cache: true,
             base: 0,
             capacity: 1 << 30,
             dimms: 1,

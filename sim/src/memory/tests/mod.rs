@@ -76,6 +76,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
         dram: DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) },
         pmem: PmemSpec {
+            write_cache: true,
             base: 1 << 30,
             capacity: 1 << 30,
             dimms: 2,

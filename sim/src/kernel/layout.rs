@@ -1,0 +1,138 @@
+//! Breaking layouts before a file's blocks change: `dax_layout_busy_page`, `ext4_break_layouts`, `xfs_break_layouts` and
+//! `dax_break_layout`; and taking entries off their pages (spec 4.7, 4.8).
+
+use daxsim_configs::kernel::BusyTest;
+use daxsim_types::Pfn;
+
+use super::dax_entry::{DaxEntry, EntryKind};
+use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
+use super::file::FileId;
+use super::zap::{EvenCows, unmap_mapping_pages};
+use crate::engine::{Cx, LockMode};
+use crate::measure::{KernelWarning, Part};
+
+/// More pages than any file has.
+pub(super) const ALL: u64 = u64::MAX >> 12;
+
+/// Unmaps the whole file and waits until nobody holds a page of it. The caller holds the invalidate lock; it is dropped while
+/// waiting, so faults may map pages again, and the file is looked over anew. Where the kernel deletes all entries with it
+/// (`dax_delete_mapping_range`), their dirty marks go too.
+pub(super) async fn break_layouts(cx: &Cx<'_>, file: FileId) {
+    while let Some(busy) = dax_layout_busy_page(cx, file).await {
+        wait_page_idle(cx, file, busy).await;
+    }
+    if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
+        delete_entries(cx, file, 0, ALL).await;
+    }
+}
+
+/// `dax_layout_busy_page`: unmaps the file, then looks for a page that is still referred to. Entries that are locked, as by
+/// writeback, are waited for.
+async fn dax_layout_busy_page(cx: &Cx<'_>, file: FileId) -> Option<Pfn> {
+    let skipped = cx.with(|m| m.kernel.dax.break_layout_skips_unmapped && m.mappings_of(file).is_empty());
+    if skipped {
+        return None;
+    }
+    unmap_mapping_pages(cx, file, 0, ALL, EvenCows::No).await;
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    let mut at = 0;
+    let mut busy = None;
+    lock_xa(cx, xa_lock).await;
+    while busy.is_none() {
+        let next = cx.with(|m| m.file(file).entries.next_at(at).map(|(head, e)| (head, e.clone())));
+        let Some((head, entry)) = next else { break };
+        if entry.locked {
+            wait_for_entry(cx, file, head, xa_lock).await;
+            lock_xa(cx, xa_lock).await;
+            pass_wake_up_on(cx, file, head);
+            continue;
+        }
+        busy = dax_busy_page(cx, &entry).await;
+        at = head + entry.pages();
+    }
+    unlock_xa(cx, xa_lock).await;
+    busy
+}
+
+/// `dax_busy_page`: page by page, or by folio.
+async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry) -> Option<Pfn> {
+    if entry.kind != EntryKind::Block {
+        return None;
+    }
+    let test = cx.with(|m| m.kernel.dax.busy_test);
+    let frames = if test == BusyTest::RefNotMapcount { 1 } else { entry.pages() };
+    for frame in (entry.pfn.0..entry.pfn.0 + frames).map(Pfn) {
+        let line = cx.with(|m| m.pages.line(frame));
+        cx.load(line).await;
+        let counts = cx.with(|m| m.pages.counts(frame));
+        let busy = match test {
+            // Counts are kept without the idle value.
+            BusyTest::RefAboveOne => counts.refs > 0,
+            BusyTest::RefNonZero => counts.refs != 0,
+            BusyTest::RefNotMapcount => counts.refs != counts.maps,
+        };
+        if busy {
+            return Some(frame);
+        }
+    }
+    None
+}
+
+/// `___wait_var_event` with `ext4_wait_dax_page`, or `wait_page_idle`: sleeps until the page is idle, without the invalidate
+/// lock. The wait is interruptible, but nobody sends signals here.
+async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) {
+    let index = cx.cpu().index();
+    let (lock, line) = cx.with(|m| (m.file(file).invalidate_lock, m.pages.line(page)));
+    loop {
+        // prepare_to_wait, then the condition: a put between the two is not missed.
+        cx.load(line).await;
+        let free = cx.with(|m| {
+            let free = m.is_free(page);
+            if !free {
+                m.pages.wait(page, index);
+            }
+            free
+        });
+        if free {
+            return;
+        }
+        cx.unlock(lock, LockMode::Exclusive).await;
+        if cx.with(|m| m.pages.is_waiting(page, index)) {
+            cx.schedule(Part::Locks).await;
+        }
+        cx.lock(lock, LockMode::Exclusive).await;
+    }
+}
+
+/// `dax_delete_mapping_entry` for each entry of a range, or `dax_delete_mapping_range`: entries that are locked are waited for.
+pub(super) async fn delete_entries(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    lock_xa(cx, xa_lock).await;
+    while let Some(head) = cx.with(|m| m.file(file).entries.first_locked(first, pages)) {
+        wait_for_entry(cx, file, head, xa_lock).await;
+        lock_xa(cx, xa_lock).await;
+        pass_wake_up_on(cx, file, head);
+    }
+    for entry in cx.with(|m| m.file_mut(file).entries.remove_range(first, pages)) {
+        dax_disassociate_entry(cx, &entry).await;
+    }
+    unlock_xa(cx, xa_lock).await;
+}
+
+/// `dax_disassociate_entry` of a truncation: every struct page of a block is written. A page that somebody still refers to
+/// should not have got here.
+async fn dax_disassociate_entry(cx: &Cx<'_>, entry: &DaxEntry) {
+    if entry.kind != EntryKind::Block {
+        return;
+    }
+    for frame in (entry.pfn.0..entry.pfn.0 + entry.pages()).map(Pfn) {
+        let line = cx.with(|m| m.pages.line(frame));
+        cx.store(line).await;
+        cx.with(|m| {
+            let counts = m.pages.update(frame, |c| c.associated = false);
+            if counts.refs != 0 {
+                m.measure.warnings.warn(KernelWarning::BusyPageFreed);
+            }
+        });
+    }
+}

@@ -57,6 +57,16 @@ pub struct MmuSpec {
     pub accessed_assist: Time,
     /// Cost of setting D in a leaf entry, over the locked RMW itself.
     pub dirty_assist: Time,
+    /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
+    pub invlpgb_pages: u32,
+}
+
+impl MmuSpec {
+    /// Whether the kernel finds INVLPGB of use: Linux makes it depend on PCIDs.
+    #[must_use]
+    pub const fn has_invlpgb(&self) -> bool {
+        self.invlpgb_pages > 0 && self.pcid
+    }
 }
 
 /// How a set-associative array picks its victim.
@@ -171,6 +181,10 @@ pub struct CostSpec {
     pub invlpg: Time,
     /// One MOV to CR3.
     pub cr3_write: Time,
+    /// One INVLPGB issued, without waiting for its effect.
+    pub invlpgb: Time,
+    /// One TLBSYNC: until every INVLPGB issued before has taken effect on every CPU.
+    pub tlbsync: Time,
     /// One CLWB issued, without waiting for its write-back.
     pub clwb_issue: Time,
     /// A locked RMW on a line that the L1D owns.

@@ -36,6 +36,8 @@ section!(mmu: MmuSpec, "mmu" {
         "Whether a TLB entry that refuses an access is dropped and the tables walked again before a #PF.";
     accessed_assist "accessed_assist": TIME, "Setting A in a paging-structure entry, over the locked RMW itself.";
     dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
+    invlpgb_pages "invlpgb_pages": Kind::Count { min: 0, max: 65_536 },
+        "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
 });
 
 macro_rules! tlb_section {
@@ -90,6 +92,8 @@ section!(cost: CostSpec, "cost" {
     syscall_exit "syscall_exit": TIME, "SYSRET to user mode.";
     invlpg "invlpg": TIME, "One INVLPG.";
     cr3_write "cr3_write": TIME, "One MOV to CR3.";
+    invlpgb "invlpgb": TIME, "One INVLPGB issued, without waiting for its effect.";
+    tlbsync "tlbsync": TIME, "One TLBSYNC: until the INVLPGBs before it have taken effect on every CPU.";
     clwb_issue "clwb_issue": TIME, "One CLWB issued, without waiting for its write-back.";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
 });

@@ -125,8 +125,12 @@ fn dominant(report: &RunReport) -> Option<String> {
 fn shootdowns(report: &RunReport) -> Option<String> {
     let s = &report.shootdowns;
     (s.requests > 0).then(|| {
+        let broadcasts = match s.invlpgb {
+            0 => String::new(),
+            n => format!(" and {}", counted(n, "INVLPGB", "INVLPGBs")),
+        };
         format!(
-            "{} sent {} and kept the asking CPUs busy for {} cycles.",
+            "{} sent {}{broadcasts} and kept the asking CPUs busy for {} cycles.",
             counted(s.requests, "TLB shootdown", "TLB shootdowns"),
             counted(s.ipis_sent, "IPI", "IPIs"),
             count(s.initiator_cycles)

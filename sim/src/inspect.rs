@@ -49,6 +49,19 @@ impl Machine {
         self.mm(mm).tlb_gen
     }
 
+    /// `context.global_asid`, and whether CPUs may still run the address space under an ASID of their own.
+    #[must_use]
+    pub fn global_asid(&self, mm: MmId) -> Option<(usize, bool)> {
+        let space = self.mm(mm);
+        space.global_asid.map(|asid| (asid, space.asid_transition))
+    }
+
+    /// The PCID that a CPU has loaded.
+    #[must_use]
+    pub fn pcid(&self, cpu: CpuId) -> u16 {
+        self.cpus[cpu.index()].pcid
+    }
+
     /// The CPUs in `mm_cpumask`, ascending.
     #[must_use]
     pub fn cpumask(&self, mm: MmId) -> Vec<CpuId> {

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::cpu::Cpu;
 use crate::engine::{LockId, Locks};
+use crate::kernel::broadcast::GlobalAsids;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::mm::{CpuSet, Mm, MmId};
@@ -42,6 +43,7 @@ pub struct Machine {
     pub(crate) locks: Locks,
     pub(crate) lines: KernelLines,
     pub(crate) globals: Globals,
+    pub(crate) global_asids: GlobalAsids,
     pub(crate) pages: PageMap,
     pub(crate) mms: Vec<Mm>,
     pub(crate) files: Vec<File>,
@@ -77,6 +79,10 @@ impl Machine {
             journal_state_line: lines.fresh(),
             transaction_line: lines.fresh(),
         };
+        // Where it is never taken it needs no line of its own, so that the lines of other objects lie as without it.
+        let in_use = kernel.tree.invlpgb && spec.mmu.has_invlpgb();
+        let asid_lock = locks.create(if in_use { lines.fresh() } else { globals.resource_line });
+        let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
@@ -98,6 +104,7 @@ impl Machine {
             locks,
             lines,
             globals,
+            global_asids,
         }
     }
 
@@ -151,6 +158,8 @@ impl Machine {
             pgd: self.new_table(),
             vmas: std::collections::BTreeMap::new(),
             tlb_gen: 1,
+            global_asid: None,
+            asid_transition: false,
             cpumask: CpuSet::default(),
             mmap_lock: self.new_lock(),
             pmd_lock: self.new_lock(),

@@ -137,6 +137,10 @@ pub struct Shootdowns {
     pub pages: u64,
     /// Flushes of everything, summed over CPUs.
     pub full_flushes: u64,
+    /// INVLPGBs issued: invalidations that reach every CPU without an interrupt.
+    pub invlpgb: u64,
+    /// TLBSYNCs executed: waits for them.
+    pub tlbsync: u64,
     /// Cycles on the asking CPUs.
     pub initiator_cycles: u64,
     /// Cycles on the asked CPUs.

@@ -54,6 +54,10 @@ pub struct Mm {
     pub vmas: BTreeMap<u64, Vma>,
     /// `context.tlb_gen`: incremented by every flush request.
     pub tlb_gen: u64,
+    /// `context.global_asid`: the ASID under which every CPU runs it, if flushes go by INVLPGB.
+    pub global_asid: Option<usize>,
+    /// `context.asid_transition`: some CPU may still run it under an ASID of its own.
+    pub asid_transition: bool,
     /// `mm_cpumask`: CPUs that may hold translations.
     pub cpumask: CpuSet,
     /// `mmap_lock`.

@@ -46,7 +46,13 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             clock: CpuClock::from_hertz(2_000_000_000).expect("a clock"),
             milli_cpi: 500,
         },
-        mmu: MmuSpec { pcid: true, rewalk_before_fault: false, accessed_assist: zero, dirty_assist: zero },
+        mmu: MmuSpec {
+            pcid: true,
+            rewalk_before_fault: false,
+            accessed_assist: zero,
+            dirty_assist: zero,
+            invlpgb_pages: 0,
+        },
         tlb: TlbsSpec { dtlb_4k: tlb.clone(), dtlb_2m: None, dtlb_1g: None, stlb: tlb },
         psc: PscSpec { pml4e: 0, pdpte: 0, pde: 0, latency: zero },
         cache: CachesSpec {
@@ -62,6 +68,8 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             syscall_exit: zero,
             invlpg: zero,
             cr3_write: zero,
+            invlpgb: zero,
+            tlbsync: zero,
             clwb_issue: zero,
             locked_rmw: zero,
         },

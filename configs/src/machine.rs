@@ -224,6 +224,8 @@ pub struct PmemSpec {
     pub base: u64,
     /// Bytes, a multiple of 2 MiB.
     pub capacity: u64,
+    /// Alignment of the area as a device-dax device: the page size of its mappings.
+    pub devdax_alignment: PageSize,
     /// DIMMs in the interleave set.
     pub dimms: u32,
     /// Interleave granularity in bytes.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use daxsim_types::Time;
+use daxsim_types::{PageSize, Time};
 
 use crate::machine::{
     CacheSpec, CachesSpec, CostSpec, CpuSpec, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec, PscSpec,
@@ -14,6 +14,7 @@ use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, 
 pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g"];
 
 choices!(REPLACEMENTS: Replacement { "lru" => Lru });
+choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
 choices!(INDICES: SetIndex { "linear" => Linear, "xor" => Xor });
 
 const GIB: u64 = 1 << 30;
@@ -117,6 +118,8 @@ section!(pmem: PmemSpec, "pmem" {
     base "base": Kind::Address { multiple: 2 * MIB }, "Physical address of the DAX data area.";
     capacity "capacity": Kind::Size { min: 2 * MIB, max: 65_536 * GIB, multiple: 2 * MIB },
         "Bytes of the DAX data area.";
+    devdax_alignment "devdax_alignment": Kind::Choice(PAGES),
+        "Alignment of the area as a device-dax device: the page size of its mappings.";
     dimms "dimms": Kind::Count { min: 1, max: 64 }, "DIMMs in the interleave set.";
     interleave "interleave": Kind::Size { min: 64, max: GIB, multiple: 64 }, "Bytes in a row on one DIMM.";
     media_line "media_line": Kind::Size { min: 64, max: 4096, multiple: 64 }, "Media access unit (XPLine).";

@@ -60,6 +60,8 @@ pub fn faults_of_kind(kind: &str, n: u64) -> String {
         "pmd_read" => ("PMD read", "PMD reads"),
         "pmd_write" => ("PMD write", "PMD writes"),
         "pmd_mkwrite" => ("PMD mkwrite upgrade", "PMD mkwrite upgrades"),
+        "pud_read" => ("PUD read", "PUD reads"),
+        "pud_write" => ("PUD write", "PUD writes"),
         "pmd_fallback" => ("PMD fallback", "PMD fallbacks"),
         "sigbus" => ("SIGBUS", "SIGBUS"),
         "sigsegv" => ("SIGSEGV", "SIGSEGV"),

@@ -71,6 +71,7 @@ fn machine(cores: u16) -> MachineSpec {
         pmem: PmemSpec {
             base: 64 << 30,
             capacity: 512 << 30,
+            devdax_alignment: PageSize::Size2M,
             dimms: 6,
             interleave: 4096,
             media_line: 256,

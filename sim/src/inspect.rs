@@ -117,8 +117,14 @@ impl Machine {
         }
     }
 
-    /// Sets the alignment of the device-dax device, 4 KiB or 2 MiB (`ndctl create-namespace --align`).
+    /// Sets the alignment of the device-dax device (`ndctl create-namespace --align`) before it is opened.
     pub fn set_device_alignment(&mut self, alignment: PageSize) {
-        self.device_alignment = alignment;
+        self.allocator.device_alignment = alignment;
+    }
+
+    /// Bytes of the device-dax device.
+    #[must_use]
+    pub fn device_size(&self) -> u64 {
+        self.allocator.device().1 << 12
     }
 }

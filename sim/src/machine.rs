@@ -48,8 +48,6 @@ pub struct Machine {
     pub(crate) mms: Vec<Mm>,
     pub(crate) files: Vec<File>,
     pub(crate) allocator: BlockAllocator,
-    /// Alignment of the device-dax device.
-    pub(crate) device_alignment: PageSize,
     pub(crate) next_user_frame: u64,
     /// Private copies that fork left mapped more than once: frame to number of mappings.
     pub(crate) shared_copies: FxHashMap<u64, u32>,
@@ -89,8 +87,8 @@ impl Machine {
             percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
             memory: Memory::new(&spec),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
-            allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12),
-            device_alignment: PageSize::Size2M,
+            allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
+                .with_device_alignment(spec.pmem.devdax_alignment),
             next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
             shared_copies: FxHashMap::default(),
             spare_vma_locks: Vec::new(),
@@ -296,7 +294,7 @@ impl Machine {
                 let root = self.mm(mm).pgd;
                 // Only what tables translate can be in a TLB.
                 at = self.tables.next_after(root, va);
-                let found = (0..=1).find_map(|l| Some((l, self.tables.find(root, va, l)?)));
+                let found = (0..=2).find_map(|l| Some((l, self.tables.find(root, va, l)?)));
                 let Some((level, table)) = found else { continue };
                 let slot = Slot::of(table, va, level);
                 let old = self.tables.read(slot);
@@ -352,8 +350,7 @@ impl Machine {
             c.refs += by * refs;
             c.maps += by;
         });
-        let size = if level == 0 { PageSize::Size4K } else { PageSize::Size2M };
-        self.mm_mut(mm).rss_file += by * size.pages() as i64;
+        self.mm_mut(mm).rss_file += by << (9 * level);
     }
 
     /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.

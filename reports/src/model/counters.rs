@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rounding;
 
 /// The fault kinds in reading order, as `faults` and `latency` name them.
-pub const FAULT_KINDS: [&str; 12] = [
+pub const FAULT_KINDS: [&str; 14] = [
     "read",
     "write",
     "mkwrite",
@@ -14,6 +14,8 @@ pub const FAULT_KINDS: [&str; 12] = [
     "pmd_read",
     "pmd_write",
     "pmd_mkwrite",
+    "pud_read",
+    "pud_write",
     "pmd_fallback",
     "sigbus",
     "sigsegv",
@@ -54,6 +56,10 @@ pub struct Faults {
     pub pmd_write: u64,
     /// As `mkwrite`, mapped by a PMD.
     pub pmd_mkwrite: u64,
+    /// As `read`, mapped by a PUD.
+    pub pud_read: u64,
+    /// As `write`, mapped by a PUD.
+    pub pud_write: u64,
     /// The huge handler declined and the fault was done at 4 KiB.
     pub pmd_fallback: u64,
     /// Ended in SIGBUS.
@@ -67,7 +73,7 @@ pub struct Faults {
 impl Faults {
     /// The counts by kind, in the order of [`FAULT_KINDS`].
     #[must_use]
-    pub const fn by_kind(&self) -> [(&'static str, u64); 12] {
+    pub const fn by_kind(&self) -> [(&'static str, u64); 14] {
         [
             (FAULT_KINDS[0], self.read),
             (FAULT_KINDS[1], self.write),
@@ -77,10 +83,12 @@ impl Faults {
             (FAULT_KINDS[5], self.pmd_read),
             (FAULT_KINDS[6], self.pmd_write),
             (FAULT_KINDS[7], self.pmd_mkwrite),
-            (FAULT_KINDS[8], self.pmd_fallback),
-            (FAULT_KINDS[9], self.sigbus),
-            (FAULT_KINDS[10], self.sigsegv),
-            (FAULT_KINDS[11], self.other),
+            (FAULT_KINDS[8], self.pud_read),
+            (FAULT_KINDS[9], self.pud_write),
+            (FAULT_KINDS[10], self.pmd_fallback),
+            (FAULT_KINDS[11], self.sigbus),
+            (FAULT_KINDS[12], self.sigsegv),
+            (FAULT_KINDS[13], self.other),
         ]
     }
 }

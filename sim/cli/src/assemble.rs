@@ -135,6 +135,8 @@ fn faults(m: &Measurements) -> model::Faults {
         pmd_read: of(FaultKind::PmdRead),
         pmd_write: of(FaultKind::PmdWrite),
         pmd_mkwrite: of(FaultKind::PmdMkwrite),
+        pud_read: of(FaultKind::PudRead),
+        pud_write: of(FaultKind::PudWrite),
         pmd_fallback: m.faults.pmd_fallback,
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,

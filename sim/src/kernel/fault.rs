@@ -9,7 +9,7 @@ use super::fs::{Order, fs_fault};
 use super::mm::MmId;
 use super::vma::Vma;
 use super::vmf::{FaultTrail, Vmf};
-use super::zap::zap_huge_pmd;
+use super::zap::{zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
 use crate::measure::{FaultKind, FaultRecord, Part, PathStep};
 use crate::mmu::entry::Entry;
@@ -203,13 +203,24 @@ async fn handle_mm_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
     let pud_table = ensure_table(cx, mm, va, 2).await;
-    let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
+    let pud_slot = Slot::of(pud_table, va, 2);
+    let pud = read_entry(cx, pud_slot).await;
     if pud.is_none() && !vmf.vma.no_huge {
         // fsdax maps no PUDs: the attempt costs its prologue and epilogue.
         let ret = fs_fault(cx, vmf, Order::Pud).await;
         if ret != VmFault::FALLBACK {
             return ret;
         }
+    } else if !pud.is_none() && pud.is_leaf_at(2) {
+        if !vmf.write || pud.is_writable() {
+            return huge_set_accessed(cx, vmf, pud_slot, pud, "pudp_set_access_flags").await;
+        }
+        cx.step(|p| p.wp_page);
+        let ret = fs_fault(cx, vmf, Order::Pud).await;
+        if ret != VmFault::FALLBACK {
+            return ret;
+        }
+        zap_huge_pud(cx, mm, &vmf.vma, va).await;
     }
     let pmd_table = ensure_table(cx, mm, va, 1).await;
     let slot = Slot::of(pmd_table, va, 1);
@@ -228,7 +239,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
             }
             zap_huge_pmd(cx, mm, &vmf.vma, va).await;
         } else {
-            return huge_pmd_set_accessed(cx, vmf, slot, pmd).await;
+            return huge_set_accessed(cx, vmf, slot, pmd, "pmdp_set_access_flags").await;
         }
     }
     handle_pte_fault(cx, vmf).await
@@ -245,8 +256,8 @@ async fn huge_attempt(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     ret
 }
 
-/// `huge_pmd_set_accessed`: the PMD already allows the access.
-async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) -> VmFault {
+/// `huge_pmd_set_accessed` and `huge_pud_set_accessed`: the entry already allows the access.
+async fn huge_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry, name: &'static str) -> VmFault {
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.step(|p| p.spurious);
@@ -263,7 +274,7 @@ async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) 
     if changed {
         cx.store(slot.line()).await;
     }
-    cx.note(PathStep::Value("pmdp_set_access_flags", i32::from(changed)));
+    cx.note(PathStep::Value(name, i32::from(changed)));
     cx.unlock(lock, LockMode::Exclusive).await;
     cx.trail(|t| t.kind = Some(FaultKind::Spurious));
     VmFault::default()

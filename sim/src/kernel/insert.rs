@@ -25,7 +25,8 @@ struct Names {
     inner: Option<&'static str>,
     outer_read: &'static str,
     outer_write: &'static str,
-    huge: &'static str,
+    pmd: &'static str,
+    pud: &'static str,
 }
 
 /// The three generations of helpers are told apart by what they do: whether a mapping holds a reference, and whether
@@ -36,19 +37,22 @@ fn names(knobs: &DaxKnobs) -> Names {
             inner: Some("insert_pfn"),
             outer_read: "vmf_insert_mixed",
             outer_write: "vmf_insert_mixed_mkwrite",
-            huge: "vmf_insert_pfn_pmd",
+            pmd: "vmf_insert_pfn_pmd",
+            pud: "vmf_insert_pfn_pud",
         },
         (true, true) => Names {
             inner: Some("insert_page_into_pte_locked"),
             outer_read: "dax_insert_pfn",
             outer_write: "dax_insert_pfn",
-            huge: "dax_insert_pfn_pmd",
+            pmd: "dax_insert_pfn_pmd",
+            pud: "dax_insert_pfn_pud",
         },
         (true, false) => Names {
             inner: Some("insert_page_into_pte_locked"),
             outer_read: "vmf_insert_page_mkwrite",
             outer_write: "vmf_insert_page_mkwrite",
-            huge: "vmf_insert_folio_pmd",
+            pmd: "vmf_insert_folio_pmd",
+            pud: "vmf_insert_folio_pud",
         },
     }
 }
@@ -159,8 +163,8 @@ fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) 
     ret
 }
 
-/// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4).
-pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFault {
+/// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4) or a 1 GiB PUD (3.2.4, 3.4.5), which differ in their level alone.
+pub(crate) async fn insert_huge(cx: &Cx<'_>, vmf: &Vmf, request: Insert, size: PageSize) -> VmFault {
     let before = cx.set_part(Part::Insert);
     let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
@@ -172,26 +176,41 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     if knobs.memtype_lookup && through_helper {
         memtype_lookup(cx, request.zero).await;
     }
-    let ret = insert_2m_locked(cx, vmf, request, &knobs, fs).await;
+    let ret = insert_huge_locked(cx, vmf, request, size, &knobs, fs).await;
     if temp_ref {
         cx.rmw(page_line).await;
     }
     if through_helper {
-        cx.note(PathStep::Returned(names(&knobs).huge, ret));
+        let names = names(&knobs);
+        let name = if size == PageSize::Size1G { names.pud } else { names.pmd };
+        cx.note(PathStep::Returned(name, ret));
     }
     cx.set_part(before);
     ret
 }
 
-async fn insert_2m_locked(
+/// Kinds of a huge fault, and the name of the access-flag update.
+fn huge_kinds(size: PageSize) -> ([FaultKind; 3], &'static str) {
+    use FaultKind::{PmdMkwrite, PmdRead, PmdWrite, PudRead, PudWrite};
+    match size {
+        // The one user of PUDs, device-dax, has no write notification: no read-only entry waits for an upgrade.
+        PageSize::Size1G => ([PudRead, PudWrite, PudWrite], "pudp_set_access_flags"),
+        PageSize::Size2M | PageSize::Size4K => ([PmdRead, PmdWrite, PmdMkwrite], "pmdp_set_access_flags"),
+    }
+}
+
+async fn insert_huge_locked(
     cx: &Cx<'_>,
     vmf: &Vmf,
     request: Insert,
+    size: PageSize,
     knobs: &DaxKnobs,
     fs: FileSystem,
 ) -> VmFault {
-    let table = ensure_table(cx, vmf.mm, vmf.address, 1).await;
-    let slot = Slot::of(table, vmf.address, 1);
+    let level = size.level();
+    let ([read, write, upgrade], flags_name) = huge_kinds(size);
+    let table = ensure_table(cx, vmf.mm, vmf.address, level).await;
+    let slot = Slot::of(table, vmf.address, level);
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.load(slot.line()).await;
@@ -199,12 +218,12 @@ async fn insert_2m_locked(
     let old = cx.with(|m| m.tables.read(slot));
     cx.trail(|t| t.old = Some(old));
     let ret = if old.is_none() {
-        let entry = fresh_pmd(vmf, request, knobs, fs);
+        let entry = fresh_huge(vmf, request, knobs, fs);
         if !request.zero {
-            count_mapping(cx, vmf, request.pfn, PageSize::Size2M, knobs).await;
+            count_mapping(cx, vmf, request.pfn, size, knobs).await;
         }
         store_entry(cx, slot, entry).await;
-        cx.trail(|t| t.kind = Some(if request.write { FaultKind::PmdWrite } else { FaultKind::PmdRead }));
+        cx.trail(|t| t.kind = Some(if request.write { write } else { read }));
         if !request.zero || knobs.hook_on_2m_hole {
             cx.with(|m| m.measure.update_mmu_cache_calls += 1);
         }
@@ -214,7 +233,7 @@ async fn insert_2m_locked(
     } else if !request.write {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
         VmFault::NOPAGE
-    } else if !old.is_leaf_at(1) || old.pfn() != request.pfn {
+    } else if !old.is_leaf_at(level) || old.pfn() != request.pfn {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
         match knobs.mismatch_2m {
             Mismatch::NoPage => VmFault::NOPAGE,
@@ -222,8 +241,8 @@ async fn insert_2m_locked(
         }
     } else {
         let entry = upgraded(old, vmf, knobs.upgrade_sets_d_2m);
-        let changed = upgrade_entry(cx, slot, old, entry, "pmdp_set_access_flags").await;
-        cx.trail(|t| t.kind = Some(if changed { FaultKind::PmdMkwrite } else { FaultKind::Spurious }));
+        let changed = upgrade_entry(cx, slot, old, entry, flags_name).await;
+        cx.trail(|t| t.kind = Some(if changed { upgrade } else { FaultKind::Spurious }));
         VmFault::NOPAGE
     };
     cx.unlock(lock, LockMode::Exclusive).await;
@@ -254,7 +273,7 @@ fn fresh_pte(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> En
     entry
 }
 
-fn fresh_pmd(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> Entry {
+fn fresh_huge(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, fs: FileSystem) -> Entry {
     let bits = if request.zero { knobs.pmd_zero_sw_bits } else { knobs.pmd_block_sw_bits };
     let prot = vmf.vma.page_prot(fs != FileSystem::Devdax) | Entry::PS;
     let entry = with_bits(Entry::leaf(request.pfn, prot), bits);

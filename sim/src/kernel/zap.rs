@@ -12,6 +12,8 @@ use crate::measure::{Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
+const GIB: u64 = PageSize::Size1G.bytes();
+
 /// `struct mmu_gather`: the range that still has to be flushed.
 struct Gather {
     mm: MmId,
@@ -137,6 +139,17 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
     while at < end {
         let mut next = ((at & !(huge - 1)) + huge).min(end);
         let va = VirtAddr(at);
+        if let Some(slot) = huge_pud(cx, gather.mm, va) {
+            next = ((at & !(GIB - 1)) + GIB).min(end);
+            cx.load(slot.line()).await;
+            if next - at == GIB {
+                zap_huge(cx, vma, slot, va, PageSize::Size1G, gather).await;
+            } else {
+                split_huge(cx, gather.mm, vma, slot, va, PageSize::Size1G).await;
+            }
+            at = next;
+            continue;
+        }
         let pmd_table = cx.with(|m| m.tables.find(m.mm(gather.mm).pgd, va, 1));
         if pmd_table.is_none() {
             next = cx.with(|m| m.tables.next_after(m.mm(gather.mm).pgd, va)).min(end);
@@ -144,11 +157,11 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
         if let Some(pmd_table) = pmd_table {
             let slot = Slot::of(pmd_table, va, 1);
             cx.load(slot.line()).await;
-            if is_huge(cx, slot) {
+            if is_huge(cx, slot, PageSize::Size2M) {
                 if next - at == huge {
-                    zap_pmd(cx, vma, slot, va, gather).await;
+                    zap_huge(cx, vma, slot, va, PageSize::Size2M, gather).await;
                 } else {
-                    split_huge_pmd(cx, gather.mm, vma, slot, va).await;
+                    split_huge(cx, gather.mm, vma, slot, va, PageSize::Size2M).await;
                 }
             }
             // Not an else: another CPU may have put a table there meanwhile.
@@ -161,32 +174,40 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
     }
 }
 
-fn is_huge(cx: &Cx<'_>, slot: Slot) -> bool {
-    let pmd = cx.with(|m| m.tables.read(slot));
-    pmd.is_leaf_at(1) && !pmd.is_none()
+fn is_huge(cx: &Cx<'_>, slot: Slot, size: PageSize) -> bool {
+    let entry = cx.with(|m| m.tables.read(slot));
+    entry.is_leaf_at(size.level()) && !entry.is_none()
 }
 
-/// `zap_huge_pmd`: does nothing if another CPU was faster.
-async fn zap_pmd(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, gather: &mut Gather) {
+/// The slot of the PUD that maps an address as a whole, if there is one.
+fn huge_pud(cx: &Cx<'_>, mm: MmId, va: VirtAddr) -> Option<Slot> {
+    let table = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 2))?;
+    let slot = Slot::of(table, va, 2);
+    is_huge(cx, slot, PageSize::Size1G).then_some(slot)
+}
+
+/// `zap_huge_pmd` and `zap_huge_pud`: does nothing if another CPU was faster.
+async fn zap_huge(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize, gather: &mut Gather) {
     let lock = cx.with(|m| m.mm(gather.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
-    if is_huge(cx, slot) {
-        clear_pmd(cx, gather.mm, vma, slot).await;
-        gather.add(va.align_down(PageSize::Size2M).0, PageSize::Size2M.bytes());
-        gather.cleared_pmd = true;
+    if is_huge(cx, slot, size) {
+        clear_huge(cx, gather.mm, vma, slot, size).await;
+        gather.add(va.align_down(size).0, size.bytes());
+        gather.cleared_pmd |= size == PageSize::Size2M;
     }
     cx.unlock(lock, LockMode::Exclusive).await;
 }
 
-/// `__split_huge_pmd` of a file mapping removes the entry: cleared and flushed as a range of 2 MiB (spec 2.5, 5.3).
-async fn split_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr) {
+/// `__split_huge_pmd` and `__split_huge_pud` of a file mapping remove the entry: cleared and flushed as a range (spec 2.5, 5.3).
+async fn split_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize) {
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
-    if is_huge(cx, slot) {
-        cx.note(PathStep::Event("__split_huge_pmd"));
-        clear_pmd(cx, mm, vma, slot).await;
-        let start = va.align_down(PageSize::Size2M).0;
-        flush_tlb_mm_range(cx, mm, (start, start + PageSize::Size2M.bytes()), 12, true).await;
+    if is_huge(cx, slot, size) {
+        let pud = size == PageSize::Size1G;
+        cx.note(PathStep::Event(if pud { "__split_huge_pud" } else { "__split_huge_pmd" }));
+        clear_huge(cx, mm, vma, slot, size).await;
+        let start = va.align_down(size).0;
+        flush_tlb_mm_range(cx, mm, (start, start + size.bytes()), 12, true).await;
     }
     cx.unlock(lock, LockMode::Exclusive).await;
 }
@@ -200,10 +221,10 @@ async fn clear_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
 }
 
 /// Clears a huge entry and drops its counts; the lock is held.
-async fn clear_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot) {
+async fn clear_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, size: PageSize) {
     let old = clear_entry(cx, slot).await;
     if is_counted(cx, vma, old) {
-        uncount(cx, mm, old, PageSize::Size2M).await;
+        uncount(cx, mm, old, size).await;
     }
 }
 
@@ -327,23 +348,34 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
 pub(crate) async fn split_huge_at(cx: &Cx<'_>, mm: MmId, border: u64) {
     let va = VirtAddr(border);
     let inside = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| vma.start < border);
-    if let Some(vma) = inside
-        && !border.is_multiple_of(PageSize::Size2M.bytes())
-    {
+    let Some(vma) = inside else { return };
+    if !border.is_multiple_of(GIB) {
+        zap_huge_pud(cx, mm, &vma, va).await;
+    }
+    if !border.is_multiple_of(PageSize::Size2M.bytes()) {
         zap_huge_pmd(cx, mm, &vma, va).await;
     }
 }
 
-/// Removes the huge entry at an address, if there is one.
+/// Removes the PMD that maps an address as a whole, if there is one.
 pub(crate) async fn zap_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, va: VirtAddr) {
     let before = cx.set_part(Part::Zap);
     if let Some(table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 1)) {
         let slot = Slot::of(table, va, 1);
-        if is_huge(cx, slot) {
-            split_huge_pmd(cx, mm, vma, slot, va).await;
+        if is_huge(cx, slot, PageSize::Size2M) {
+            split_huge(cx, mm, vma, slot, va, PageSize::Size2M).await;
         }
     }
     cx.set_part(before);
+}
+
+/// The same for a PUD.
+pub(crate) async fn zap_huge_pud(cx: &Cx<'_>, mm: MmId, vma: &Vma, va: VirtAddr) {
+    if let Some(slot) = huge_pud(cx, mm, va) {
+        let before = cx.set_part(Part::Zap);
+        split_huge(cx, mm, vma, slot, va, PageSize::Size1G).await;
+        cx.set_part(before);
+    }
 }
 
 /// `unmap_mapping_pages`: zaps `pages` file pages from `first` in every mapping of the file.

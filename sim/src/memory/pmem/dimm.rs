@@ -111,6 +111,7 @@ mod tests {
         let spec = PmemSpec {
             base: 0,
             capacity: 1 << 30,
+            devdax_alignment: daxsim_types::PageSize::Size2M,
             dimms: 1,
             interleave: 4096,
             media_line: 256,

@@ -78,6 +78,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
         pmem: PmemSpec {
             base: 1 << 30,
             capacity: 1 << 30,
+            devdax_alignment: daxsim_types::PageSize::Size2M,
             dimms: 2,
             interleave: 4096,
             media_line: 256,

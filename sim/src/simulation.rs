@@ -362,6 +362,7 @@ async fn memory_call(cx: &Cx<'_>, mm: MmId, action: Action) -> Result<(), Syscal
         Action::Protect { start, len, read, write } => {
             kernel::mprotect(cx, mm, start, len, read, write).await
         }
+        Action::Remap(request) => kernel::mremap(cx, mm, request).await,
         Action::Msync { start, len } => kernel::msync(cx, mm, start, len).await,
         Action::Fork(child) => {
             kernel::fork(cx, mm, child).await;
@@ -392,6 +393,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) {
         | Action::KernelAccess(_)
         | Action::Map(_)
         | Action::Unmap { .. }
+        | Action::Remap(_)
         | Action::Advise { .. }
         | Action::Protect { .. }
         | Action::Msync { .. }

@@ -18,6 +18,7 @@ mod fs;
 mod insert;
 pub mod mm;
 mod mprotect;
+mod mremap;
 pub mod page;
 mod syscall;
 pub mod tlbstate;
@@ -31,10 +32,11 @@ pub(crate) use fault::{Origin, page_fault};
 pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use mm::MmId;
+pub use mremap::RemapRequest;
 pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
 pub(crate) use syscall::{
-    copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, msync, munmap, pread,
-    pwrite, sync_file_range,
+    copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap, msync, munmap,
+    pread, pwrite, sync_file_range,
 };
 pub(crate) use vmf::FaultTrail;
 

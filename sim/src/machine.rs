@@ -159,6 +159,7 @@ impl Machine {
             global_asid: None,
             asid_transition: false,
             cpumask: CpuSet::default(),
+            next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
             mmap_lock: self.new_lock(),
             pmd_lock: self.new_lock(),
             gen_line: self.lines.fresh(),

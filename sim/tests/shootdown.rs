@@ -286,3 +286,45 @@ fn shootdowns_of_each_recorded_msync_line_are_reproduced() {
         assert!(predicted > 1000 && predicted - seen <= predicted / 50, "{kernel}: {seen} of {predicted}");
     }
 }
+
+/// Once a second a flush also interrupts the CPUs that left the address space, which leave its mask then.
+#[test]
+fn the_mask_is_trimmed_once_a_second() {
+    for kernel in [OLD, V1, NEW] {
+        let mut bench = Bench::new(kernel, FileSystem::Ext4);
+        bench.mapped(8);
+        let other = bench.sim.with(|m| m.new_mm());
+        let leave_and_flush = |bench: &mut Bench| {
+            let before = bench.measured(|m| m.shootdowns.ipis_sent);
+            bench.load_on(1, BASE);
+            bench.sim.place(CpuId(1), other).unwrap();
+            bench.store(BASE);
+            bench.msync(BASE, 8);
+            bench.measured(|m| m.shootdowns.ipis_sent) - before
+        };
+        let wait = |bench: &mut Bench, milliseconds: u64| {
+            bench.run(0, bench.mm, Action::Sleep { nanoseconds: milliseconds * 1_000_000 });
+        };
+        assert_eq!(leave_and_flush(&mut bench), 0, "{kernel}: in the first second");
+        wait(&mut bench, 1010);
+        assert_eq!(leave_and_flush(&mut bench), per_kernel(kernel, 0, 0, 1), "{kernel}");
+        assert_eq!(
+            bench.flush_events(FlushReason::RemoteWrongCpu).0,
+            per_kernel(kernel, 0, 0, 1),
+            "{kernel}"
+        );
+        assert_eq!(bench.sim.with(|m| m.cpumask(bench.mm)), [CpuId(0)], "{kernel}");
+        wait(&mut bench, 500);
+        assert_eq!(leave_and_flush(&mut bench), 0, "{kernel}: not again in the same second");
+        wait(&mut bench, 600);
+        assert_eq!(leave_and_flush(&mut bench), per_kernel(kernel, 0, 0, 1), "{kernel}");
+        // A lazy CPU is left alone even then.
+        bench.load_on(1, BASE);
+        bench.sim.sleep(CpuId(1));
+        wait(&mut bench, 1100);
+        bench.store(BASE);
+        let before = bench.measured(|m| m.shootdowns.ipis_sent);
+        bench.msync(BASE, 8);
+        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), before, "{kernel}");
+    }
+}

@@ -79,8 +79,8 @@ const fn user_pcid(asid: usize) -> u16 {
     kern_pcid(asid) | 1 << 11
 }
 
-/// `jiffies` at a time.
-fn jiffies(at: Time, hz: u32) -> u64 {
+/// Ticks from the start to a time.
+fn ticks(at: Time, hz: u32) -> u64 {
     const PICOSECONDS: u128 = 1_000_000_000_000;
     (u128::from(at.0) * u128::from(hz) / PICOSECONDS) as u64
 }
@@ -88,11 +88,8 @@ fn jiffies(at: Time, hz: u32) -> u64 {
 /// `consider_global_asid`: looks now and then, after a flush that had to interrupt others, whether the address space is active
 /// on so many CPUs that INVLPGB pays.
 pub(super) async fn consider_global_asid(cx: &Cx<'_>, mm: MmId) {
-    let sampled = cx.with(|m| {
-        let now = m.cpus[cx.cpu().index()].now;
-        let ticks = jiffies(now, m.kernel.tree.hz);
-        m.uses_invlpgb() && u64::from(mm.0) & SAMPLE_MASK == ticks & SAMPLE_MASK
-    });
+    let sampled =
+        cx.with(|m| m.uses_invlpgb() && u64::from(mm.0) & SAMPLE_MASK == m.jiffies(cx.cpu()) & SAMPLE_MASK);
     if sampled && mm_active_cpus_exceeds(cx, mm, ACTIVE_CPUS).await {
         use_global_asid(cx, mm).await;
     }
@@ -213,6 +210,17 @@ impl Machine {
         self.kernel.tree.invlpgb && self.spec.mmu.has_invlpgb()
     }
 
+    /// `jiffies` as a CPU reads it.
+    pub(super) fn jiffies(&self, cpu: CpuId) -> u64 {
+        ticks(self.cpus[cpu.index()].now, self.kernel.tree.hz)
+    }
+
+    /// `jiffies` between steps.
+    pub(crate) fn now_in_jiffies(&self) -> u64 {
+        let now = self.cpus.iter().map(|cpu| cpu.now).max().unwrap_or_default();
+        ticks(now, self.kernel.tree.hz)
+    }
+
     /// `mm_needs_global_asid`: whether a CPU must reload CR3 because its address space got a global ASID, or lost it.
     pub(super) fn asid_is_out_of_date(&self, cpu: CpuId, mm: MmId) -> bool {
         let state = &self.cpus[cpu.index()].tlb_state;
@@ -252,8 +260,8 @@ mod tests {
 
     #[test]
     fn ticks_are_counted_from_the_start() {
-        assert_eq!(jiffies(Time::from_ns(3_999_999), 250), 0);
-        assert_eq!(jiffies(Time::from_ns(4_000_000), 250), 1);
-        assert_eq!(jiffies(Time::from_ns(3_600_000_000_000), 1000), 3_600_000);
+        assert_eq!(ticks(Time::from_ns(3_999_999), 250), 0);
+        assert_eq!(ticks(Time::from_ns(4_000_000), 250), 1);
+        assert_eq!(ticks(Time::from_ns(3_600_000_000_000), 1000), 3_600_000);
     }
 }

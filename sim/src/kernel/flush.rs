@@ -25,6 +25,8 @@ pub struct FlushInfo {
     pub freed_tables: bool,
     /// `new_tlb_gen`.
     pub generation: u64,
+    /// Whether CPUs that left the mm are interrupted too, to be taken out of its mask.
+    pub trim_cpumask: bool,
 }
 
 impl FlushInfo {
@@ -58,7 +60,7 @@ pub(crate) async fn flush_tlb_mm_range(
     cx.work(path);
     cx.rmw(gen_line).await;
     cx.load(mask_line).await;
-    let (info, others) = cx.with(|m| {
+    let (mut info, others) = cx.with(|m| {
         m.measure.shootdowns.requests += 1;
         let ceiling = u64::from(m.kernel.tree.flush_ceiling_pages);
         let space = m.mm_mut(mm);
@@ -67,11 +69,15 @@ pub(crate) async fn flush_tlb_mm_range(
         let full = range.1 == u64::MAX || (range.1 - range.0) >> shift > ceiling;
         let (start, end) = if full { (0, u64::MAX) } else { range };
         let others = space.cpumask.iter().filter(|cpu| *cpu != cx.cpu()).count();
-        (FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation }, others)
+        (
+            FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation, trim_cpumask: false },
+            others,
+        )
     });
     if let Some(asid) = cx.with(|m| m.mm(mm).global_asid) {
         broadcast_tlb_flush(cx, info, asid).await;
     } else if others > 0 {
+        info.trim_cpumask = cx.with(|m| m.should_trim_cpumask(cx.cpu(), mm));
         flush_tlb_multi(cx, info).await;
         consider_global_asid(cx, mm).await;
     } else {
@@ -153,7 +159,18 @@ impl Machine {
         let state = &self.cpus[cpu.index()].tlb_state;
         info.freed_tables
             || self.mm(info.mm).asid_transition
-            || (!state.lazy && state.loaded_mm == Some(info.mm))
+            || (!state.lazy && (state.loaded_mm == Some(info.mm) || info.trim_cpumask))
+    }
+
+    /// `should_trim_cpumask`: once a second.
+    fn should_trim_cpumask(&mut self, cpu: CpuId, mm: MmId) -> bool {
+        let (now, second) = (self.jiffies(cpu), u64::from(self.kernel.tree.hz));
+        let space = self.mm_mut(mm);
+        let due = now > space.next_trim_cpumask;
+        if due {
+            space.next_trim_cpumask = now + second;
+        }
+        due
     }
 
     fn post_shootdown(&mut self, target: CpuId, mut ipi: ShootdownIpi) -> Moment {

@@ -60,6 +60,8 @@ pub struct Mm {
     pub asid_transition: bool,
     /// `mm_cpumask`: CPUs that may hold translations.
     pub cpumask: CpuSet,
+    /// `context.next_trim_cpumask`: tick after which a flush also interrupts CPUs of the mask that left for another mm.
+    pub next_trim_cpumask: u64,
     /// `mmap_lock`.
     pub mmap_lock: LockId,
     /// Page-table lock of the upper levels (`page_table_lock` and the pmd lock's line).

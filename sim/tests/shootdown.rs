@@ -328,3 +328,32 @@ fn the_mask_is_trimmed_once_a_second() {
         assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), before, "{kernel}");
     }
 }
+
+/// `pages` pages mapped one by one, those from `dirty` on stored to.
+fn zapped(kernel: &str, pages: u64, dirty: std::ops::Range<u64>) -> (u64, i64) {
+    let mut bench = Bench::new(kernel, FileSystem::Ext4);
+    bench.mapped(pages);
+    let len = pages * PAGE;
+    let no_huge = daxsim_sim::kernel::Advice::HugePage { allowed: false };
+    bench.run(0, bench.mm, Action::Advise { start: BASE, len, advice: no_huge });
+    bench.touch(0, BASE, pages, AccessKind::Read);
+    bench.touch(0, BASE + dirty.start * PAGE, dirty.end - dirty.start, AccessKind::Write);
+    let before = bench.flush_requests();
+    let advice = daxsim_sim::kernel::Advice::DontNeed;
+    bench.run(0, bench.mm, Action::Advise { start: BASE, len, advice });
+    assert!((0..pages).all(|page| bench.pte(BASE + page * PAGE).is_none()), "{kernel}");
+    (bench.flush_requests() - before, bench.rss())
+}
+
+#[test]
+fn a_gather_that_is_full_of_pages_flushes_and_goes_on() {
+    for kernel in [OLD, V1, NEW] {
+        // Where mappings are not counted no page waits to be freed.
+        assert_eq!(zapped(kernel, 9678, 0..0), (1, 0), "{kernel}");
+        assert_eq!(zapped(kernel, 9679, 0..0), (per_kernel(kernel, 1, 2, 2), 0), "{kernel}");
+        // A dirty page in the second table: its reverse mapping waits, and the batch in use is the last.
+        assert_eq!(zapped(kernel, 1024, 512..513), (per_kernel(kernel, 1, 2, 2), 0), "{kernel}");
+        // In a table of its own it fits.
+        assert_eq!(zapped(kernel, 512, 0..512), (1, 0), "{kernel}");
+    }
+}

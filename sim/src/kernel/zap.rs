@@ -24,6 +24,45 @@ struct Gather {
     freed_tables: bool,
     /// Private copies are left alone.
     spare_copies: bool,
+    pages: Batches,
+}
+
+/// The pages that are to be freed once the flush is done: a batch in the `mmu_gather` itself, further ones of a page each.
+#[derive(Default)]
+struct Batches {
+    /// The batch in use; 0 is the first.
+    active: u32,
+    /// Pages in it.
+    used: u32,
+    /// Whether reverse mappings wait for the flush too.
+    delayed_rmap: bool,
+}
+
+impl Batches {
+    /// `MMU_GATHER_BUNDLE`: places in the first batch.
+    const FIRST: u32 = 8;
+    /// `MAX_GATHER_BATCH`: places in another, a page less its head.
+    const MORE: u32 = 510;
+    /// `MAX_GATHER_BATCH_COUNT`: other batches.
+    const COUNT: u32 = 19;
+
+    /// `__tlb_remove_folio_pages`: queues a page; true if there is no room for another, so that a flush is due. The last place of a
+    /// batch stays free, as a run of pages takes two.
+    fn add(&mut self, delays_rmap: bool) -> bool {
+        self.delayed_rmap |= delays_rmap;
+        self.used += 1;
+        let places = if self.active == 0 { Self::FIRST } else { Self::MORE };
+        if self.used < places - 1 {
+            return false;
+        }
+        // tlb_next_batch: with reverse mappings pending there is but one, to bound the work under the page-table lock.
+        if self.active == Self::COUNT || (self.delayed_rmap && self.active > 0) {
+            return true;
+        }
+        self.active += 1;
+        self.used = 0;
+        false
+    }
 }
 
 impl Gather {
@@ -36,6 +75,7 @@ impl Gather {
             cleared_pmd: false,
             freed_tables: false,
             spare_copies: false,
+            pages: Batches::default(),
         }
     }
 
@@ -189,13 +229,18 @@ fn huge_pud(cx: &Cx<'_>, mm: MmId, va: VirtAddr) -> Option<Slot> {
 /// `zap_huge_pmd` and `zap_huge_pud`: does nothing if another CPU was faster.
 async fn zap_huge(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize, gather: &mut Gather) {
     let lock = cx.with(|m| m.mm(gather.mm).pmd_lock);
+    let mut full = false;
     cx.lock(lock, LockMode::Exclusive).await;
     if is_huge(cx, slot, size) {
-        clear_huge(cx, gather.mm, vma, slot, size).await;
+        let counted = clear_huge(cx, gather.mm, vma, slot, size).await;
         gather.add(va.align_down(size).0, size.bytes());
         gather.cleared_pmd |= size == PageSize::Size2M;
+        full = counted && gather.pages.add(false);
     }
     cx.unlock(lock, LockMode::Exclusive).await;
+    if full {
+        gather.flush(cx).await;
+    }
 }
 
 /// `__split_huge_pmd` and `__split_huge_pud` of a file mapping remove the entry: cleared and flushed as a range (spec 2.5, 5.3).
@@ -220,47 +265,62 @@ async fn clear_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     old
 }
 
-/// Clears a huge entry and drops its counts; the lock is held.
-async fn clear_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, size: PageSize) {
+/// Clears a huge entry and drops its counts, if it has any; the lock is held. Returns whether it had.
+async fn clear_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, size: PageSize) -> bool {
     let old = clear_entry(cx, slot).await;
-    if is_counted(cx, vma, old) {
+    let counted = is_counted(cx, vma, old);
+    if counted {
         uncount(cx, mm, old, size).await;
+    }
+    counted
+}
+
+/// `zap_pte_range` until the whole part of a table is done: it comes back early where the gather is full.
+async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) {
+    let mut at = start;
+    while at < end {
+        at = zap_ptes(cx, vma, table, at, end, gather).await;
     }
 }
 
-/// `zap_pte_range`: the entries of one table. Where mappings are counted, a dirty page forces the flush before the lock is
-/// dropped, and its reverse mapping goes after that flush (`tlb_delay_rmap`).
-async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) {
-    let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return };
+/// The entries of one table, as far as the gather takes their pages. Where mappings are counted, a dirty page forces the flush
+/// before the lock is dropped, and its reverse mapping goes after that flush (`tlb_delay_rmap`). Returns where it got to.
+async fn zap_ptes(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) -> u64 {
+    let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return end };
     let forces = cx.with(|m| m.kernel.dax.zap_forces_flush_if_dirty);
     cx.lock(ptl, LockMode::Exclusive).await;
     let mut counted = Vec::new();
-    let mut force_flush = false;
+    let (mut force_flush, mut full) = (false, false);
     let mut at = start;
-    while at < end {
+    while at < end && !full {
         let slot = Slot::of(table, VirtAddr(at), 0);
         let seen = cx.with(|m| m.tables.read(slot));
-        let spared = gather.spare_copies && cx.with(|m| m.is_private_copy(vma, seen));
-        if seen.is_mapped() && !spared {
+        let copy = cx.with(|m| m.is_private_copy(vma, seen));
+        if seen.is_mapped() && !(gather.spare_copies && copy) {
             let old = clear_entry(cx, slot).await;
             gather.add(at, PageSize::Size4K.bytes());
             gather.cleared_pte = true;
             cx.with(|m| m.free_private_copy(vma, old));
             if is_counted(cx, vma, old) {
                 cx.step(|p| p.zap_counted);
-                force_flush |= forces && vma.shared && old.pte_dirty();
+                let delays = forces && vma.shared && old.pte_dirty();
+                force_flush |= delays;
+                full = gather.pages.add(delays);
                 counted.push(old);
+            } else if copy {
+                full = gather.pages.add(false);
             }
         }
         at += PageSize::Size4K.bytes();
     }
-    if force_flush {
+    if force_flush || full {
         gather.flush(cx).await;
     }
     for old in counted {
         uncount(cx, gather.mm, old, PageSize::Size4K).await;
     }
     cx.unlock(ptl, LockMode::Exclusive).await;
+    at
 }
 
 /// Whether the entry maps a page whose mappings this variant counts: `vm_normal_page` finds one (spec 1.5). Nobody counts
@@ -407,4 +467,22 @@ pub(crate) fn overlap(vma: &Vma, first: u64, pages: u64) -> Option<(u64, u64)> {
     let from = first.max(pgoff);
     let to = first.saturating_add(pages).min(pgoff + vma_pages);
     (from < to).then(|| (vma.start + ((from - pgoff) << 12), vma.start + ((to - pgoff) << 12)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pages that fit before a flush is due.
+    fn room(delays_rmap: impl Fn(u32) -> bool) -> u32 {
+        let mut batches = Batches::default();
+        (1..).find(|page| batches.add(delays_rmap(*page))).unwrap_or_default()
+    }
+
+    #[test]
+    fn twenty_batches_fit_and_two_while_reverse_mappings_wait() {
+        assert_eq!(room(|_| false), 7 + 19 * 509);
+        assert_eq!(room(|_| true), 7 + 509);
+        assert_eq!(room(|page| page == 600), 7 + 2 * 509, "those that are there already stay");
+    }
 }

@@ -361,3 +361,18 @@ fn threads_that_race_end_with_no_stale_copy() {
         }
     }
 }
+
+#[test]
+fn the_machine_that_has_it_needs_no_setting() {
+    for (kernel, uses) in [(NEW, true), (OLD, false)] {
+        let mut bench = Bench::with("zen3-milan", kernel, FileSystem::Xfs, &[], &[]);
+        bench.mapped(8);
+        for _ in 0..3 {
+            for cpu in CPUS {
+                bench.store_on(cpu, BASE);
+            }
+            bench.msync(BASE, 8);
+        }
+        assert_eq!(invlpgbs(&bench).0 > 0, uses, "{kernel}");
+    }
+}

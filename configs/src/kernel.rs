@@ -131,6 +131,10 @@ pub struct TreeKnobs {
     pub cpumask_cleared_on_switch: bool,
     /// Whether the tree uses INVLPGB where the CPU has it.
     pub invlpgb: bool,
+    /// `MAX_ASID_AVAILABLE`: ASIDs from 6 up to one less are global ones, for INVLPGB.
+    pub asids: u32,
+    /// `CONFIG_HZ`: ticks of `jiffies` in a second.
+    pub hz: u32,
     /// `tlb_single_page_flush_ceiling`: most pages flushed one by one.
     pub flush_ceiling_pages: u32,
     /// Kernel page-table isolation.

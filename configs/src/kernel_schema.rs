@@ -89,6 +89,9 @@ section!(tree: TreeKnobs, "tree" {
     cpumask_cleared_on_switch "cpumask_cleared_on_switch": BOOL,
         "Whether a task switch clears the CPU's bit in the old mm's cpumask.";
     invlpgb "invlpgb": BOOL, "Whether the tree uses INVLPGB where the CPU has it.";
+    asids "asids": Kind::Count { min: 8, max: 4094 },
+        "`MAX_ASID_AVAILABLE`: ASIDs from 6 up to one less are global ones, for INVLPGB.";
+    hz "hz": Kind::Count { min: 1, max: 100_000 }, "`CONFIG_HZ`: ticks of `jiffies` in a second.";
     flush_ceiling_pages "flush_ceiling_pages": Kind::Count { min: 0, max: 1 << 20 },
         "`tlb_single_page_flush_ceiling`: most pages flushed one by one.";
     pti "pti": BOOL, "Kernel page-table isolation.";

@@ -61,6 +61,16 @@ pub struct MmuSpec {
     pub accessed_assist: Time,
     /// Cost of setting D in a leaf entry, over the locked RMW itself.
     pub dirty_assist: Time,
+    /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
+    pub invlpgb_pages: u32,
+}
+
+impl MmuSpec {
+    /// Whether the kernel finds INVLPGB of use: Linux makes it depend on PCIDs.
+    #[must_use]
+    pub const fn has_invlpgb(&self) -> bool {
+        self.invlpgb_pages > 0 && self.pcid
+    }
 }
 
 /// Who sets the accessed bit of a leaf entry.
@@ -195,6 +205,10 @@ pub struct CostSpec {
     pub invlpg: Time,
     /// One MOV to CR3.
     pub cr3_write: Time,
+    /// One INVLPGB issued, without waiting for its effect.
+    pub invlpgb: Time,
+    /// One TLBSYNC: until every INVLPGB issued before has taken effect on every CPU.
+    pub tlbsync: Time,
     /// One CLWB issued, without waiting for its write-back.
     pub clwb_issue: Time,
     /// One write of a TLB entry by software.
@@ -238,6 +252,8 @@ pub struct PmemSpec {
     pub base: u64,
     /// Bytes, a multiple of 2 MiB.
     pub capacity: u64,
+    /// Alignment of the area as a device-dax device: the page size of its mappings.
+    pub devdax_alignment: PageSize,
     /// DIMMs in the interleave set.
     pub dimms: u32,
     /// Interleave granularity in bytes.

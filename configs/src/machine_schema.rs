@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use daxsim_types::Time;
+use daxsim_types::{PageSize, Time};
 
 use crate::machine::{
     AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
@@ -16,6 +16,7 @@ pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g"];
 choices!(REPLACEMENTS: Replacement { "lru" => Lru });
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
 choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
+choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
 choices!(INDICES: SetIndex { "linear" => Linear, "xor" => Xor });
 
 const GIB: u64 = 1 << 30;
@@ -43,6 +44,8 @@ section!(mmu: MmuSpec, "mmu" {
          the walker by a locked update alone (arm64 dirty bit modifier).";
     accessed_assist "accessed_assist": TIME, "Setting A in a paging-structure entry, over the locked RMW itself.";
     dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
+    invlpgb_pages "invlpgb_pages": Kind::Count { min: 0, max: 65_536 },
+        "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
 });
 
 macro_rules! tlb_section {
@@ -97,6 +100,8 @@ section!(cost: CostSpec, "cost" {
     syscall_exit "syscall_exit": TIME, "SYSRET to user mode.";
     invlpg "invlpg": TIME, "One INVLPG.";
     cr3_write "cr3_write": TIME, "One MOV to CR3.";
+    invlpgb "invlpgb": TIME, "One INVLPGB issued, without waiting for its effect.";
+    tlbsync "tlbsync": TIME, "One TLBSYNC: until the INVLPGBs before it have taken effect on every CPU.";
     clwb_issue "clwb_issue": TIME, "One CLWB issued, without waiting for its write-back.";
     tlb_write "tlb_write": TIME, "One write of a TLB entry by software (`arch.update_mmu_cache = \"preload\"`).";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
@@ -123,6 +128,8 @@ section!(pmem: PmemSpec, "pmem" {
     base "base": Kind::Address { multiple: 2 * MIB }, "Physical address of the DAX data area.";
     capacity "capacity": Kind::Size { min: 2 * MIB, max: 65_536 * GIB, multiple: 2 * MIB },
         "Bytes of the DAX data area.";
+    devdax_alignment "devdax_alignment": Kind::Choice(PAGES),
+        "Alignment of the area as a device-dax device: the page size of its mappings.";
     dimms "dimms": Kind::Count { min: 1, max: 64 }, "DIMMs in the interleave set.";
     interleave "interleave": Kind::Size { min: 64, max: GIB, multiple: 64 }, "Bytes in a row on one DIMM.";
     media_line "media_line": Kind::Size { min: 64, max: 4096, multiple: 64 }, "Media access unit (XPLine).";

@@ -60,6 +60,8 @@ pub fn faults_of_kind(kind: &str, n: u64) -> String {
         "pmd_read" => ("PMD read", "PMD reads"),
         "pmd_write" => ("PMD write", "PMD writes"),
         "pmd_mkwrite" => ("PMD mkwrite upgrade", "PMD mkwrite upgrades"),
+        "pud_read" => ("PUD read", "PUD reads"),
+        "pud_write" => ("PUD write", "PUD writes"),
         "pmd_fallback" => ("PMD fallback", "PMD fallbacks"),
         "sigbus" => ("SIGBUS", "SIGBUS"),
         "sigsegv" => ("SIGSEGV", "SIGSEGV"),
@@ -126,8 +128,12 @@ fn dominant(report: &RunReport) -> Option<String> {
 fn shootdowns(report: &RunReport) -> Option<String> {
     let s = &report.shootdowns;
     (s.requests > 0).then(|| {
+        let broadcasts = match s.invlpgb {
+            0 => String::new(),
+            n => format!(" and {}", counted(n, "INVLPGB", "INVLPGBs")),
+        };
         format!(
-            "{} sent {} and kept the asking CPUs busy for {} cycles.",
+            "{} sent {}{broadcasts} and kept the asking CPUs busy for {} cycles.",
             counted(s.requests, "TLB shootdown", "TLB shootdowns"),
             counted(s.ipis_sent, "IPI", "IPIs"),
             count(s.initiator_cycles)

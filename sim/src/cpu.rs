@@ -8,6 +8,7 @@ use daxsim_types::{CpuClock, Pfn, Time};
 use crate::apic::ShootdownIpi;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Part, Parts};
+use crate::mmu::broadcast::Broadcast;
 use crate::mmu::psc::Psc;
 use crate::mmu::tlbs::Tlbs;
 
@@ -43,6 +44,8 @@ pub struct Cpu {
     pub(crate) irqs_on: bool,
     pub(crate) inbox: VecDeque<ShootdownIpi>,
     pub(crate) tlb_state: CpuTlbState,
+    /// INVLPGBs issued since the last TLBSYNC.
+    pub(crate) broadcasts: Vec<Broadcast>,
     /// Shootdown answers that this CPU still waits for.
     pub(crate) pending_answers: u32,
     /// The latest answer so far.
@@ -66,6 +69,7 @@ impl Cpu {
             irqs_on: true,
             inbox: VecDeque::new(),
             tlb_state: CpuTlbState::new(index),
+            broadcasts: Vec::new(),
             pending_answers: 0,
             answered: Time::ZERO,
         }

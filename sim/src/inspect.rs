@@ -61,6 +61,19 @@ impl Machine {
         self.mm(mm).tlb_gen
     }
 
+    /// `context.global_asid`, and whether CPUs may still run the address space under an ASID of their own.
+    #[must_use]
+    pub fn global_asid(&self, mm: MmId) -> Option<(usize, bool)> {
+        let space = self.mm(mm);
+        space.global_asid.map(|asid| (asid, space.asid_transition))
+    }
+
+    /// The PCID that a CPU has loaded.
+    #[must_use]
+    pub fn pcid(&self, cpu: CpuId) -> u16 {
+        self.cpus[cpu.index()].pcid
+    }
+
     /// The CPUs in `mm_cpumask`, ascending.
     #[must_use]
     pub fn cpumask(&self, mm: MmId) -> Vec<CpuId> {
@@ -116,8 +129,14 @@ impl Machine {
         }
     }
 
-    /// Sets the alignment of the device-dax device, 4 KiB or 2 MiB (`ndctl create-namespace --align`).
+    /// Sets the alignment of the device-dax device (`ndctl create-namespace --align`) before it is opened.
     pub fn set_device_alignment(&mut self, alignment: PageSize) {
-        self.device_alignment = alignment;
+        self.allocator.device_alignment = alignment;
+    }
+
+    /// Bytes of the device-dax device.
+    #[must_use]
+    pub fn device_size(&self) -> u64 {
+        self.allocator.device().1 << 12
     }
 }

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::cpu::Cpu;
 use crate::engine::{LockId, Locks, Stalls};
 use crate::inject::Injections;
+use crate::kernel::broadcast::GlobalAsids;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::mm::{CpuSet, Mm, MmId};
@@ -43,12 +44,11 @@ pub struct Machine {
     pub(crate) locks: Locks,
     pub(crate) lines: KernelLines,
     pub(crate) globals: Globals,
+    pub(crate) global_asids: GlobalAsids,
     pub(crate) pages: PageMap,
     pub(crate) mms: Vec<Mm>,
     pub(crate) files: Vec<File>,
     pub(crate) allocator: BlockAllocator,
-    /// Alignment of the device-dax device.
-    pub(crate) device_alignment: PageSize,
     pub(crate) next_user_frame: u64,
     /// Private copies that fork left mapped more than once: frame to number of mappings.
     pub(crate) shared_copies: FxHashMap<u64, u32>,
@@ -83,14 +83,18 @@ impl Machine {
             transaction_line: lines.fresh(),
             pgmap_ref_lines: Vec::new(),
         };
+        // Where it is never taken it needs no line of its own, so that the lines of other objects lie as without it.
+        let in_use = kernel.tree.invlpgb && spec.mmu.has_invlpgb();
+        let asid_lock = locks.create(if in_use { lines.fresh() } else { globals.resource_line });
+        let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
             memory: Memory::new(&spec),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
-            allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12),
-            device_alignment: PageSize::Size2M,
+            allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
+                .with_device_alignment(spec.pmem.devdax_alignment),
             next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
             shared_copies: FxHashMap::default(),
             spare_vma_locks: Vec::new(),
@@ -106,6 +110,7 @@ impl Machine {
             locks,
             lines,
             globals,
+            global_asids,
         }
     }
 
@@ -160,7 +165,10 @@ impl Machine {
             pgd: self.new_table(),
             vmas: std::collections::BTreeMap::new(),
             tlb_gen: 1,
+            global_asid: None,
+            asid_transition: false,
             cpumask: CpuSet::default(),
+            next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
             mmap_lock: self.new_lock(),
             pmd_lock: self.new_lock(),
             gen_line: self.lines.fresh(),
@@ -298,7 +306,7 @@ impl Machine {
                 let root = self.mm(mm).pgd;
                 // Only what tables translate can be in a TLB.
                 at = self.tables.next_after(root, va);
-                let found = (0..=1).find_map(|l| Some((l, self.tables.find(root, va, l)?)));
+                let found = (0..=2).find_map(|l| Some((l, self.tables.find(root, va, l)?)));
                 let Some((level, table)) = found else { continue };
                 let slot = Slot::of(table, va, level);
                 let old = self.tables.read(slot);
@@ -355,8 +363,7 @@ impl Machine {
             c.refs += by * refs;
             c.maps += by;
         });
-        let size = if level == 0 { PageSize::Size4K } else { PageSize::Size2M };
-        self.mm_mut(mm).rss_file += by * size.pages() as i64;
+        self.mm_mut(mm).rss_file += by << (9 * level);
     }
 
     /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.

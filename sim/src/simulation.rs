@@ -362,6 +362,7 @@ async fn memory_call(cx: &Cx<'_>, mm: MmId, action: Action) -> Result<(), Syscal
         Action::Protect { start, len, read, write } => {
             kernel::mprotect(cx, mm, start, len, read, write).await
         }
+        Action::Remap(request) => kernel::mremap(cx, mm, request).await,
         Action::Msync { start, len } => kernel::msync(cx, mm, start, len).await,
         Action::Pin { start, len, write, kind } => kernel::pin(cx, mm, start, len, write, kind).await,
         Action::Unpin { start, len } => kernel::unpin(cx, mm, start, len).await,
@@ -392,6 +393,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
         | Action::KernelAccess(_)
         | Action::Map(_)
         | Action::Unmap { .. }
+        | Action::Remap(_)
         | Action::Advise { .. }
         | Action::Protect { .. }
         | Action::Msync { .. }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{BASE, Bench, NEW, OLD, PAGE, everywhere, op_counts, recorded, step, touch};
+use common::{BASE, Bench, NEW, OLD, PAGE, V1, everywhere, op_counts, per_kernel, recorded, step, touch};
 use daxsim_sim::kernel::NewFile;
 use daxsim_sim::measure::{FlushReason, Part};
 use daxsim_sim::program::Action;
@@ -124,5 +124,76 @@ fn shootdowns_of_each_recorded_msync_line_are_reproduced() {
             predicted += remote;
         }
         assert!(predicted > 1000 && predicted - seen <= predicted / 50, "{kernel}: {seen} of {predicted}");
+    }
+}
+
+/// Once a second a flush also interrupts the CPUs that left the address space, which leave its mask then.
+#[test]
+fn the_mask_is_trimmed_once_a_second() {
+    for kernel in [OLD, V1, NEW] {
+        let mut bench = Bench::new(kernel, FileSystem::Ext4);
+        bench.mapped(8);
+        let other = bench.sim.with(|m| m.new_mm());
+        let leave_and_flush = |bench: &mut Bench| {
+            let before = bench.measured(|m| m.shootdowns.ipis_sent);
+            bench.load_on(1, BASE);
+            bench.sim.place(CpuId(1), other).unwrap();
+            bench.store(BASE);
+            bench.msync(BASE, 8);
+            bench.measured(|m| m.shootdowns.ipis_sent) - before
+        };
+        let wait = |bench: &mut Bench, milliseconds: u64| {
+            bench.run(0, bench.mm, Action::Sleep { nanoseconds: milliseconds * 1_000_000 });
+        };
+        assert_eq!(leave_and_flush(&mut bench), 0, "{kernel}: in the first second");
+        wait(&mut bench, 1010);
+        assert_eq!(leave_and_flush(&mut bench), per_kernel(kernel, 0, 0, 1), "{kernel}");
+        assert_eq!(
+            bench.flush_events(FlushReason::RemoteWrongCpu).0,
+            per_kernel(kernel, 0, 0, 1),
+            "{kernel}"
+        );
+        assert_eq!(bench.sim.with(|m| m.cpumask(bench.mm)), [CpuId(0)], "{kernel}");
+        wait(&mut bench, 500);
+        assert_eq!(leave_and_flush(&mut bench), 0, "{kernel}: not again in the same second");
+        wait(&mut bench, 600);
+        assert_eq!(leave_and_flush(&mut bench), per_kernel(kernel, 0, 0, 1), "{kernel}");
+        // A lazy CPU is left alone even then.
+        bench.load_on(1, BASE);
+        bench.sim.sleep(CpuId(1));
+        wait(&mut bench, 1100);
+        bench.store(BASE);
+        let before = bench.measured(|m| m.shootdowns.ipis_sent);
+        bench.msync(BASE, 8);
+        assert_eq!(bench.measured(|m| m.shootdowns.ipis_sent), before, "{kernel}");
+    }
+}
+
+/// `pages` pages mapped one by one, those from `dirty` on stored to.
+fn zapped(kernel: &str, pages: u64, dirty: std::ops::Range<u64>) -> (u64, i64) {
+    let mut bench = Bench::new(kernel, FileSystem::Ext4);
+    bench.mapped(pages);
+    let len = pages * PAGE;
+    let no_huge = daxsim_sim::kernel::Advice::HugePage { allowed: false };
+    bench.run(0, bench.mm, Action::Advise { start: BASE, len, advice: no_huge });
+    bench.touch(0, BASE, pages, AccessKind::Read);
+    bench.touch(0, BASE + dirty.start * PAGE, dirty.end - dirty.start, AccessKind::Write);
+    let before = bench.flush_requests();
+    let advice = daxsim_sim::kernel::Advice::DontNeed;
+    bench.run(0, bench.mm, Action::Advise { start: BASE, len, advice });
+    assert!((0..pages).all(|page| bench.pte(BASE + page * PAGE).is_none()), "{kernel}");
+    (bench.flush_requests() - before, bench.rss())
+}
+
+#[test]
+fn a_gather_that_is_full_of_pages_flushes_and_goes_on() {
+    for kernel in [OLD, V1, NEW] {
+        // Where mappings are not counted no page waits to be freed.
+        assert_eq!(zapped(kernel, 9678, 0..0), (1, 0), "{kernel}");
+        assert_eq!(zapped(kernel, 9679, 0..0), (per_kernel(kernel, 1, 2, 2), 0), "{kernel}");
+        // A dirty page in the second table: its reverse mapping waits, and the batch in use is the last.
+        assert_eq!(zapped(kernel, 1024, 512..513), (per_kernel(kernel, 1, 2, 2), 0), "{kernel}");
+        // In a table of its own it fits.
+        assert_eq!(zapped(kernel, 512, 0..512), (1, 0), "{kernel}");
     }
 }

@@ -10,7 +10,10 @@ use crate::{
 #[test]
 fn every_builtin_loads_and_has_a_description() {
     let machines = builtin_machines().unwrap();
-    assert_eq!(machines.iter().map(|b| b.name).collect::<Vec<_>>(), ["skylake-sp-optane", "qemu-tcg"]);
+    assert_eq!(
+        machines.iter().map(|b| b.name).collect::<Vec<_>>(),
+        ["skylake-sp-optane", "qemu-tcg", "zen3-milan"]
+    );
     let kernels = builtin_kernels().unwrap();
     assert_eq!(
         kernels.iter().map(|b| b.name).collect::<Vec<_>>(),
@@ -84,7 +87,10 @@ fn a_description_is_a_file_that_loads_to_the_same() {
     for b in builtin_machines().unwrap() {
         let spec = load_machine(b.name, &[]).unwrap();
         let values = describe_machine(&spec);
-        assert_eq!(values.len(), machine_keys().len());
+        let absent =
+            [("tlb.dtlb_2m.", spec.tlb.dtlb_2m.is_none()), ("tlb.dtlb_1g.", spec.tlb.dtlb_1g.is_none())];
+        let left_out = |key: &str| absent.iter().any(|(table, absent)| *absent && key.starts_with(table));
+        assert_eq!(values.len(), machine_keys().iter().filter(|k| !left_out(k.key)).count());
         let back = parse_machine(&format!("{}.toml", b.name), &as_file(&values), &[]).unwrap();
         assert_eq!(back, spec);
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rounding;
 
 /// The fault kinds in reading order, as `faults` and `latency` name them.
-pub const FAULT_KINDS: [&str; 13] = [
+pub const FAULT_KINDS: [&str; 15] = [
     "read",
     "write",
     "mkwrite",
@@ -14,6 +14,8 @@ pub const FAULT_KINDS: [&str; 13] = [
     "pmd_read",
     "pmd_write",
     "pmd_mkwrite",
+    "pud_read",
+    "pud_write",
     "pmd_fallback",
     "sigbus",
     "sigsegv",
@@ -55,6 +57,10 @@ pub struct Faults {
     pub pmd_write: u64,
     /// As `mkwrite`, mapped by a PMD.
     pub pmd_mkwrite: u64,
+    /// As `read`, mapped by a PUD.
+    pub pud_read: u64,
+    /// As `write`, mapped by a PUD.
+    pub pud_write: u64,
     /// The huge handler declined and the fault was done at 4 KiB.
     pub pmd_fallback: u64,
     /// Ended in SIGBUS.
@@ -76,7 +82,7 @@ const fn is_zero(n: &u64) -> bool {
 impl Faults {
     /// The counts by kind, in the order of [`FAULT_KINDS`].
     #[must_use]
-    pub const fn by_kind(&self) -> [(&'static str, u64); 13] {
+    pub const fn by_kind(&self) -> [(&'static str, u64); 15] {
         [
             (FAULT_KINDS[0], self.read),
             (FAULT_KINDS[1], self.write),
@@ -86,11 +92,13 @@ impl Faults {
             (FAULT_KINDS[5], self.pmd_read),
             (FAULT_KINDS[6], self.pmd_write),
             (FAULT_KINDS[7], self.pmd_mkwrite),
-            (FAULT_KINDS[8], self.pmd_fallback),
-            (FAULT_KINDS[9], self.sigbus),
-            (FAULT_KINDS[10], self.sigsegv),
-            (FAULT_KINDS[11], self.access_flags),
-            (FAULT_KINDS[12], self.other),
+            (FAULT_KINDS[8], self.pud_read),
+            (FAULT_KINDS[9], self.pud_write),
+            (FAULT_KINDS[10], self.pmd_fallback),
+            (FAULT_KINDS[11], self.sigbus),
+            (FAULT_KINDS[12], self.sigsegv),
+            (FAULT_KINDS[13], self.access_flags),
+            (FAULT_KINDS[14], self.other),
         ]
     }
 }
@@ -194,6 +202,10 @@ pub struct Shootdowns {
     pub pages: u64,
     /// Flushes of everything, summed over CPUs.
     pub full_flushes: u64,
+    /// INVLPGBs issued: invalidations that reach every CPU without an interrupt.
+    pub invlpgb: u64,
+    /// TLBSYNCs executed: waits for them.
+    pub tlbsync: u64,
     /// Cycles on the asking CPUs.
     pub initiator_cycles: u64,
     /// Cycles on the asked CPUs.

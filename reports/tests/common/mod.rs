@@ -122,6 +122,8 @@ pub fn report() -> RunReport {
             ipis_received: 3_072,
             pages: 16_384,
             full_flushes: 64,
+            invlpgb: 0,
+            tlbsync: 0,
             initiator_cycles: 2_764_800,
             responder_cycles: 1_966_080,
         },

@@ -94,7 +94,19 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             });
         }
     }
+    report.warnings.extend(ignored_invlpgb(setup));
     Ok(report)
+}
+
+/// Asked for by name, the knob should not be without effect in silence.
+fn ignored_invlpgb(setup: &Setup<'_>) -> Option<model::Warning> {
+    let asked = overrides(setup.kernel_overrides).iter().any(|o| o.key == "tree.invlpgb");
+    (asked && setup.kernel.tree.invlpgb && !setup.machine.mmu.has_invlpgb()).then(|| model::Warning {
+        what: "tree.invlpgb has no effect".into(),
+        count: 1,
+        detail: "the machine has no INVLPGB (mmu.invlpgb_pages, with mmu.pcid): flushes go by interrupts"
+            .into(),
+    })
 }
 
 fn overrides(texts: &[String]) -> Vec<model::Override> {
@@ -143,6 +155,8 @@ fn faults(m: &Measurements) -> model::Faults {
         pmd_read: of(FaultKind::PmdRead),
         pmd_write: of(FaultKind::PmdWrite),
         pmd_mkwrite: of(FaultKind::PmdMkwrite),
+        pud_read: of(FaultKind::PudRead),
+        pud_write: of(FaultKind::PudWrite),
         pmd_fallback: m.faults.pmd_fallback,
         sigbus: m.faults.sigbus,
         sigsegv: m.faults.sigsegv,
@@ -159,6 +173,8 @@ fn shootdowns(m: &Measurements, clock: CpuClock) -> model::Shootdowns {
         ipis_received: s.ipis_received,
         pages: s.pages,
         full_flushes: s.full_flushes,
+        invlpgb: s.invlpgb,
+        tlbsync: s.tlbsync,
         initiator_cycles: clock.to_cycles(s.initiator_time),
         responder_cycles: clock.to_cycles(s.responder_time),
     }

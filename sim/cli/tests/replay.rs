@@ -224,3 +224,28 @@ fn a_device_smaller_than_the_recorded_one_is_noted() {
         |a: &Value| a.as_str().unwrap().contains("extents beyond the end of the device (pmem.capacity)");
     assert!(assumed.iter().any(noted), "{assumed:#?}");
 }
+
+#[test]
+fn invlpgb_is_used_where_the_machine_has_it_and_a_knob_without_effect_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = recorded("kernel-7.2/ext4/s10_msync_loop/script.txt");
+    let run = |set: &[&str]| {
+        let args: Vec<&str> = ["--machine", "skylake-sp-optane", "--kernel", "linux-7.2", "--quiet"]
+            .into_iter()
+            .chain(set.iter().flat_map(|s| ["--set", *s]))
+            .collect();
+        replay(dir.path(), path(&script), &args).exits(0);
+        let report = report(dir.path());
+        let warned = report["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|w| w["what"].as_str().unwrap().starts_with("tree.invlpgb"));
+        (number(&report["shootdowns"]["invlpgb"]), number(&report["shootdowns"]["tlbsync"]), warned)
+    };
+    assert_eq!(run(&[]), (0.0, 0.0, false));
+    assert_eq!(run(&["tree.invlpgb=true"]), (0.0, 0.0, true));
+    let (invlpgb, tlbsync, warned) = run(&["tree.invlpgb=true", "mmu.invlpgb_pages=8"]);
+    assert!(invlpgb > 0.0 && tlbsync > 0.0 && !warned, "{invlpgb} {tlbsync}");
+    assert_eq!(run(&["tree.invlpgb=false", "mmu.invlpgb_pages=8"]), (0.0, 0.0, false));
+}

@@ -5,7 +5,7 @@ use daxsim_types::{PageSize, Pfn, VmFault};
 use super::dax_entry::{DaxEntry, EntryKind, PMD_PAGES};
 use super::extent::{BlockState, Mapping};
 use super::file::FileId;
-use super::insert::{Insert, insert_2m, insert_4k};
+use super::insert::{Insert, insert_4k, insert_huge};
 use super::vmf::Vmf;
 use super::zap::{EvenCows, unmap_mapping_pages, zap_huge_pmd};
 use crate::engine::{Cx, LockMode};
@@ -308,7 +308,7 @@ async fn dax_fault_iter(
     let request = Insert { pfn: block, write: vmf.write, zero: false };
     let ret = match size {
         PageSize::Size4K => insert_4k(cx, vmf, request).await,
-        PageSize::Size2M | PageSize::Size1G => insert_2m(cx, vmf, request).await,
+        PageSize::Size2M | PageSize::Size1G => insert_huge(cx, vmf, request, size).await,
     };
     Ok((ret, iomap.new))
 }
@@ -327,7 +327,7 @@ async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Res
         return Ok(ret);
     }
     cx.step(|p| p.huge_zero);
-    let ret = insert_2m(cx, vmf, request).await;
+    let ret = insert_huge(cx, vmf, request, PageSize::Size2M).await;
     let fell_back = ret == VmFault::FALLBACK;
     cx.note(PathStep::Event(if fell_back { "dax_pmd_load_hole_fallback" } else { "dax_pmd_load_hole" }));
     Ok(ret)
@@ -439,7 +439,10 @@ async fn insert_pfn_mkwrite(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, head: u64, size: P
     });
     unlock_xa(cx, xa_lock).await;
     let request = Insert { pfn, write: true, zero: false };
-    let ret = if pmd { insert_2m(cx, vmf, request).await } else { insert_4k(cx, vmf, request).await };
+    let ret = match pmd {
+        true => insert_huge(cx, vmf, request, size).await,
+        false => insert_4k(cx, vmf, request).await,
+    };
     unlock_entry(cx, vmf.file, head).await;
     cx.note(PathStep::Event("dax_insert_pfn_mkwrite"));
     ret

@@ -12,7 +12,7 @@ use super::mm::MmId;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::Vma;
 use super::vmf::{FaultTrail, Vmf};
-use super::zap::zap_huge_pmd;
+use super::zap::{zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Callback, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
 use crate::mmu::entry::Entry;
@@ -214,13 +214,24 @@ async fn handle_mm_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
     let Some(pud_table) = ensure_table(cx, mm, va, 2).await else { return VmFault::OOM };
-    let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
+    let pud_slot = Slot::of(pud_table, va, 2);
+    let pud = read_entry(cx, pud_slot).await;
     if pud.is_none() && !vmf.vma.no_huge {
         // fsdax maps no PUDs: the attempt costs its prologue and epilogue.
         let ret = call_handler(cx, vmf, Order::Pud, Callback::HugeFault, vmf.flags(false)).await;
         if ret != VmFault::FALLBACK {
             return ret;
         }
+    } else if !pud.is_none() && pud.is_leaf_at(2) {
+        if !vmf.write || pud.is_writable() {
+            return huge_set_accessed(cx, vmf, pud_slot, pud, PageSize::Size1G).await;
+        }
+        cx.step(|p| p.wp_page);
+        let ret = call_handler(cx, vmf, Order::Pud, Callback::HugeFault, vmf.flags(false)).await;
+        if ret != VmFault::FALLBACK {
+            return ret;
+        }
+        zap_huge_pud(cx, mm, &vmf.vma, va).await;
     }
     let Some(pmd_table) = ensure_table(cx, mm, va, 1).await else { return VmFault::OOM };
     let slot = Slot::of(pmd_table, va, 1);
@@ -242,7 +253,7 @@ async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
             }
             zap_huge_pmd(cx, mm, &vmf.vma, va).await;
         } else {
-            return huge_pmd_set_accessed(cx, vmf, slot, pmd).await;
+            return huge_set_accessed(cx, vmf, slot, pmd, PageSize::Size2M).await;
         }
     }
     handle_pte_fault(cx, vmf).await
@@ -259,16 +270,18 @@ async fn huge_attempt(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     ret
 }
 
-/// `huge_pmd_set_accessed`: the PMD already allows the access.
-async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) -> VmFault {
+/// `huge_pmd_set_accessed` and `huge_pud_set_accessed`: the entry already allows the access.
+async fn huge_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry, size: PageSize) -> VmFault {
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.step(|p| p.spurious);
     let current = cx.with(|m| m.tables.read(slot));
     let wanted = if current == seen { wanted_flags(vmf, current) } else { current };
-    let changed = ptep_set_access_flags(cx, vmf, slot, PageSize::Size2M, current, wanted).await;
+    let changed = ptep_set_access_flags(cx, vmf, slot, size, current, wanted).await;
+    // Until something is stored, the entry after is the entry before.
+    cx.trail(|t| (t.old, t.new) = (Some(current), Some(if changed { wanted } else { current })));
     if changed {
-        update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size2M);
+        update_mmu_cache(cx, vmf.mm, vmf.address, slot, size);
     }
     cx.unlock(lock, LockMode::Exclusive).await;
     let kind = cx.with(|m| m.flags_fault_kind(changed));

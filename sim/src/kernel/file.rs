@@ -76,6 +76,8 @@ pub struct BlockAllocator {
     pages: u64,
     small: u64,
     huge: u64,
+    /// Alignment of the device as device-dax.
+    pub(crate) device_alignment: PageSize,
 }
 
 /// The device is full.
@@ -88,7 +90,30 @@ impl BlockAllocator {
     pub fn new(fs: FileSystem, base: Pfn, pages: u64) -> Self {
         // Small requests come from the first half, aligned ones from the second, as both file systems keep them apart.
         let half = pages / 2 / PMD_PAGES * PMD_PAGES;
-        Self { fs, base, pages, small: if pages > 16 { 8 } else { 0 }, huge: half }
+        Self {
+            fs,
+            base,
+            pages,
+            small: if pages > 16 { 8 } else { 0 },
+            huge: half,
+            device_alignment: PageSize::Size2M,
+        }
+    }
+
+    /// The same space with another alignment as device-dax.
+    #[must_use]
+    pub fn with_device_alignment(self, device_alignment: PageSize) -> Self {
+        Self { device_alignment, ..self }
+    }
+
+    /// The device-dax device: first frame and number of pages. What its alignment cuts off at both ends is lost, as in a
+    /// namespace of that alignment.
+    #[must_use]
+    pub fn device(&self) -> (Pfn, u64) {
+        let unit = self.device_alignment.pages();
+        let start = self.base.0.next_multiple_of(unit);
+        let pages = (self.base.0 + self.pages).saturating_sub(start);
+        (Pfn(start), pages / unit * unit)
     }
 
     /// A contiguous run of `pages` frames.
@@ -131,10 +156,11 @@ impl BlockAllocator {
                 }
             }
             NewFile::Device => {
-                if pages > self.pages {
+                let (start, all) = self.device();
+                if pages > all {
                     return Err(NoSpace);
                 }
-                extents.map(0, pages, self.base, BlockState::Written);
+                extents.map(0, pages, start, BlockState::Written);
             }
             NewFile::Extents(list) => {
                 for &(page, device_page, len, written) in list {

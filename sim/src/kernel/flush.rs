@@ -2,8 +2,8 @@
 
 use daxsim_types::{CacheLine, CpuId, Time, VirtAddr};
 
+use super::broadcast::{broadcast_tlb_flush, consider_global_asid, kern_pcid};
 use super::mm::MmId;
-use super::tlbstate::AsidSlot;
 use crate::apic::{ShootdownIpi, icr_writes};
 use crate::engine::{Cx, Moment, Sys};
 use crate::machine::Machine;
@@ -25,6 +25,8 @@ pub struct FlushInfo {
     pub freed_tables: bool,
     /// `new_tlb_gen`.
     pub generation: u64,
+    /// Whether CPUs that left the mm are interrupted too, to be taken out of its mask.
+    pub trim_cpumask: bool,
 }
 
 impl FlushInfo {
@@ -58,7 +60,7 @@ pub(crate) async fn flush_tlb_mm_range(
     cx.work(path);
     cx.rmw(gen_line).await;
     cx.load(mask_line).await;
-    let (info, others) = cx.with(|m| {
+    let (mut info, others) = cx.with(|m| {
         m.measure.shootdowns.requests += 1;
         let ceiling = u64::from(m.kernel.tree.flush_ceiling_pages);
         let space = m.mm_mut(mm);
@@ -67,10 +69,17 @@ pub(crate) async fn flush_tlb_mm_range(
         let full = range.1 == u64::MAX || (range.1 - range.0) >> shift > ceiling;
         let (start, end) = if full { (0, u64::MAX) } else { range };
         let others = space.cpumask.iter().filter(|cpu| *cpu != cx.cpu()).count();
-        (FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation }, others)
+        (
+            FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation, trim_cpumask: false },
+            others,
+        )
     });
-    if others > 0 {
+    if let Some(asid) = cx.with(|m| m.mm(mm).global_asid) {
+        broadcast_tlb_flush(cx, info, asid).await;
+    } else if others > 0 {
+        info.trim_cpumask = cx.with(|m| m.should_trim_cpumask(cx.cpu(), mm));
         flush_tlb_multi(cx, info).await;
+        consider_global_asid(cx, mm).await;
     } else {
         cx.with(|m| m.local_flush(cx.cpu(), &info));
     }
@@ -82,7 +91,7 @@ pub(crate) async fn flush_tlb_mm_range(
 }
 
 /// `native_flush_tlb_multi` and `smp_call_function_many_cond` (spec 5.5): tell the others, flush here, wait for all.
-async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
+pub(super) async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
     let (candidates, path, icr_cost) = cx.with(|m| {
         let pages = if info.is_full() { None } else { Some((info.end - info.start) >> 12) };
         m.flush_event(cx.cpu(), FlushReason::RemoteSendIpi, pages);
@@ -148,7 +157,20 @@ impl Machine {
     /// `should_flush_tlb` (spec 5.5): lazy CPUs catch up at their next switch unless tables were freed.
     fn should_flush(&self, cpu: CpuId, info: &FlushInfo) -> bool {
         let state = &self.cpus[cpu.index()].tlb_state;
-        info.freed_tables || (!state.lazy && state.loaded_mm == Some(info.mm))
+        info.freed_tables
+            || self.mm(info.mm).asid_transition
+            || (!state.lazy && (state.loaded_mm == Some(info.mm) || info.trim_cpumask))
+    }
+
+    /// `should_trim_cpumask`: once a second.
+    fn should_trim_cpumask(&mut self, cpu: CpuId, mm: MmId) -> bool {
+        let (now, second) = (self.jiffies(cpu), u64::from(self.kernel.tree.hz));
+        let space = self.mm_mut(mm);
+        let due = now > space.next_trim_cpumask;
+        if due {
+            space.next_trim_cpumask = now + second;
+        }
+        due
     }
 
     fn post_shootdown(&mut self, target: CpuId, mut ipi: ShootdownIpi) -> Moment {
@@ -216,6 +238,14 @@ impl Machine {
             }
             return;
         }
+        if self.asid_is_out_of_date(cpu, info.mm) {
+            self.load_mm(cpu, info.mm);
+        }
+        let state = &self.cpus[index].tlb_state;
+        if state.has_global_asid() {
+            // INVLPGB keeps it up to date.
+            return;
+        }
         if state.lazy {
             self.leave_mm(cpu);
             return;
@@ -234,8 +264,7 @@ impl Machine {
             self.measure.shootdowns.full_flushes += 1;
             None
         };
-        let asid = self.cpus[index].tlb_state.asid;
-        self.cpus[index].tlb_state.slots[asid].generation = current;
+        self.cpus[index].tlb_state.catch_up(current);
         self.flush_event(cpu, reason, pages);
     }
 
@@ -275,19 +304,9 @@ impl Machine {
 
     /// `switch_mm_irqs_off` (spec 5.7): makes `mm` the address space of a CPU.
     pub(crate) fn switch_mm(&mut self, cpu: CpuId, mm: MmId) {
-        let index = cpu.index();
-        let (generation, root) = (self.mm(mm).tlb_gen, self.mm(mm).pgd);
-        let loaded = self.cpus[index].tlb_state.loaded_mm;
+        let loaded = self.cpus[cpu.index()].tlb_state.loaded_mm;
         if loaded == Some(mm) {
-            if self.cpus[index].tlb_state.lazy {
-                self.cpus[index].tlb_state.lazy = false;
-                if self.cpus[index].tlb_state.generation() < generation {
-                    self.flush_current_pcid(index);
-                    let asid = self.cpus[index].tlb_state.asid;
-                    self.cpus[index].tlb_state.slots[asid].generation = generation;
-                    self.flush_event(cpu, FlushReason::TaskSwitch, None);
-                }
-            }
+            self.stay_in_mm(cpu, mm);
             return;
         }
         if let Some(old) = loaded
@@ -296,16 +315,39 @@ impl Machine {
             self.mm_mut(old).cpumask.remove(cpu);
         }
         self.mm_mut(mm).cpumask.insert(cpu);
+        self.load_mm(cpu, mm);
+    }
+
+    /// The switch to the address space that is loaded already: of another thread, or back from lazy mode.
+    fn stay_in_mm(&mut self, cpu: CpuId, mm: MmId) {
+        if self.asid_is_out_of_date(cpu, mm) {
+            self.load_mm(cpu, mm);
+            return;
+        }
+        let (index, generation) = (cpu.index(), self.mm(mm).tlb_gen);
+        let was_lazy = std::mem::replace(&mut self.cpus[index].tlb_state.lazy, false);
+        if was_lazy && self.cpus[index].tlb_state.generation() < generation {
+            self.flush_current_pcid(index);
+            self.cpus[index].tlb_state.catch_up(generation);
+            self.flush_event(cpu, FlushReason::TaskSwitch, None);
+        }
+    }
+
+    /// `choose_new_asid` and `load_new_mm_cr3`. A global ASID is never flushed here.
+    fn load_mm(&mut self, cpu: CpuId, mm: MmId) {
+        let index = cpu.index();
+        let space = self.mm(mm);
+        let (generation, root, global) = (space.tlb_gen, space.pgd, space.global_asid);
         let pcid_enabled = self.spec.mmu.pcid;
-        let (asid, flush) = self.cpus[index].tlb_state.choose_asid(mm, generation, pcid_enabled);
         let state = &mut self.cpus[index];
-        state.tlb_state.slots[asid] = AsidSlot { mm: Some(mm), generation };
-        state.tlb_state.asid = asid;
-        state.tlb_state.loaded_mm = Some(mm);
-        state.tlb_state.lazy = false;
+        let (asid, flush) = match global {
+            Some(asid) => (asid, false),
+            None => state.tlb_state.choose_asid(mm, generation, pcid_enabled),
+        };
+        state.tlb_state.load(asid, mm, generation);
         state.cr3 = root;
-        // Kernel PCID = ASID + 1 (spec 5.2); 0 where there are no PCIDs.
-        state.pcid = if pcid_enabled { asid as u16 + 1 } else { 0 };
+        // 0 where there are no PCIDs.
+        state.pcid = if pcid_enabled { kern_pcid(asid) } else { 0 };
         if flush {
             self.flush_current_pcid(index);
         } else {
@@ -316,7 +358,7 @@ impl Machine {
     }
 
     /// Line of a CPU's `is_lazy` (spec 7.1: Llz).
-    fn shared_tlb_state_line(&self, cpu: CpuId) -> CacheLine {
+    pub(super) fn shared_tlb_state_line(&self, cpu: CpuId) -> CacheLine {
         self.percpu_lines[cpu.index()].0
     }
 

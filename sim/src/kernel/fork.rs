@@ -2,6 +2,7 @@
 
 use daxsim_types::{PageSize, Pfn, VirtAddr};
 
+use super::broadcast::mm_free_global_asid;
 use super::fault::{ensure_table, read_entry};
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
@@ -135,6 +136,7 @@ pub(crate) async fn exit_mmap(cx: &Cx<'_>, mm: MmId) {
     cx.lock(lock, LockMode::Exclusive).await;
     unmap_locked(cx, mm, 0, super::syscall::USER_END).await;
     cx.unlock(lock, LockMode::Exclusive).await;
+    mm_free_global_asid(cx, mm).await;
 }
 
 impl Machine {

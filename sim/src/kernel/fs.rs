@@ -4,7 +4,7 @@
 use daxsim_types::{FileSystem, PageSize, VmFault};
 
 use super::dax_fault::{dax_finish_sync_fault, dax_iomap_pmd_fault, dax_iomap_pte_fault};
-use super::insert::{Insert, insert_2m, insert_4k};
+use super::insert::{Insert, insert_4k, insert_huge};
 use super::vmf::Vmf;
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Part, PathStep};
@@ -99,25 +99,28 @@ async fn journal_stop(cx: &Cx<'_>) {
 /// `dev_dax_huge_fault`: a request smaller than the device's alignment is refused, a larger one falls back. No entries, no
 /// locks but SRCU.
 async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault {
-    let (frame, block, alignment) = cx.with(|m| {
+    let size = match order {
+        Order::Pte => PageSize::Size4K,
+        Order::Pmd => PageSize::Size2M,
+        Order::Pud => PageSize::Size1G,
+    };
+    let (frame, mapping, alignment) = cx.with(|m| {
         let file = m.file(vmf.file);
-        let head = vmf.pgoff & !(PageSize::Size2M.pages() - 1);
+        let head = vmf.pgoff & !(size.pages() - 1);
         let paths = m.kernel.path_length.of(file.fs);
         let frame = if vmf.write { paths.write } else { paths.read };
-        (frame, file.extents.lookup(head).block, m.device_alignment)
+        (frame, file.extents.lookup(head), m.allocator.device_alignment)
     });
     cx.work(frame / 2);
-    let inside = vmf.vma.covers_huge(vmf.address, PageSize::Size2M);
-    let ret = match (order, block) {
-        (Order::Pud, _) => VmFault::FALLBACK,
-        (Order::Pmd, _) if alignment < PageSize::Size2M => VmFault::FALLBACK,
-        (Order::Pmd, Some((pfn, _))) if inside => {
-            insert_2m(cx, vmf, Insert { pfn, write: vmf.write, zero: false }).await
-        }
-        (Order::Pte, Some((pfn, _))) if alignment == PageSize::Size4K => {
-            let page = vmf.pgoff & (PageSize::Size2M.pages() - 1);
-            insert_4k(cx, vmf, Insert { pfn: daxsim_types::Pfn(pfn.0 + page), write: vmf.write, zero: false })
-                .await
+    let inside = vmf.vma.covers_huge(vmf.address, size) && mapping.len >= size.pages();
+    let ret = match mapping.block {
+        _ if size > alignment => VmFault::FALLBACK,
+        Some((pfn, _)) if size == alignment && inside => {
+            let request = Insert { pfn, write: vmf.write, zero: false };
+            match size {
+                PageSize::Size4K => insert_4k(cx, vmf, request).await,
+                PageSize::Size2M | PageSize::Size1G => insert_huge(cx, vmf, request, size).await,
+            }
         }
         _ => VmFault::SIGBUS,
     };

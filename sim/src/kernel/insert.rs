@@ -7,7 +7,7 @@ use daxsim_types::{FileSystem, PageSize, Pfn, VmFault};
 use super::access_flags::ptep_set_access_flags;
 use super::fault::ensure_table;
 use super::mmu_hook::update_mmu_cache;
-use super::page::{PMD_ORDER, folio_get, folio_put};
+use super::page::{folio_get, folio_put};
 use super::vmf::Vmf;
 use crate::engine::{Cx, LockMode};
 use crate::measure::{FaultKind, KernelWarning, Part, PathStep};
@@ -28,7 +28,8 @@ struct Names {
     inner: &'static str,
     outer_read: &'static str,
     outer_write: &'static str,
-    huge: &'static str,
+    pmd: &'static str,
+    pud: &'static str,
 }
 
 /// The generations of insert helpers.
@@ -58,19 +59,22 @@ impl Helper {
                 inner: "insert_pfn",
                 outer_read: "vmf_insert_mixed",
                 outer_write: "vmf_insert_mixed_mkwrite",
-                huge: "vmf_insert_pfn_pmd",
+                pmd: "vmf_insert_pfn_pmd",
+                pud: "vmf_insert_pfn_pud",
             },
             Self::DaxPfn => Names {
                 inner: "insert_page_into_pte_locked",
                 outer_read: "dax_insert_pfn",
                 outer_write: "dax_insert_pfn",
-                huge: "dax_insert_pfn_pmd",
+                pmd: "dax_insert_pfn_pmd",
+                pud: "dax_insert_pfn_pud",
             },
             Self::Page => Names {
                 inner: "insert_page_into_pte_locked",
                 outer_read: "vmf_insert_page_mkwrite",
                 outer_write: "vmf_insert_page_mkwrite",
-                huge: "vmf_insert_folio_pmd",
+                pmd: "vmf_insert_folio_pmd",
+                pud: "vmf_insert_folio_pud",
             },
         }
     }
@@ -217,8 +221,8 @@ fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) 
     returned_4k(cx, request, knobs, ret)
 }
 
-/// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4).
-pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFault {
+/// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4) or a 1 GiB PUD (3.2.4, 3.4.5), which differ in their level alone.
+pub(crate) async fn insert_huge(cx: &Cx<'_>, vmf: &Vmf, request: Insert, size: PageSize) -> VmFault {
     let before = cx.set_part(Part::Insert);
     let (knobs, fs) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
@@ -230,31 +234,52 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     if knobs.memtype_lookup && through_helper {
         memtype_lookup(cx, request.zero).await;
     }
-    let ret = if Helper::of(&knobs) == Helper::Page && !request.zero && !is_pmd_folio(cx, vmf, request.pfn) {
-        cx.with(|m| m.measure.warnings.warn(KernelWarning::FolioOrder));
-        VmFault::SIGBUS
-    } else {
-        insert_2m_locked(cx, vmf, request, &knobs).await
-    };
+    let ret =
+        if Helper::of(&knobs) == Helper::Page && !request.zero && !is_folio_of(cx, vmf, request.pfn, size) {
+            cx.with(|m| m.measure.warnings.warn(KernelWarning::FolioOrder));
+            VmFault::SIGBUS
+        } else {
+            insert_huge_locked(cx, vmf, request, size, &knobs).await
+        };
     if temp_ref {
         folio_put(cx, request.pfn).await;
     }
     if through_helper {
-        cx.note(PathStep::Returned(Helper::of(&knobs).names().huge, ret));
+        let names = Helper::of(&knobs).names();
+        let name = if size == PageSize::Size1G { names.pud } else { names.pmd };
+        cx.note(PathStep::Returned(name, ret));
     }
     cx.set_part(before);
     ret
 }
 
-/// Whether the frame begins a folio of 2 MiB, which alone `vmf_insert_folio_pmd` maps.
-fn is_pmd_folio(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn) -> bool {
+/// Whether the frame begins a folio of that size, which alone `vmf_insert_folio_pmd` and `vmf_insert_folio_pud` map.
+fn is_folio_of(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize) -> bool {
     let folio = cx.with(|m| m.folio_of(vmf.file, vmf.pgoff, pfn));
-    folio.order == PMD_ORDER
+    1 << folio.order == size.pages()
 }
 
-async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs) -> VmFault {
-    let Some(table) = ensure_table(cx, vmf.mm, vmf.address, 1).await else { return VmFault::OOM };
-    let slot = Slot::of(table, vmf.address, 1);
+/// Kinds of a huge fault: fresh read, fresh write, upgrade.
+fn huge_kinds(size: PageSize) -> [FaultKind; 3] {
+    use FaultKind::{PmdMkwrite, PmdRead, PmdWrite, PudRead, PudWrite};
+    match size {
+        // The one user of PUDs, device-dax, has no write notification: no read-only entry waits for an upgrade.
+        PageSize::Size1G => [PudRead, PudWrite, PudWrite],
+        PageSize::Size2M | PageSize::Size4K => [PmdRead, PmdWrite, PmdMkwrite],
+    }
+}
+
+async fn insert_huge_locked(
+    cx: &Cx<'_>,
+    vmf: &Vmf,
+    request: Insert,
+    size: PageSize,
+    knobs: &DaxKnobs,
+) -> VmFault {
+    let level = size.level();
+    let [read, write, upgrade] = huge_kinds(size);
+    let Some(table) = ensure_table(cx, vmf.mm, vmf.address, level).await else { return VmFault::OOM };
+    let slot = Slot::of(table, vmf.address, level);
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.load(slot.line()).await;
@@ -263,14 +288,14 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     cx.trail(|t| (t.old, t.new, t.refs_at_insert) = (Some(old), Some(old), Some(refs)));
     let ret = if old.is_none() {
         let prot = cx.with(|m| m.vm_page_prot(&vmf.vma));
-        let entry = fresh_pmd(vmf, request, knobs, prot);
+        let entry = fresh_huge(vmf, request, knobs, prot);
         if !request.zero {
-            count_mapping(cx, vmf, request.pfn, PageSize::Size2M, knobs).await;
+            count_mapping(cx, vmf, request.pfn, size, knobs).await;
         }
         store_entry(cx, slot, entry).await;
-        cx.trail(|t| t.kind = Some(if request.write { FaultKind::PmdWrite } else { FaultKind::PmdRead }));
+        cx.trail(|t| t.kind = Some(if request.write { write } else { read }));
         if !request.zero || knobs.hook_on_2m_hole {
-            update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size2M);
+            update_mmu_cache(cx, vmf.mm, vmf.address, slot, size);
         }
         VmFault::NOPAGE
     } else if request.zero && knobs.hole_2m_busy == HolePmdBusy::Fallback {
@@ -278,7 +303,7 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     } else if !request.write {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
         VmFault::NOPAGE
-    } else if !old.is_leaf_at(1) || old.pfn() != request.pfn {
+    } else if !old.is_leaf_at(level) || old.pfn() != request.pfn {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
         cx.with(|m| {
             if old.pfn() != m.globals.huge_zero_page {
@@ -291,8 +316,8 @@ async fn insert_2m_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
         }
     } else {
         let entry = upgraded(old, vmf, knobs.upgrade_sets_d_2m);
-        let changed = upgrade_entry(cx, vmf, slot, PageSize::Size2M, old, entry).await;
-        cx.trail(|t| t.kind = Some(if changed { FaultKind::PmdMkwrite } else { FaultKind::Spurious }));
+        let changed = upgrade_entry(cx, vmf, slot, size, old, entry).await;
+        cx.trail(|t| t.kind = Some(if changed { upgrade } else { FaultKind::Spurious }));
         VmFault::NOPAGE
     };
     cx.unlock(lock, LockMode::Exclusive).await;
@@ -326,7 +351,7 @@ fn fresh_pte(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, prot: u64) -> Entry {
     entry
 }
 
-fn fresh_pmd(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, prot: u64) -> Entry {
+fn fresh_huge(vmf: &Vmf, request: Insert, knobs: &DaxKnobs, prot: u64) -> Entry {
     let bits = if request.zero { knobs.pmd_zero_sw_bits } else { knobs.pmd_block_sw_bits };
     let entry = with_bits(Entry::leaf(request.pfn, prot | Entry::PS), bits);
     // At this level every variant presets dirty and young (spec 3.5, row 6).

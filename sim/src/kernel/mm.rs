@@ -55,8 +55,14 @@ pub struct Mm {
     pub vmas: BTreeMap<u64, Vma>,
     /// `context.tlb_gen`: incremented by every flush request.
     pub tlb_gen: u64,
+    /// `context.global_asid`: the ASID under which every CPU runs it, if flushes go by INVLPGB.
+    pub global_asid: Option<usize>,
+    /// `context.asid_transition`: some CPU may still run it under an ASID of its own.
+    pub asid_transition: bool,
     /// `mm_cpumask`: CPUs that may hold translations.
     pub cpumask: CpuSet,
+    /// `context.next_trim_cpumask`: tick after which a flush also interrupts CPUs of the mask that left for another mm.
+    pub next_trim_cpumask: u64,
     /// `mmap_lock`.
     pub mmap_lock: LockId,
     /// Page-table lock of the upper levels (`page_table_lock` and the pmd lock's line).

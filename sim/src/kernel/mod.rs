@@ -5,6 +5,7 @@
 //! DAX fault path in `docs/linux-dax-fault-path.md`; kernel sources are named with their version.
 
 mod access_flags;
+pub mod broadcast;
 mod cow;
 pub mod dax_entry;
 mod dax_fault;
@@ -21,6 +22,7 @@ mod layout;
 pub mod mm;
 mod mmu_hook;
 mod mprotect;
+mod mremap;
 pub mod page;
 mod syscall;
 pub mod tlbstate;
@@ -36,10 +38,11 @@ pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use gup::PinKind;
 pub use mm::MmId;
+pub use mremap::RemapRequest;
 pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
 pub(crate) use syscall::{
-    clear_young, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, msync, munmap,
-    pin, pread, pwrite, sync_file_range, unpin,
+    clear_young, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap, msync,
+    munmap, pin, pread, pwrite, sync_file_range, unpin,
 };
 pub(crate) use vmf::FaultTrail;
 pub(crate) use writeback::background_writeback;

@@ -6,7 +6,7 @@ use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
 use super::syscall::wait_for_faults;
 use super::vma::{Backing, Vma};
-use super::zap::{split_huge_at, zap_huge_pmd};
+use super::zap::{split_huge_at, zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
 use crate::measure::Part;
@@ -16,14 +16,15 @@ use crate::mmu::table::Slot;
 /// Range that a change has to flush, and at which stride.
 struct Flush {
     range: Option<(u64, u64)>,
-    small: bool,
+    /// log2 of the smallest page in it.
+    shift: u32,
 }
 
 impl Flush {
     fn add(&mut self, start: u64, size: PageSize) {
         let end = start + size.bytes();
         self.range = Some(self.range.map_or((start, end), |(from, to)| (from.min(start), to.max(end))));
-        self.small |= size == PageSize::Size4K;
+        self.shift = self.shift.min(size.shift());
     }
 }
 
@@ -35,10 +36,10 @@ pub(crate) async fn change_rights(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, r
     wait_for_faults(cx, &locks).await;
     let before = cx.set_part(Part::Zap);
     for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
-        let mut flush = Flush { range: None, small: false };
+        let mut flush = Flush { range: None, shift: PageSize::Size1G.shift() };
         change_protection(cx, mm, &vma, vma.start.max(start), vma.end.min(end), &mut flush).await;
         if let Some(range) = flush.range {
-            flush_tlb_mm_range(cx, mm, range, if flush.small { 12 } else { 21 }, false).await;
+            flush_tlb_mm_range(cx, mm, range, flush.shift, false).await;
         }
     }
     cx.set_part(before);
@@ -50,6 +51,10 @@ async fn change_protection(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u6
     while at < end {
         let next = ((at & !(huge - 1)) + huge).min(end);
         let va = VirtAddr(at);
+        if let Some(after) = change_pud(cx, mm, vma, at, end, flush).await {
+            at = after;
+            continue;
+        }
         let Some(pmd_table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 1)) else {
             at = cx.with(|m| m.tables.next_after(m.mm(mm).pgd, va));
             continue;
@@ -59,7 +64,7 @@ async fn change_protection(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u6
         let pmd = cx.with(|m| m.tables.read(slot));
         if pmd.is_leaf_at(1) && !pmd.is_none() {
             if next - at == huge {
-                change_huge_pmd(cx, mm, vma, slot, at, flush).await;
+                change_huge(cx, mm, vma, slot, (at, PageSize::Size2M), flush).await;
             } else {
                 // A part of a huge page of a file cannot keep its entry: it goes, and its flush with it.
                 zap_huge_pmd(cx, mm, vma, va).await;
@@ -69,6 +74,25 @@ async fn change_protection(cx: &Cx<'_>, mm: MmId, vma: &Vma, start: u64, end: u6
         }
         at = next;
     }
+}
+
+/// The PUD that maps `at` as a whole, if one does: changed if the range covers it, else removed. Returns the address after it.
+async fn change_pud(cx: &Cx<'_>, mm: MmId, vma: &Vma, at: u64, end: u64, flush: &mut Flush) -> Option<u64> {
+    let (va, size) = (VirtAddr(at), PageSize::Size1G);
+    let table = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 2))?;
+    let slot = Slot::of(table, va, 2);
+    let pud = cx.with(|m| m.tables.read(slot));
+    if pud.is_none() || !pud.is_leaf_at(2) {
+        return None;
+    }
+    cx.load(slot.line()).await;
+    let next = (va.align_down(size).0 + size.bytes()).min(end);
+    if next - at == size.bytes() {
+        change_huge(cx, mm, vma, slot, (at, size), flush).await;
+    } else {
+        zap_huge_pud(cx, mm, vma, va).await;
+    }
+    Some(next)
 }
 
 /// `change_pte_range`: exchange, modify, make writable again where no fault is wanted, store.
@@ -103,12 +127,19 @@ async fn change_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u
     cx.unlock(ptl, LockMode::Exclusive).await;
 }
 
-/// `change_huge_pmd`: `pmdp_invalidate_ad`, modify, store.
-async fn change_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, start: u64, flush: &mut Flush) {
+/// `change_huge_pmd` and `change_huge_pud`: `pmdp_invalidate_ad`, modify, store.
+async fn change_huge(
+    cx: &Cx<'_>,
+    mm: MmId,
+    vma: &Vma,
+    slot: Slot,
+    (start, size): (u64, PageSize),
+    flush: &mut Flush,
+) {
     let prot = cx.with(|m| m.vm_page_prot(vma));
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
-    if !cx.with(|m| m.tables.read(slot)).is_leaf_at(1) {
+    if !cx.with(|m| m.tables.read(slot)).is_leaf_at(size.level()) {
         // Another CPU took it away before the lock was had; the next access faults with the new rights.
         cx.unlock(lock, LockMode::Exclusive).await;
         return;
@@ -126,7 +157,7 @@ async fn change_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, start: u6
     });
     cx.store(slot.line()).await;
     if needs_flush(old, new) {
-        flush.add(start, PageSize::Size2M);
+        flush.add(start, size);
     }
     cx.unlock(lock, LockMode::Exclusive).await;
 }

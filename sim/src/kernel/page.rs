@@ -140,11 +140,15 @@ impl Machine {
     /// of a device-dax device are; before that every page stands alone (spec 1.5).
     pub(crate) fn folio_of(&self, file: FileId, page: u64, pfn: Pfn) -> Folio {
         let owner = self.file(file);
-        let huge = match owner.fs {
-            FileSystem::Devdax => self.device_alignment == PageSize::Size2M,
-            _ => owner.entries.find(page).is_some_and(|(_, e)| e.pmd && e.kind == EntryKind::Block),
+        let size = match owner.fs {
+            FileSystem::Devdax => self.allocator.device_alignment,
+            _ if owner.entries.find(page).is_some_and(|(_, e)| e.pmd && e.kind == EntryKind::Block) => {
+                PageSize::Size2M
+            }
+            _ => PageSize::Size4K,
         };
-        let order = if huge && self.kernel.dax.refcount_per_map > 0 { PMD_ORDER } else { 0 };
+        let counted = self.kernel.dax.refcount_per_map > 0;
+        let order = if counted { size.pages().trailing_zeros() as u8 } else { 0 };
         let head = Pfn(pfn.0 >> order << order);
         Folio { head, order: self.injections.order_of(head).unwrap_or(order) }
     }

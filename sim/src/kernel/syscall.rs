@@ -8,6 +8,7 @@ use super::file::FileId;
 use super::file_ops::{self, FallocMode};
 use super::gup::{PinKind, gup, unpin_user_pages};
 use super::mm::MmId;
+use super::mremap::{RemapRequest, do_mremap};
 use super::vma::{Backing, Vma};
 use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range};
@@ -50,6 +51,22 @@ pub enum SyscallError {
         start: u64,
         /// Bytes.
         len: u64,
+    },
+    /// No single mapping holds the range.
+    #[error("EFAULT: no single mapping holds {start:#x}..{end:#x}")]
+    NoMapping {
+        /// First address.
+        start: u64,
+        /// Address after the last.
+        end: u64,
+    },
+    /// A mapping cannot grow in place.
+    #[error("ENOMEM: {start:#x}..{end:#x} is not free behind one mapping")]
+    NoRoom {
+        /// First address.
+        start: u64,
+        /// Address after the last.
+        end: u64,
     },
     /// Nothing is mapped there.
     #[error("ENOMEM: {start:#x}..{end:#x} is not wholly mapped")]
@@ -354,6 +371,20 @@ pub(crate) async fn mprotect(
         cx.unlock(lock, LockMode::Exclusive).await;
     });
     Ok(())
+}
+
+/// mremap.
+pub(crate) async fn mremap(cx: &Cx<'_>, mm: MmId, request: RemapRequest) -> Result<(), SyscallError> {
+    check_range(request.start, request.len)?;
+    check_range(request.to.unwrap_or(request.start), request.new_len)?;
+    in_syscall!(cx, {
+        let lock = cx.with(|m| m.mm(mm).mmap_lock);
+        cx.lock(lock, LockMode::Exclusive).await;
+        cx.step(|p| p.munmap);
+        let done = do_mremap(cx, mm, request).await;
+        cx.unlock(lock, LockMode::Exclusive).await;
+        done
+    })
 }
 
 /// fork: fills the child's address space.

@@ -60,10 +60,31 @@ impl CpuTlbState {
         (slot, true)
     }
 
-    /// Generation that the loaded mm has caught up to.
+    /// Whether the loaded ASID is one that all CPUs share (spec 5.9).
+    #[must_use]
+    pub const fn has_global_asid(&self) -> bool {
+        self.asid >= DYNAMIC_ASIDS
+    }
+
+    /// Generation that the loaded mm has caught up to. A global ASID always has.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.slots[self.asid].generation
+        self.slots.get(self.asid).map_or(u64::MAX, |slot| slot.generation)
+    }
+
+    /// Notes that the flushes of the loaded mm are done up to a generation.
+    pub fn catch_up(&mut self, generation: u64) {
+        if let Some(slot) = self.slots.get_mut(self.asid) {
+            slot.generation = generation;
+        }
+    }
+
+    /// Makes `asid` the loaded one, with the flushes of `mm` done up to `generation`.
+    pub fn load(&mut self, asid: usize, mm: MmId, generation: u64) {
+        (self.asid, self.loaded_mm, self.lazy) = (asid, Some(mm), false);
+        if let Some(slot) = self.slots.get_mut(asid) {
+            *slot = AsidSlot { mm: Some(mm), generation };
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::measure::{Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
+const GIB: u64 = PageSize::Size1G.bytes();
+
 /// `struct mmu_gather`: the range that still has to be flushed.
 struct Gather {
     mm: MmId,
@@ -24,6 +26,45 @@ struct Gather {
     freed_tables: bool,
     /// Private copies are left alone.
     spare_copies: bool,
+    pages: Batches,
+}
+
+/// The pages that are to be freed once the flush is done: a batch in the `mmu_gather` itself, further ones of a page each.
+#[derive(Default)]
+struct Batches {
+    /// The batch in use; 0 is the first.
+    active: u32,
+    /// Pages in it.
+    used: u32,
+    /// Whether reverse mappings wait for the flush too.
+    delayed_rmap: bool,
+}
+
+impl Batches {
+    /// `MMU_GATHER_BUNDLE`: places in the first batch.
+    const FIRST: u32 = 8;
+    /// `MAX_GATHER_BATCH`: places in another, a page less its head.
+    const MORE: u32 = 510;
+    /// `MAX_GATHER_BATCH_COUNT`: other batches.
+    const COUNT: u32 = 19;
+
+    /// `__tlb_remove_folio_pages`: queues a page; true if there is no room for another, so that a flush is due. The last place of a
+    /// batch stays free, as a run of pages takes two.
+    fn add(&mut self, delays_rmap: bool) -> bool {
+        self.delayed_rmap |= delays_rmap;
+        self.used += 1;
+        let places = if self.active == 0 { Self::FIRST } else { Self::MORE };
+        if self.used < places - 1 {
+            return false;
+        }
+        // tlb_next_batch: with reverse mappings pending there is but one, to bound the work under the page-table lock.
+        if self.active == Self::COUNT || (self.delayed_rmap && self.active > 0) {
+            return true;
+        }
+        self.active += 1;
+        self.used = 0;
+        false
+    }
 }
 
 impl Gather {
@@ -36,6 +77,7 @@ impl Gather {
             cleared_pmd: false,
             freed_tables: false,
             spare_copies: false,
+            pages: Batches::default(),
         }
     }
 
@@ -139,6 +181,17 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
     while at < end {
         let mut next = ((at & !(huge - 1)) + huge).min(end);
         let va = VirtAddr(at);
+        if let Some(slot) = huge_pud(cx, gather.mm, va) {
+            next = ((at & !(GIB - 1)) + GIB).min(end);
+            cx.load(slot.line()).await;
+            if next - at == GIB {
+                zap_huge(cx, vma, slot, va, PageSize::Size1G, gather).await;
+            } else {
+                split_huge(cx, gather.mm, vma, slot, va, PageSize::Size1G).await;
+            }
+            at = next;
+            continue;
+        }
         let pmd_table = cx.with(|m| m.tables.find(m.mm(gather.mm).pgd, va, 1));
         if pmd_table.is_none() {
             next = cx.with(|m| m.tables.next_after(m.mm(gather.mm).pgd, va)).min(end);
@@ -146,11 +199,11 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
         if let Some(pmd_table) = pmd_table {
             let slot = Slot::of(pmd_table, va, 1);
             cx.load(slot.line()).await;
-            if is_huge(cx, slot) {
+            if is_huge(cx, slot, PageSize::Size2M) {
                 if next - at == huge {
-                    zap_pmd(cx, vma, slot, va, gather).await;
+                    zap_huge(cx, vma, slot, va, PageSize::Size2M, gather).await;
                 } else {
-                    split_huge_pmd(cx, gather.mm, vma, slot, va).await;
+                    split_huge(cx, gather.mm, vma, slot, va, PageSize::Size2M).await;
                 }
             }
             // Not an else: another CPU may have put a table there meanwhile.
@@ -163,32 +216,45 @@ async fn zap_range(cx: &Cx<'_>, vma: &Vma, start: u64, end: u64, gather: &mut Ga
     }
 }
 
-fn is_huge(cx: &Cx<'_>, slot: Slot) -> bool {
-    let pmd = cx.with(|m| m.tables.read(slot));
-    pmd.is_leaf_at(1) && !pmd.is_none()
+fn is_huge(cx: &Cx<'_>, slot: Slot, size: PageSize) -> bool {
+    let entry = cx.with(|m| m.tables.read(slot));
+    entry.is_leaf_at(size.level()) && !entry.is_none()
 }
 
-/// `zap_huge_pmd`: does nothing if another CPU was faster.
-async fn zap_pmd(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, gather: &mut Gather) {
+/// The slot of the PUD that maps an address as a whole, if there is one.
+fn huge_pud(cx: &Cx<'_>, mm: MmId, va: VirtAddr) -> Option<Slot> {
+    let table = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 2))?;
+    let slot = Slot::of(table, va, 2);
+    is_huge(cx, slot, PageSize::Size1G).then_some(slot)
+}
+
+/// `zap_huge_pmd` and `zap_huge_pud`: does nothing if another CPU was faster.
+async fn zap_huge(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize, gather: &mut Gather) {
     let lock = cx.with(|m| m.mm(gather.mm).pmd_lock);
+    let mut full = false;
     cx.lock(lock, LockMode::Exclusive).await;
-    if is_huge(cx, slot) {
-        clear_pmd(cx, gather.mm, vma, slot).await;
-        gather.add(va.align_down(PageSize::Size2M).0, PageSize::Size2M.bytes());
-        gather.cleared_pmd = true;
+    if is_huge(cx, slot, size) {
+        let counted = clear_huge(cx, gather.mm, vma, slot, size).await;
+        gather.add(va.align_down(size).0, size.bytes());
+        gather.cleared_pmd |= size == PageSize::Size2M;
+        full = counted && gather.pages.add(false);
     }
     cx.unlock(lock, LockMode::Exclusive).await;
+    if full {
+        gather.flush(cx).await;
+    }
 }
 
-/// `__split_huge_pmd` of a file mapping removes the entry: cleared and flushed as a range of 2 MiB (spec 2.5, 5.3).
-async fn split_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr) {
+/// `__split_huge_pmd` and `__split_huge_pud` of a file mapping remove the entry: cleared and flushed as a range (spec 2.5, 5.3).
+async fn split_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize) {
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
-    if is_huge(cx, slot) {
-        cx.note(PathStep::Event("__split_huge_pmd"));
-        clear_pmd(cx, mm, vma, slot).await;
-        let start = va.align_down(PageSize::Size2M).0;
-        flush_tlb_mm_range(cx, mm, (start, start + PageSize::Size2M.bytes()), 12, true).await;
+    if is_huge(cx, slot, size) {
+        let pud = size == PageSize::Size1G;
+        cx.note(PathStep::Event(if pud { "__split_huge_pud" } else { "__split_huge_pmd" }));
+        clear_huge(cx, mm, vma, slot, size).await;
+        let start = va.align_down(size).0;
+        flush_tlb_mm_range(cx, mm, (start, start + size.bytes()), 12, true).await;
     }
     cx.unlock(lock, LockMode::Exclusive).await;
 }
@@ -201,28 +267,38 @@ async fn clear_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     old
 }
 
-/// Clears a huge entry and drops its counts; the lock is held.
-async fn clear_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot) {
+/// Clears a huge entry and drops its counts, if it has any; the lock is held. Returns whether it had.
+async fn clear_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, size: PageSize) -> bool {
     let old = clear_entry(cx, slot).await;
-    if is_counted(cx, vma, old) {
-        uncount(cx, mm, old, PageSize::Size2M).await;
+    let counted = is_counted(cx, vma, old);
+    if counted {
+        uncount(cx, mm, old, size).await;
+    }
+    counted
+}
+
+/// `zap_pte_range` until the whole part of a table is done: it comes back early where the gather is full.
+async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) {
+    let mut at = start;
+    while at < end {
+        at = zap_ptes(cx, vma, table, at, end, gather).await;
     }
 }
 
-/// `zap_pte_range`: the entries of one table. Where mappings are counted, a dirty page forces the flush before the lock is
-/// dropped, and its reverse mapping goes after that flush (`tlb_delay_rmap`).
-async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) {
-    let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return };
+/// The entries of one table, as far as the gather takes their pages. Where mappings are counted, a dirty page forces the flush
+/// before the lock is dropped, and its reverse mapping goes after that flush (`tlb_delay_rmap`). Returns where it got to.
+async fn zap_ptes(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) -> u64 {
+    let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return end };
     let forces = cx.with(|m| m.kernel.dax.zap_forces_flush_if_dirty);
     cx.lock(ptl, LockMode::Exclusive).await;
     let mut counted = Vec::new();
-    let mut force_flush = false;
+    let (mut force_flush, mut full) = (false, false);
     let mut at = start;
-    while at < end {
+    while at < end && !full {
         let slot = Slot::of(table, VirtAddr(at), 0);
         let seen = cx.with(|m| m.tables.read(slot));
-        let spared = gather.spare_copies && cx.with(|m| m.is_private_copy(vma, seen));
-        if seen.is_mapped() && !spared {
+        let copy = cx.with(|m| m.is_private_copy(vma, seen));
+        if seen.is_mapped() && !(gather.spare_copies && copy) {
             let old = clear_entry(cx, slot).await;
             gather.add(at, PageSize::Size4K.bytes());
             gather.cleared_pte = true;
@@ -232,19 +308,24 @@ async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64,
             });
             if is_counted(cx, vma, old) {
                 cx.step(|p| p.zap_counted);
-                force_flush |= forces && vma.shared && old.pte_dirty();
+                let delays = forces && vma.shared && old.pte_dirty();
+                force_flush |= delays;
+                full = gather.pages.add(delays);
                 counted.push(old);
+            } else if copy {
+                full = gather.pages.add(false);
             }
         }
         at += PageSize::Size4K.bytes();
     }
-    if force_flush {
+    if force_flush || full {
         gather.flush(cx).await;
     }
     for old in counted {
         uncount(cx, gather.mm, old, PageSize::Size4K).await;
     }
     cx.unlock(ptl, LockMode::Exclusive).await;
+    at
 }
 
 /// Whether the entry maps a page whose mappings this variant counts: `vm_normal_page` finds one (spec 1.5). Nobody counts
@@ -343,23 +424,34 @@ impl Machine {
 pub(crate) async fn split_huge_at(cx: &Cx<'_>, mm: MmId, border: u64) {
     let va = VirtAddr(border);
     let inside = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| vma.start < border);
-    if let Some(vma) = inside
-        && !border.is_multiple_of(PageSize::Size2M.bytes())
-    {
+    let Some(vma) = inside else { return };
+    if !border.is_multiple_of(GIB) {
+        zap_huge_pud(cx, mm, &vma, va).await;
+    }
+    if !border.is_multiple_of(PageSize::Size2M.bytes()) {
         zap_huge_pmd(cx, mm, &vma, va).await;
     }
 }
 
-/// Removes the huge entry at an address, if there is one.
+/// Removes the PMD that maps an address as a whole, if there is one.
 pub(crate) async fn zap_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, va: VirtAddr) {
     let before = cx.set_part(Part::Zap);
     if let Some(table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 1)) {
         let slot = Slot::of(table, va, 1);
-        if is_huge(cx, slot) {
-            split_huge_pmd(cx, mm, vma, slot, va).await;
+        if is_huge(cx, slot, PageSize::Size2M) {
+            split_huge(cx, mm, vma, slot, va, PageSize::Size2M).await;
         }
     }
     cx.set_part(before);
+}
+
+/// The same for a PUD.
+pub(crate) async fn zap_huge_pud(cx: &Cx<'_>, mm: MmId, vma: &Vma, va: VirtAddr) {
+    if let Some(slot) = huge_pud(cx, mm, va) {
+        let before = cx.set_part(Part::Zap);
+        split_huge(cx, mm, vma, slot, va, PageSize::Size1G).await;
+        cx.set_part(before);
+    }
 }
 
 /// `unmap_mapping_pages`: zaps `pages` file pages from `first` in every mapping of the file.
@@ -391,4 +483,22 @@ pub(crate) fn overlap(vma: &Vma, first: u64, pages: u64) -> Option<(u64, u64)> {
     let from = first.max(pgoff);
     let to = first.saturating_add(pages).min(pgoff + vma_pages);
     (from < to).then(|| (vma.start + ((from - pgoff) << 12), vma.start + ((to - pgoff) << 12)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pages that fit before a flush is due.
+    fn room(delays_rmap: impl Fn(u32) -> bool) -> u32 {
+        let mut batches = Batches::default();
+        (1..).find(|page| batches.add(delays_rmap(*page))).unwrap_or_default()
+    }
+
+    #[test]
+    fn twenty_batches_fit_and_two_while_reverse_mappings_wait() {
+        assert_eq!(room(|_| false), 7 + 19 * 509);
+        assert_eq!(room(|_| true), 7 + 509);
+        assert_eq!(room(|page| page == 600), 7 + 2 * 509, "those that are there already stay");
+    }
 }

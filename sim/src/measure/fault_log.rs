@@ -29,6 +29,10 @@ pub enum FaultKind {
     PmdWrite,
     /// A write that upgraded a read-only 2 MiB PMD.
     PmdMkwrite,
+    /// A read that inserted a 1 GiB PUD.
+    PudRead,
+    /// A write that inserted a 1 GiB PUD.
+    PudWrite,
     /// The access got SIGBUS.
     Sigbus,
     /// The access got SIGSEGV.
@@ -39,7 +43,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind, in report order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Read,
         Self::Write,
         Self::Mkwrite,
@@ -49,6 +53,8 @@ impl FaultKind {
         Self::PmdRead,
         Self::PmdWrite,
         Self::PmdMkwrite,
+        Self::PudRead,
+        Self::PudWrite,
         Self::Sigbus,
         Self::Sigsegv,
         Self::Oom,
@@ -67,6 +73,8 @@ impl FaultKind {
             Self::PmdRead => "pmd_read",
             Self::PmdWrite => "pmd_write",
             Self::PmdMkwrite => "pmd_mkwrite",
+            Self::PudRead => "pud_read",
+            Self::PudWrite => "pud_write",
             Self::Sigbus => "sigbus",
             Self::Sigsegv => "sigsegv",
             Self::Oom => "other",

@@ -67,6 +67,10 @@ pub struct Shootdowns {
     pub pages: u64,
     /// Full flushes, over all CPUs.
     pub full_flushes: u64,
+    /// INVLPGBs issued.
+    pub invlpgb: u64,
+    /// TLBSYNCs executed.
+    pub tlbsync: u64,
     /// Time of initiators from the request until every target had answered.
     pub initiator_time: Time,
     /// Time of targets in the handler.

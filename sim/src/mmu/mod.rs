@@ -1,5 +1,6 @@
 //! Address translation as the Intel SDM (volume 3, chapter 4) describes it.
 
+pub mod broadcast;
 pub mod entry;
 pub mod psc;
 pub mod table;

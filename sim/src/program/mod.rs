@@ -9,7 +9,7 @@ pub(crate) use access::run_accesses;
 
 use daxsim_types::CpuId;
 
-use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, PinKind, SyscallError};
+use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, PinKind, RemapRequest, SyscallError};
 
 /// One step of a thread.
 pub struct Step {
@@ -40,6 +40,8 @@ pub enum Action {
         /// Bytes.
         len: u64,
     },
+    /// mremap.
+    Remap(RemapRequest),
     /// madvise.
     Advise {
         /// First address.

@@ -288,9 +288,7 @@ impl Runner<'_> {
         outcome: &mut ScriptOutcome,
     ) -> Result<(), SimError> {
         let (fs, size, new) = match (make, self.layouts.get(name)) {
-            (FileMake::Dev, _) => {
-                (FileSystem::Devdax, self.sim.with(|m| m.spec.pmem.capacity), NewFile::Device)
-            }
+            (FileMake::Dev, _) => (FileSystem::Devdax, self.sim.with(|m| m.device_size()), NewFile::Device),
             (_, Some(layout)) => {
                 outcome.laid_out += 1;
                 (self.fs, size, NewFile::Extents(layout.clone()))

@@ -54,15 +54,20 @@ pub(in crate::html) fn faults(report: &RunReport) -> Section<'static> {
 pub(in crate::html) fn shootdowns(report: &RunReport) -> Section<'static> {
     let s = &report.shootdowns;
     let row = |what: &str, n: u64| vec![what.to_owned(), count(n), average(n, s.requests)];
-    let rows = [
+    let mut rows = vec![
         row("shootdowns", s.requests),
         row("IPIs sent", s.ipis_sent),
         row("IPIs received", s.ipis_received),
         row("pages invalidated one by one", s.pages),
         row("full flushes", s.full_flushes),
+    ];
+    if s.invlpgb > 0 {
+        rows.extend([row("INVLPGBs", s.invlpgb), row("TLBSYNCs", s.tlbsync)]);
+    }
+    rows.extend([
         row("cycles on the asking CPUs", s.initiator_cycles),
         row("cycles on the asked CPUs", s.responder_cycles),
-    ];
+    ]);
     let flushes: Vec<_> = report
         .flushes
         .iter()

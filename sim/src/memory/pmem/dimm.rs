@@ -112,6 +112,7 @@ mod tests {
             write_cache: true,
             base: 0,
             capacity: 1 << 30,
+            devdax_alignment: daxsim_types::PageSize::Size2M,
             dimms: 1,
             interleave: 4096,
             media_line: 256,

@@ -1,5 +1,6 @@
 //! Private copies of DAX pages: `wp_page_copy`, `dax_fault_cow_page` and `finish_fault` (spec 2.7, 4.5).
 
+use daxsim_configs::kernel::{CommonPath, PathLength};
 use daxsim_types::{CacheLine, LINE_BYTES, PageSize, Pfn, VmFault};
 
 use super::fault::ensure_table;
@@ -13,10 +14,27 @@ use crate::measure::{FaultKind, Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
-/// Allocates an anonymous page and fills it: from a frame of the device, or with zeroes.
-pub(crate) async fn copy_page(cx: &Cx<'_>, source: Option<Pfn>) -> Pfn {
+/// Allocates an anonymous page.
+pub(crate) fn allocate_page(cx: &Cx<'_>) -> Pfn {
     let before = cx.set_part(Part::Insert);
-    let frame = cx.with(Machine::new_user_frame);
+    cx.step(|p| p.anon_page);
+    cx.set_part(before);
+    cx.with(Machine::new_user_frame)
+}
+
+/// Fills a page: from another frame by the string operation `copy`, or with zeroes.
+pub(crate) async fn copy_page(
+    cx: &Cx<'_>,
+    source: Option<Pfn>,
+    frame: Pfn,
+    copy: impl FnOnce(&CommonPath) -> PathLength,
+) {
+    let before = cx.set_part(Part::Insert);
+    if source.is_some() {
+        cx.string_step(copy);
+    } else {
+        cx.string_step(|p| p.clear_page);
+    }
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         if let Some(source) = source {
             cx.load(CacheLine(source.addr().line().0 + line)).await;
@@ -24,7 +42,6 @@ pub(crate) async fn copy_page(cx: &Cx<'_>, source: Option<Pfn>) -> Pfn {
         cx.store(CacheLine(frame.addr().line().0 + line)).await;
     }
     cx.set_part(before);
-    frame
 }
 
 /// The entry of a fresh private copy: writable, young, dirty.
@@ -36,6 +53,7 @@ fn copy_entry(vmf: &Vmf, frame: Pfn) -> Entry {
 /// `finish_fault` for a copy made by the DAX handler: maps it unless another fault was faster.
 pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &Vmf, frame: Pfn) {
     let before = cx.set_part(Part::Insert);
+    cx.step(|p| p.finish_fault);
     let table = ensure_table(cx, vmf.mm, vmf.address, 0).await;
     let slot = Slot::of(table, vmf.address, 0);
     if let Some(ptl) = cx.with(|m| m.tables.lock(table)) {
@@ -67,8 +85,11 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
     let zero = cx.with(|m| old_frame == m.globals.zero_page);
     let device = cx.with(|m| m.is_device_frame(old_frame));
     let source = (!zero).then_some(old_frame);
-    let frame = copy_page(cx, source).await;
+    let frame = allocate_page(cx);
+    // What maps the device is copied through the user address, as if it had no struct page (spec 2.7).
+    copy_page(cx, source, frame, |p| if device { p.copy_user_page } else { p.copy_page }).await;
     let before = cx.set_part(Part::Insert);
+    cx.step(|p| p.wp_page_copy);
     let Some(ptl) = cx.with(|m| m.tables.lock(slot.table)) else { return VmFault::default() };
     cx.lock(ptl, LockMode::Exclusive).await;
     let unchanged = cx.with(|m| m.tables.read(slot)) == vmf.orig_pte;
@@ -88,6 +109,7 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
             m.free_private_copy(&vmf.vma, vmf.orig_pte);
         });
         if device && cx.with(|m| m.kernel.dax.refcount_per_map > 0) {
+            cx.step(|p| p.zap_counted);
             uncount(cx, vmf.mm, vmf.orig_pte, PageSize::Size4K).await;
         }
         cx.trail(|t| t.kind = Some(FaultKind::Cow));

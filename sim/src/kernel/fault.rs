@@ -333,6 +333,7 @@ async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
 async fn allocate_unused_table(cx: &Cx<'_>) {
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
+    cx.string_step(|p| p.clear_page);
     cx.step(|p| p.table_free);
     cx.set_part(part);
 }
@@ -357,6 +358,7 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
         let held = counted && callback == daxsim_configs::kernel::WpCallback::PageMkwrite;
         let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
+            cx.step(|p| p.temp_ref);
             cx.rmw(line).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
@@ -454,6 +456,7 @@ pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32
 async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
+    cx.string_step(|p| p.clear_page);
     let table = cx.with(crate::Machine::new_table);
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         cx.store(CacheLine(table.addr().line().0 + line)).await;

@@ -73,6 +73,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
     request.write &= fsdax || knobs.devdax_4k_honours_write;
     let temp_ref = knobs.temp_ref_around_insert && fsdax && (!request.zero || knobs.zero_page_refcounted_4k);
     if temp_ref {
+        cx.step(|p| p.temp_ref);
         cx.rmw(page_line).await;
     }
     if knobs.memtype_lookup {
@@ -165,6 +166,7 @@ pub(crate) async fn insert_2m(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> VmFaul
     let (knobs, fs, page_line) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs, m.pages.line(request.pfn)));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
+        cx.step(|p| p.temp_ref);
         cx.rmw(page_line).await;
     }
     // Before the series, and as first posted, a huge hole is opened-coded in dax_pmd_load_hole: no helper, no lookup.
@@ -296,6 +298,7 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
     if knobs.refcount_per_map == 0 {
         return;
     }
+    cx.step(|p| if size == PageSize::Size4K { p.count_mapping_4k } else { p.count_mapping_2m });
     let line = cx.with(|m| m.pages.line(pfn));
     cx.rmw(line).await;
     if size == PageSize::Size4K {
@@ -318,12 +321,12 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
 }
 
 /// `track_pfn_insert`: the memory type of the frame, under the machine's one `memtype_lock` for anything that is not RAM
-/// (spec 3.2.1). The search of the RAM ranges that ends with the zero page is part of that insert's counted path.
+/// (spec 3.2.1). RAM, that is the zero page, ends with the search of its ranges.
 async fn memtype_lookup(cx: &Cx<'_>, is_ram: bool) {
     let (resource, lock) = cx.with(|m| (m.globals.resource_line, m.globals.memtype_lock));
     cx.rmw(resource).await;
+    cx.step(|p| if is_ram { p.memtype_lookup_ram } else { p.memtype_lookup });
     if !is_ram {
-        cx.step(|p| p.memtype_lookup);
         cx.lock(lock, LockMode::Exclusive).await;
         cx.with(|m| m.measure.memtype_lookups += 1);
         cx.unlock(lock, LockMode::Exclusive).await;

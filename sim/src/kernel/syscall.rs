@@ -1,5 +1,6 @@
 //! The system calls of the programs: mmap, munmap, msync, fsync.
 
+use daxsim_configs::kernel::PathLength;
 use daxsim_types::{PageSize, VirtAddr};
 use thiserror::Error;
 
@@ -295,7 +296,7 @@ pub(crate) async fn mprotect(
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
-        cx.step(|p| p.munmap);
+        cx.step(|p| p.mprotect);
         super::mprotect::change_rights(cx, mm, start, end, read, write).await;
         cx.unlock(lock, LockMode::Exclusive).await;
     });
@@ -352,7 +353,7 @@ pub(crate) async fn sync_file_range(cx: &Cx<'_>, file: FileId, first: u64, last:
         let f = m.file_mut(file);
         let dirty = std::mem::take(&mut f.metadata_dirty);
         let fs = f.fs;
-        if dirty { m.kernel.path_length.of(fs).commit } else { 0 }
+        if dirty { m.kernel.path_length.of(fs).commit } else { PathLength::NONE }
     });
     cx.work(commit);
     cx.set_part(before);

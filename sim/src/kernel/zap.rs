@@ -203,6 +203,7 @@ async fn clear_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
 async fn clear_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot) {
     let old = clear_entry(cx, slot).await;
     if is_counted(cx, vma, old) {
+        cx.step(|p| p.zap_counted);
         uncount(cx, mm, old, PageSize::Size2M).await;
     }
 }

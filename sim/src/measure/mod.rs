@@ -1,9 +1,11 @@
 //! What a simulation measures: where time went, what each fault was and cost, and how often things happened.
 
+mod executed;
 mod fault_log;
 mod latency;
 mod part;
 
+pub use executed::Executed;
 pub use fault_log::{FaultKind, FaultRecord, PathStep};
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};

@@ -64,6 +64,8 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             cr3_write: zero,
             clwb_issue: zero,
             locked_rmw: zero,
+            invpcid: zero,
+            string_line: zero,
         },
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
         dram: DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) },
@@ -81,6 +83,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             media_read_occupancy: Time(39_000),
             media_write_occupancy: Time(116_000),
         },
+        trust: None,
     }
 }
 

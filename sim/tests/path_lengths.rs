@@ -41,7 +41,9 @@ mod residue {
 }
 
 fn counted(bench: &Bench, kind: FaultKind) -> (u64, Executed) {
-    bench.measured(|m| m.latencies.get(kind).map_or_else(Default::default, |l| (l.histogram.len(), l.executed)))
+    bench.measured(|m| {
+        m.latencies.get(kind).map_or_else(Default::default, |l| (l.histogram.len(), l.executed))
+    })
 }
 
 /// Means over the faults of `kind` that `run` causes.
@@ -67,7 +69,10 @@ fn check_where(row: [Option<Triple>; 4], simulate: impl Fn(&mut Bench) -> Triple
         let got = simulate(&mut Bench::tcg(kernel, fs));
         let errors = [0, 1, 2].map(|i| (got[i] - want[i]) / want[i] * 100.0);
         println!("{kernel} {fs}: {got:.0?} for {want:.0?}: {errors:+.1?} %");
-        assert!(errors.iter().all(|e| e.abs() <= 5.0), "{kernel} {fs}: {got:.0?} for {want:.0?}: {errors:+.1?} %");
+        assert!(
+            errors.iter().all(|e| e.abs() <= 5.0),
+            "{kernel} {fs}: {got:.0?} for {want:.0?}: {errors:+.1?} %"
+        );
     }
 }
 
@@ -110,8 +115,12 @@ fn read_of_a_written_block() {
 
 #[test]
 fn store_to_a_read_only_entry() {
-    let row =
-        [[6338.0, 1589.0, 1042.0], [4858.0, 1201.0, 807.0], [5917.0, 1502.0, 1023.0], [4579.0, 1153.0, 796.0]];
+    let row = [
+        [6338.0, 1589.0, 1042.0],
+        [4858.0, 1201.0, 807.0],
+        [5917.0, 1502.0, 1023.0],
+        [4579.0, 1153.0, 796.0],
+    ];
     check(row, |b| {
         mapped(b, NewFile::Filled, FaultKind::Read);
         rest(b, Read);
@@ -121,8 +130,12 @@ fn store_to_a_read_only_entry() {
 
 #[test]
 fn store_after_msync_cleaned_the_page() {
-    let row =
-        [[6421.0, 1592.0, 1042.0], [4941.0, 1204.0, 807.0], [6000.0, 1505.0, 1023.0], [4662.0, 1156.0, 796.0]];
+    let row = [
+        [6421.0, 1592.0, 1042.0],
+        [4941.0, 1204.0, 807.0],
+        [6000.0, 1505.0, 1023.0],
+        [4662.0, 1156.0, 796.0],
+    ];
     check(row, |b| {
         mapped(b, NewFile::Filled, FaultKind::Read);
         rest(b, Write);
@@ -133,8 +146,12 @@ fn store_after_msync_cleaned_the_page() {
 
 #[test]
 fn first_store_to_a_written_block() {
-    let row =
-        [[6392.0, 1572.0, 1033.0], [5027.0, 1222.0, 814.0], [6163.0, 1537.0, 1048.0], [4958.0, 1232.0, 840.0]];
+    let row = [
+        [6392.0, 1572.0, 1033.0],
+        [5027.0, 1222.0, 814.0],
+        [6163.0, 1537.0, 1048.0],
+        [4958.0, 1232.0, 840.0],
+    ];
     check(row, |b| only(b, NewFile::Filled, FaultKind::Write));
 }
 
@@ -175,8 +192,12 @@ fn store_to_a_hole_that_a_read_mapped() {
 
 #[test]
 fn store_to_a_read_only_entry_of_what_was_a_hole_in_the_second_pass() {
-    let row =
-        [[6441.0, 1598.0, 1042.0], [4924.0, 1206.0, 807.0], [6026.0, 1511.0, 1023.0], [4648.0, 1158.0, 796.0]];
+    let row = [
+        [6441.0, 1598.0, 1042.0],
+        [4924.0, 1206.0, 807.0],
+        [6026.0, 1511.0, 1023.0],
+        [4648.0, 1158.0, 796.0],
+    ];
     check(row, |b| {
         let file = mapped(b, NewFile::Sparse, FaultKind::Write);
         rest(b, Write);
@@ -199,8 +220,12 @@ fn first_store_to_a_hole() {
 
 #[test]
 fn first_store_to_what_was_a_hole_in_the_second_pass() {
-    let row =
-        [[6163.0, 1530.0, 1009.0], [4816.0, 1182.0, 791.0], [6219.0, 1543.0, 1048.0], [5022.0, 1238.0, 841.0]];
+    let row = [
+        [6163.0, 1530.0, 1009.0],
+        [4816.0, 1182.0, 791.0],
+        [6219.0, 1543.0, 1048.0],
+        [5022.0, 1238.0, 841.0],
+    ];
     check(row, |b| {
         let file = mapped(b, NewFile::Sparse, FaultKind::Write);
         rest(b, Write);
@@ -218,12 +243,16 @@ fn huge(bench: &mut Bench, kind: FaultKind) -> Triple {
     let file = bench.mapped(4 * 512);
     assert!(bench.block(file, 0).0 % 512 == 0);
     let touch = |b: &mut Bench, first: u64, access| {
-        b.run(0, b.mm, Action::Access(daxsim_sim::program::Accesses::Stride {
-            start: daxsim_types::VirtAddr(BASE + first * HUGE),
-            count: 2,
-            stride: HUGE,
-            kind: access,
-        }));
+        b.run(
+            0,
+            b.mm,
+            Action::Access(daxsim_sim::program::Accesses::Stride {
+                start: daxsim_types::VirtAddr(BASE + first * HUGE),
+                count: 2,
+                stride: HUGE,
+                kind: access,
+            }),
+        );
     };
     if kind == FaultKind::PmdWrite {
         return mean(bench, kind, 2, |b| touch(b, 0, Write));
@@ -331,8 +360,12 @@ fn private_first_store() {
 
 #[test]
 fn first_store_of_map_sync_with_clean_metadata() {
-    let row =
-        [[6417.0, 1574.0, 1033.0], [5079.0, 1227.0, 815.0], [6223.0, 1543.0, 1048.0], [5038.0, 1241.0, 842.0]];
+    let row = [
+        [6417.0, 1574.0, 1033.0],
+        [5079.0, 1227.0, 815.0],
+        [6223.0, 1543.0, 1048.0],
+        [5038.0, 1241.0, 842.0],
+    ];
     check(row, |b| {
         let file = b.file(PAGES, NewFile::Filled);
         let request = MapRequest { sync: true, ..shared_map(file, BASE, 0, PAGES) };

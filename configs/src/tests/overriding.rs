@@ -26,7 +26,10 @@ fn an_override_wins_over_the_file() {
     assert!(!m.mmu.pcid);
     assert_eq!((m.pmem.base, m.cpu.milli_cpi, m.cpu.count), (0x10_0000_0000, 1000, 3));
     let k = load_kernel("linux-7.2", &set(&["dax.mismatch_4k=nopage", "path_length.xfs.read=7"])).unwrap();
-    assert_eq!((k.dax.mismatch_4k, k.path_length.xfs.read.instructions), (crate::kernel::Mismatch::NoPage, 7));
+    assert_eq!(
+        (k.dax.mismatch_4k, k.path_length.xfs.read.instructions),
+        (crate::kernel::Mismatch::NoPage, 7)
+    );
 }
 
 #[test]

@@ -88,7 +88,11 @@ fn a_page_of_unmapping() {
 fn the_price_of_a_knob_does_not_depend_on_the_kernel() {
     let of_knobs = |c: &CommonPath| {
         let counts = [c.count_mapping_4k, c.count_mapping_2m, c.zap_counted, c.temp_ref];
-        [counts.as_slice(), &[c.memtype_lookup, c.memtype_lookup_ram]].concat().iter().map(|b| sum(&[*b])).collect::<Vec<_>>()
+        [counts.as_slice(), &[c.memtype_lookup, c.memtype_lookup_ram]]
+            .concat()
+            .iter()
+            .map(|b| sum(&[*b]))
+            .collect::<Vec<_>>()
     };
     let old = of_knobs(&common("linux-6.12"));
     assert!(old.iter().flatten().all(|n| *n > 0));
@@ -124,5 +128,8 @@ fn a_path_length_can_be_given_by_its_instructions() {
     assert_eq!(sum(&[c.exit]), [5, 2, 1]);
     assert_eq!((c.exit.source.basis, c.exit.source.trust), (Basis::Given, Trust::C));
     let wrong = super::set(&["path_length.common.exit=[5, 2]"]);
-    assert!(super::message(load_kernel("linux-6.12", &wrong)).contains("[instructions, loads, stores, basis, trust]"));
+    assert!(
+        super::message(load_kernel("linux-6.12", &wrong))
+            .contains("[instructions, loads, stores, basis, trust]")
+    );
 }

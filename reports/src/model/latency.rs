@@ -138,7 +138,15 @@ pub struct LatencyBuilder<'a> {
 impl<'a> LatencyBuilder<'a> {
     /// A latency of `kind` with the distribution `samples`.
     pub fn new(kind: impl Into<String>, samples: &'a Histogram<u64>, unit: HistogramUnit) -> Self {
-        Self { kind: kind.into(), samples, unit, sum_ps: 0, parts: Vec::new(), extremes: None, executed: [0; 3] }
+        Self {
+            kind: kind.into(),
+            samples,
+            unit,
+            sum_ps: 0,
+            parts: Vec::new(),
+            extremes: None,
+            executed: [0; 3],
+        }
     }
 
     /// The exact sum of the samples, which the histogram only knows to its precision.
@@ -180,7 +188,8 @@ impl<'a> LatencyBuilder<'a> {
     /// is a sum and no sample, [`ReportError::ExtremesOutOfOrder`] if the
     /// minimum given is above the maximum.
     pub fn build(self) -> Result<Latency, ReportError> {
-        let Self { kind, samples, unit, sum_ps, parts, extremes, executed: [instructions, loads, stores] } = self;
+        let Self { kind, samples, unit, sum_ps, parts, extremes, executed: [instructions, loads, stores] } =
+            self;
         check_sum(&kind, parts.iter().map(|p| p.1), sum_ps)?;
         let count = samples.len();
         if count == 0 {

@@ -87,14 +87,12 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
 
 fn enter_kernel(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (entry, cr3) = (m.spec.cost.exception_entry, m.spec.cost.cr3_write);
-        let (path, pti) = (m.kernel.path_length.common.entry, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
+        let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);
+        let index = cx.cpu().index();
+        m.cpus[index].spend_as(Part::Entry, entry);
+        m.switch_cr3_half(index);
+        let cpu = &mut m.cpus[index];
         cpu.part = Part::Entry;
-        cpu.spend(entry);
-        if pti {
-            cpu.spend(cr3);
-        }
         cpu.work(path);
         cpu.part = Part::Dispatch;
     });
@@ -102,14 +100,12 @@ fn enter_kernel(cx: &Cx<'_>) {
 
 fn leave_kernel(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (iret, cr3) = (m.spec.cost.iret, m.spec.cost.cr3_write);
-        let (path, pti) = (m.kernel.path_length.common.exit, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
-        cpu.part = Part::Entry;
-        cpu.work(path);
-        if pti {
-            cpu.spend(cr3);
-        }
+        let (iret, path) = (m.spec.cost.iret, m.kernel.path_length.common.exit);
+        let index = cx.cpu().index();
+        m.cpus[index].part = Part::Entry;
+        m.cpus[index].work(path);
+        m.switch_cr3_half(index);
+        let cpu = &mut m.cpus[index];
         cpu.spend(iret);
         cpu.part = Part::User;
     });

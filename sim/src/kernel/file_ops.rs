@@ -181,7 +181,14 @@ impl Machine {
     }
 
     /// The block changes of fallocate; what they execute.
-    fn change_blocks(&mut self, file: FileId, mode: FallocMode, first: u64, pages: u64, end: u64) -> PathLength {
+    fn change_blocks(
+        &mut self,
+        file: FileId,
+        mode: FallocMode,
+        first: u64,
+        pages: u64,
+        end: u64,
+    ) -> PathLength {
         let work = self.kernel.path_length.of(self.file(file).fs).block_alloc;
         let file = &mut self.files[file.0 as usize];
         match mode {

@@ -240,7 +240,7 @@ impl Machine {
     }
 
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {
-        let cost = self.spec.cost.invlpg + self.user_half_cost();
+        let cost = self.spec.cost.invlpg + self.user_half_invalidation();
         let cpu = &mut self.cpus[index];
         let mut va = info.start;
         while va < info.end {
@@ -252,15 +252,7 @@ impl Machine {
         self.measure.shootdowns.pages += info.strides();
     }
 
-    /// `flush_tlb_one_user` under page-table isolation: an INVPCID for the user PCID of the page (spec 5.4). The two PCIDs of an
-    /// address space are one tag here, so there is nothing more to drop. Without PCIDs the switch of CR3 on the way out does it.
-    fn user_half_cost(&self) -> Time {
-        let two_pcids = self.kernel.tree.pti && self.spec.mmu.pcid;
-        if two_pcids { self.spec.cost.invpcid } else { Time::ZERO }
-    }
-
-    /// A CR3 write without NOFLUSH. Under page-table isolation the user PCID is only marked, and flushed by the CR3 write of the
-    /// return to user mode, which is paid anyway. Drops the current PCID's non-global entries (SDM 4.10.4.1).
+    /// A CR3 write without NOFLUSH: drops the current PCID's non-global entries (SDM 4.10.4.1).
     fn flush_current_pcid(&mut self, index: usize) {
         let cost = self.spec.cost.cr3_write;
         let cpu = &mut self.cpus[index];

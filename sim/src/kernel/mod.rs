@@ -18,6 +18,7 @@ mod insert;
 pub mod mm;
 mod mprotect;
 pub mod page;
+mod pti;
 mod syscall;
 pub mod tlbstate;
 pub mod vma;

@@ -85,23 +85,18 @@ macro_rules! in_syscall {
 
 fn enter(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (cost, cr3, pti) = (m.spec.cost.syscall_entry, m.spec.cost.cr3_write, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
-        cpu.spend_as(Part::Entry, cost);
-        if pti {
-            cpu.spend_as(Part::Entry, cr3);
-        }
-        cpu.part = Part::Dispatch;
+        let (cost, index) = (m.spec.cost.syscall_entry, cx.cpu().index());
+        m.cpus[index].spend_as(Part::Entry, cost);
+        m.switch_cr3_half(index);
+        m.cpus[index].part = Part::Dispatch;
     });
 }
 
 fn leave(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (cost, cr3, pti) = (m.spec.cost.syscall_exit, m.spec.cost.cr3_write, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
-        if pti {
-            cpu.spend_as(Part::Entry, cr3);
-        }
+        let (cost, index) = (m.spec.cost.syscall_exit, cx.cpu().index());
+        m.switch_cr3_half(index);
+        let cpu = &mut m.cpus[index];
         cpu.spend_as(Part::Entry, cost);
         cpu.part = Part::User;
     });

@@ -9,6 +9,9 @@ use daxsim_configs::{
 use crate::args::{ConfigArgs, ConfigCommand};
 use crate::{Status, output};
 
+/// The keys of path lengths begin so.
+const PATHS: &str = "path_length.";
+
 /// Machine and kernel overrides of `--set` options.
 pub fn parse_overrides(texts: &[String]) -> Result<(Vec<Override>, Vec<Override>)> {
     let all = texts.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
@@ -56,10 +59,15 @@ fn show(name: &str, overrides: &[String]) -> Result<()> {
             }
         }
     };
-    let text: String = keys
-        .iter()
-        .map(|k| format!("{:<40} {:<24} # {}\n", format!("{} =", k.key), k.value, k.doc))
-        .collect();
+    let mut text = String::new();
+    let mut in_paths = false;
+    for k in &keys {
+        let width = if k.key.starts_with(PATHS) { 36 } else { 24 };
+        if !std::mem::replace(&mut in_paths, width == 36) && in_paths {
+            text.push_str("# Path lengths are [instructions, loads, stores, basis, trust].\n");
+        }
+        text.push_str(&format!("{:<40} {:<width$} # {}\n", format!("{} =", k.key), k.value, k.doc));
+    }
     output::print(&text)?;
     Ok(())
 }

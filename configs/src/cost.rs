@@ -86,6 +86,11 @@ impl Source {
         Self::of(basis, trust)
     }
 
+    /// Basis and trust as files spell them.
+    pub(crate) fn names(&self) -> [&'static str; 2] {
+        [name_of(&BASES, &self.basis), name_of(&LETTERS, &self.trust)]
+    }
+
     /// As [`Source::parse`] takes it.
     pub(crate) fn show(&self) -> String {
         format!("[{self}]")
@@ -99,7 +104,8 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}, {:?}", name_of(&BASES, &self.basis), name_of(&LETTERS, &self.trust))
+        let [basis, trust] = self.names();
+        write!(f, "{basis:?}, {trust:?}")
     }
 }
 

@@ -52,6 +52,8 @@ fn machine(cores: u16) -> MachineSpec {
             cr3_write: zero,
             clwb_issue: zero,
             locked_rmw: zero,
+            invpcid: zero,
+            string_line: zero,
         },
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
         dram: DramSpec {
@@ -74,6 +76,7 @@ fn machine(cores: u16) -> MachineSpec {
             media_read_occupancy: Time(39_000),
             media_write_occupancy: Time(116_000),
         },
+        trust: None,
     }
 }
 

@@ -33,6 +33,20 @@ fn an_override_wins_over_the_file() {
 }
 
 #[test]
+fn a_cost_that_is_given_loses_its_trust() {
+    use crate::machine::{Basis, Source, Trust};
+    let trust = |texts: &[&str]| load_machine("skylake-sp-optane", &set(texts)).unwrap().trust.unwrap();
+    let stated = Source { basis: Basis::Stated, trust: Trust::B };
+    assert_eq!((trust(&[]).iret, trust(&["cost.iret=10 cycles"]).iret), (stated, Source::GIVEN));
+    assert_eq!(trust(&["cpu.cpi=1", "cpu.count=2"]).cpi, Source::GIVEN);
+    let measured = trust(&["cost.iret=10 cycles", r#"trust.iret=["measured", "A"]"#]);
+    assert_eq!(measured.iret, Source { basis: Basis::Measured, trust: Trust::A });
+    assert_eq!(measured.invlpg, trust(&[]).invlpg);
+    let without = load_machine("skylake-sp-optane", &set(&["trust=absent", "cpu.cpi=1"])).unwrap();
+    assert_eq!(without.trust, None);
+}
+
+#[test]
 fn cycles_follow_an_overridden_clock() {
     let m = load_machine("skylake-sp-optane", &set(&["cpu.clock=1 GHz"])).unwrap();
     assert_eq!(m.cost.exception_entry, Time(715_000));

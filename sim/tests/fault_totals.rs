@@ -25,7 +25,6 @@ fn cycles(time: Time) -> f64 {
 }
 
 fn check(what: &str, value: f64, band: RangeInclusive<f64>) {
-    println!("{what}: {value:.0}");
     assert!(band.contains(&value), "{what}: {value:.0}, expected {band:.0?}");
 }
 

@@ -68,7 +68,6 @@ fn check_where(row: [Option<Triple>; 4], simulate: impl Fn(&mut Bench) -> Triple
         let Some(want) = want else { continue };
         let got = simulate(&mut Bench::tcg(kernel, fs));
         let errors = [0, 1, 2].map(|i| (got[i] - want[i]) / want[i] * 100.0);
-        println!("{kernel} {fs}: {got:.0?} for {want:.0?}: {errors:+.1?} %");
         assert!(
             errors.iter().all(|e| e.abs() <= 5.0),
             "{kernel} {fs}: {got:.0?} for {want:.0?}: {errors:+.1?} %"
@@ -241,7 +240,7 @@ fn huge(bench: &mut Bench, kind: FaultKind) -> Triple {
     bench.map(neighbour, BASE + (1 << 30), 0, 1);
     bench.load(BASE + (1 << 30));
     let file = bench.mapped(4 * 512);
-    assert!(bench.block(file, 0).0 % 512 == 0);
+    assert!(bench.block(file, 0).0.is_multiple_of(512));
     let touch = |b: &mut Bench, first: u64, access| {
         b.run(
             0,

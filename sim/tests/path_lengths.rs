@@ -374,6 +374,78 @@ fn first_store_of_map_sync_with_clean_metadata() {
     });
 }
 
+/// Totals of a system call on one page and on 32.
+type Pair = (Triple, Triple);
+
+/// What each page adds to a system call, between 1 dirty page and 32. The real totals scatter by steps of the test program's log,
+/// so the simulated slope is to lie between the least and the greatest of the real ones.
+fn check_slope(kernel: &str, fs: daxsim_types::FileSystem, pairs: &[Pair], call: impl Fn(u64) -> Action) {
+    let executed = |pages: u64| {
+        let mut bench = Bench::tcg(kernel, fs);
+        bench.mapped(PAGES);
+        bench.touch(0, BASE, PAGES, Write);
+        let now = |b: &Bench| b.sim.with(|m| m.cpu_executed(daxsim_types::CpuId(0)));
+        let before = now(&bench);
+        bench.run(0, bench.mm, call(pages * PAGE));
+        let grown = now(&bench) - before;
+        [grown.instructions, grown.loads, grown.stores].map(|n| n as f64)
+    };
+    let (one, many) = (executed(1), executed(32));
+    for figure in 0..3 {
+        let got = (many[figure] - one[figure]) / 31.0;
+        let slopes = pairs.iter().map(|(one, many)| (many[figure] - one[figure]) / 31.0);
+        let (least, most) = slopes.fold((f64::MAX, f64::MIN), |(l, m), s| (l.min(s), m.max(s)));
+        assert!((least..=most).contains(&got), "{kernel} {fs}: {got:.1} not in {least:.1}..={most:.1}");
+    }
+}
+
+#[test]
+fn each_page_of_msync() {
+    let old = [
+        ([20_994.0, 4952.0, 3379.0], [71_984.0, 14_454.0, 8736.0]),
+        ([12_937.0, 2563.0, 1895.0], [67_807.0, 13_183.0, 7984.0]),
+        ([19_985.0, 4703.0, 3180.0], [71_908.0, 14_407.0, 8714.0]),
+    ];
+    let new = [
+        ([17_723.0, 3951.0, 2750.0], [79_555.0, 16_646.0, 10_526.0]),
+        ([20_842.0, 4904.0, 3338.0], [76_126.0, 15_561.0, 9855.0]),
+        ([17_588.0, 3901.0, 2722.0], [76_126.0, 15_561.0, 9855.0]),
+    ];
+    for fs in FSDAX {
+        check_slope(OLD, fs, &old, |len| Action::Msync { start: BASE, len });
+        check_slope(NEW, fs, &new, |len| Action::Msync { start: BASE, len });
+    }
+}
+
+/// madvise(DONTNEED) and munmap; 6.12 counts no mappings.
+#[test]
+fn each_page_unmapped() {
+    let old = [
+        ([18_294.0, 4191.0, 2647.0], [19_232.0, 4478.0, 2642.0]),
+        ([14_098.0, 2909.0, 1896.0], [15_034.0, 3194.0, 1889.0]),
+        ([20_859.0, 4594.0, 3739.0], [21_238.0, 4876.0, 3234.0]),
+        ([25_056.0, 5877.0, 4491.0], [25_293.0, 6124.0, 3957.0]),
+        ([25_056.0, 5877.0, 4491.0], [28_805.0, 7206.0, 4610.0]),
+    ];
+    let new = [
+        ([15_986.0, 3625.0, 2422.0], [37_726.0, 9462.0, 5759.0]),
+        ([15_986.0, 3625.0, 2422.0], [34_455.0, 8441.0, 5137.0]),
+        ([26_082.0, 6158.0, 4619.0], [40_674.0, 10_121.0, 6502.0]),
+        ([30_639.0, 7541.0, 5467.0], [40_557.0, 10_085.0, 6480.0]),
+        ([26_073.0, 6153.0, 4620.0], [40_557.0, 10_085.0, 6480.0]),
+    ];
+    for fs in FSDAX {
+        for (kernel, pairs) in [(OLD, &old), (NEW, &new)] {
+            check_slope(kernel, fs, pairs, |len| Action::Unmap { start: BASE, len });
+            check_slope(kernel, fs, pairs, |len| Action::Advise {
+                start: BASE,
+                len,
+                advice: daxsim_sim::kernel::Advice::DontNeed,
+            });
+        }
+    }
+}
+
 /// Switching one knob of one tree moves the instructions by the work of that knob alone.
 #[test]
 fn a_knob_is_paid_for_by_itself() {

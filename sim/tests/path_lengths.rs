@@ -21,18 +21,18 @@ type Row = [Triple; 4];
 const PAGES: u64 = 128;
 const REST: (u64, u64) = (BASE + PAGE, PAGES - 1);
 
-/// What rows of 2 MiB faults hold of the test program. Such a row is the mean of only two samples, and the first of them
+/// What rows of 2 MiB faults hold of the test program. Such a row has only two samples, and the first of them
 /// reaches back to the script line before: it holds the writing of a log line, and, where the mapping is made in between, that
-/// of another and a mmap. Half of that is in the row. The same three figures serve both kernels, both file systems and all
+/// of another and a mmap. The figures are what of that is in the row: half, if the row is a mean. The same three figures serve both kernels, both file systems and all
 /// kinds of fault, for instructions, loads and stores alike; none of it is a cost of the fault.
 mod residue {
     use super::Triple;
 
-    /// Half of a log line.
+    /// Of a log line.
     pub const LINE: Triple = [6544.0, 1279.0, 863.0];
-    /// Half of a mmap with the program's work for it.
+    /// Of a mmap with the program's work for it.
     pub const MMAP: Triple = [5995.0, 1761.0, 1256.0];
-    /// Half of what a log line costs more in one of the passes of a row: the steps that the system-call rows show too.
+    /// Of what a log line costs more in one of the passes of a row: the steps that the system-call rows show too.
     pub const STEP: Triple = [3229.0, 973.0, 586.0];
 
     pub fn sum(parts: &[Triple]) -> Triple {

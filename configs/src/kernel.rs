@@ -5,6 +5,8 @@
 //! does about TLBs and access flags, and `[path_length]` how many instructions each building block of
 //! the fault path executes.
 
+pub use crate::cost::{Basis, PathLength, Source, Trust};
+
 /// A kernel, ready to be simulated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelSpec {
@@ -20,7 +22,7 @@ pub struct KernelSpec {
     pub tree: TreeKnobs,
     /// What the architecture code does about TLBs and access flags.
     pub arch: ArchKnobs,
-    /// Instructions per building block.
+    /// Instructions, loads and stores per building block.
     pub path_length: PathLengths,
 }
 
@@ -189,7 +191,7 @@ pub struct ArchKnobs {
     pub prot_accessed: bool,
 }
 
-/// `[path_length]`: instructions of each building block (spec section 7.2), without the entry and
+/// `[path_length]`: instructions, loads and stores of each building block (spec section 7.2), without the entry and
 /// exit microcode, which the machine prices in time. Sums are checked against measured totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathLengths {
@@ -215,98 +217,122 @@ impl PathLengths {
     }
 }
 
-/// `[path_length.common]`, in instructions.
+/// `[path_length.common]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonPath {
     /// Entry code: save registers, read CR2, context tracking.
-    pub entry: u32,
+    pub entry: PathLength,
     /// Exit code: work test, restore.
-    pub exit: u32,
+    pub exit: PathLength,
     /// RCU, maple-tree walk, lock of the VMA.
-    pub vma_lock: u32,
+    pub vma_lock: PathLength,
     /// Release of it.
-    pub vma_unlock: u32,
+    pub vma_unlock: PathLength,
     /// `lock_mm_and_find_vma`.
-    pub mmap_lock: u32,
+    pub mmap_lock: PathLength,
     /// Release of it.
-    pub mmap_unlock: u32,
+    pub mmap_unlock: PathLength,
     /// `handle_mm_fault` down to the handler: one pass.
-    pub dispatch: u32,
+    pub dispatch: PathLength,
     /// `do_wp_page` up to the callback.
-    pub wp_page: u32,
+    pub wp_page: PathLength,
     /// `grab_mapping_entry`.
-    pub grab_entry: u32,
+    pub grab_entry: PathLength,
     /// `dax_direct_access`.
-    pub direct_access: u32,
+    pub direct_access: PathLength,
     /// `dax_insert_entry`, a new entry.
-    pub insert_entry_new: u32,
+    pub insert_entry_new: PathLength,
     /// `dax_insert_entry`, an entry that is kept.
-    pub insert_entry_keep: u32,
+    pub insert_entry_keep: PathLength,
     /// `dax_unlock_entry`.
-    pub unlock_entry: u32,
-    /// Association or its undoing, per struct page of a folio.
-    pub associate_per_page: u32,
+    pub unlock_entry: PathLength,
+    /// Association of a page with its file, or its undoing.
+    pub associate_4k: PathLength,
+    /// The same for the 512 pages of a huge entry.
+    pub associate_2m: PathLength,
     /// Zeroing of a new block, per cache line.
-    pub zero_line: u32,
+    pub zero_line: PathLength,
+    /// Zeroing of a page by `rep stos`: counted as an emulator counts, timed by its lines.
+    pub clear_page: PathLength,
+    /// `copy_page` by `rep movs`, likewise.
+    pub copy_page: PathLength,
+    /// Copy of a page through its user address, likewise.
+    pub copy_user_page: PathLength,
     /// The 4 KiB insert, fresh.
-    pub insert_4k_fresh: u32,
+    pub insert_4k_fresh: PathLength,
     /// The 4 KiB insert, upgrade.
-    pub insert_4k_upgrade: u32,
+    pub insert_4k_upgrade: PathLength,
     /// The 4 KiB insert of the zero page.
-    pub insert_4k_zero: u32,
+    pub insert_4k_zero: PathLength,
     /// The 2 MiB insert, fresh or upgrade.
-    pub insert_2m: u32,
+    pub insert_2m: PathLength,
+    /// Reference, reverse mapping and statistics of a new 4 KiB mapping, where mappings are counted.
+    pub count_mapping_4k: PathLength,
+    /// The same for 2 MiB.
+    pub count_mapping_2m: PathLength,
+    /// A reference held around an insert or a callback: get and put.
+    pub temp_ref: PathLength,
     /// The memory-type lookup (`track_pfn_insert`).
-    pub memtype_lookup: u32,
-    /// Allocation and zeroing of one page-table page.
-    pub table_alloc: u32,
+    pub memtype_lookup: PathLength,
+    /// The same for RAM: the search of its ranges.
+    pub memtype_lookup_ram: PathLength,
+    /// Allocation of one page-table page, without its zeroing.
+    pub table_alloc: PathLength,
     /// Freeing of one.
-    pub table_free: u32,
+    pub table_free: PathLength,
     /// A huge attempt that is refused before any lock (per attempt).
-    pub huge_fallback: u32,
+    pub huge_fallback: PathLength,
     /// A spurious or lost-race fault below the page-table lock.
-    pub spurious: u32,
+    pub spurious: PathLength,
+    /// An anonymous page: allocation, charge, reverse mapping, LRU.
+    pub anon_page: PathLength,
+    /// `finish_fault` of a private copy.
+    pub finish_fault: PathLength,
+    /// `wp_page_copy` around the copy itself.
+    pub wp_page_copy: PathLength,
     /// The page-table read of a huge hole: huge zero folio.
-    pub huge_zero: u32,
+    pub huge_zero: PathLength,
     /// `unmap_mapping_range`/`unmap_mapping_pages`: per call.
-    pub unmap_mapping: u32,
+    pub unmap_mapping: PathLength,
     /// Zap: per page-table entry cleared.
-    pub zap_entry: u32,
-    /// Zap of a counted page: reference, rmap, statistics, per page.
-    pub zap_counted: u32,
+    pub zap_entry: PathLength,
+    /// Unmapping of a counted page or huge page: reference, rmap, statistics.
+    pub zap_counted: PathLength,
     /// `flush_tlb_mm_range` up to the flush itself.
-    pub flush_request: u32,
+    pub flush_request: PathLength,
     /// `flush_tlb_func` without the invalidations.
-    pub flush_func: u32,
+    pub flush_func: PathLength,
     /// Sending a shootdown, per target.
-    pub flush_send_target: u32,
+    pub flush_send_target: PathLength,
     /// `pfn_mkclean_range` and the lock work of writeback, per entry.
-    pub writeback_entry: u32,
+    pub writeback_entry: PathLength,
     /// `pfn_mkclean_range`, per VMA visited.
-    pub writeback_vma: u32,
+    pub writeback_vma: PathLength,
     /// mmap, fixed address, no population.
-    pub mmap: u32,
+    pub mmap: PathLength,
     /// munmap, without the zap.
-    pub munmap: u32,
+    pub munmap: PathLength,
+    /// mprotect, without the entries.
+    pub mprotect: PathLength,
     /// msync or fsync, without the per-entry work and the journal.
-    pub fsync: u32,
+    pub fsync: PathLength,
     /// A task switch.
-    pub task_switch: u32,
+    pub task_switch: PathLength,
 }
 
-/// `[path_length.<fs>]`, in instructions.
+/// `[path_length.<fs>]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FsPath {
     /// Prologue and epilogue of a read fault.
-    pub read: u32,
+    pub read: PathLength,
     /// Prologue and epilogue of a write fault (freeze protection, time update, journal handle).
-    pub write: u32,
+    pub write: PathLength,
     /// One iomap lookup.
-    pub iomap: u32,
+    pub iomap: PathLength,
     /// Allocation of a block, without its zeroing.
-    pub block_alloc: u32,
+    pub block_alloc: PathLength,
     /// fault-around scan of a read fault (0 where there is no `map_pages`).
-    pub fault_around: u32,
+    pub fault_around: PathLength,
     /// A journal commit or log force by fsync.
-    pub commit: u32,
+    pub commit: PathLength,
 }

@@ -43,7 +43,7 @@ impl Field for SwBits {
 
 const BOOL: Kind = Kind::Bool;
 const SW_BITS: Kind = Kind::Set { names: &["special", "devmap"], empty: true };
-const LENGTH: Kind = Kind::Count { min: 0, max: 10_000_000 };
+const LENGTH: Kind = Kind::Path;
 
 section!(dax: DaxKnobs, "dax" {
     pte_block_sw_bits "pte_block_sw_bits": SW_BITS, "Bits of a 4 KiB PTE that maps a block.";
@@ -123,22 +123,36 @@ section!(common: CommonPath, "path_length.common" {
     insert_entry_new "insert_entry_new": LENGTH, "`dax_insert_entry`, a new entry.";
     insert_entry_keep "insert_entry_keep": LENGTH, "`dax_insert_entry`, an entry that is kept.";
     unlock_entry "unlock_entry": LENGTH, "`dax_unlock_entry`.";
-    associate_per_page "associate_per_page": LENGTH,
-        "Association or its undoing, per struct page of a folio.";
+    associate_4k "associate_4k": LENGTH, "Association of a page with its file, or its undoing.";
+    associate_2m "associate_2m": LENGTH, "Association of the 512 struct pages of a huge entry, or its undoing.";
     zero_line "zero_line": LENGTH, "Zeroing of a new block, per cache line.";
+    clear_page "clear_page": LENGTH,
+        "Zeroing of a page by `rep stos`, as an emulator counts it; its time is that of its lines.";
+    copy_page "copy_page": LENGTH, "`copy_page` by `rep movs`: the private copy of a DAX fault; likewise.";
+    copy_user_page "copy_user_page": LENGTH,
+        "The copy through the user address of `wp_page_copy`; likewise.";
     insert_4k_fresh "insert_4k_fresh": LENGTH, "The 4 KiB insert, fresh.";
     insert_4k_upgrade "insert_4k_upgrade": LENGTH, "The 4 KiB insert, upgrade.";
     insert_4k_zero "insert_4k_zero": LENGTH, "The 4 KiB insert of the zero page.";
     insert_2m "insert_2m": LENGTH, "The 2 MiB insert, fresh or upgrade.";
+    count_mapping_4k "count_mapping_4k": LENGTH,
+        "Reference, reverse mapping and statistics of a new 4 KiB mapping, where mappings are counted.";
+    count_mapping_2m "count_mapping_2m": LENGTH, "The same for 2 MiB.";
+    temp_ref "temp_ref": LENGTH, "A reference held around an insert or a callback: get and put.";
     memtype_lookup "memtype_lookup": LENGTH, "The memory-type lookup (`track_pfn_insert`).";
-    table_alloc "table_alloc": LENGTH, "Allocation and zeroing of one page-table page.";
+    memtype_lookup_ram "memtype_lookup_ram": LENGTH,
+        "The same for RAM (the zero page): the search of its ranges.";
+    table_alloc "table_alloc": LENGTH, "Allocation of one page-table page, without its zeroing.";
     table_free "table_free": LENGTH, "Freeing of one.";
     huge_fallback "huge_fallback": LENGTH, "A huge attempt that is refused before any lock (per attempt).";
     spurious "spurious": LENGTH, "A spurious or lost-race fault below the page-table lock.";
+    anon_page "anon_page": LENGTH, "An anonymous page: allocation, charge, reverse mapping, LRU.";
+    finish_fault "finish_fault": LENGTH, "`finish_fault` of a private copy.";
+    wp_page_copy "wp_page_copy": LENGTH, "`wp_page_copy` around the copy itself.";
     huge_zero "huge_zero": LENGTH, "The page-table read of a huge hole: huge zero folio.";
     unmap_mapping "unmap_mapping": LENGTH, "`unmap_mapping_range`/`unmap_mapping_pages`: per call.";
     zap_entry "zap_entry": LENGTH, "Zap: per page-table entry cleared.";
-    zap_counted "zap_counted": LENGTH, "Zap of a counted page: reference, rmap, statistics, per page.";
+    zap_counted "zap_counted": LENGTH, "Unmapping of a counted page or huge page: reference, rmap, statistics.";
     flush_request "flush_request": LENGTH, "`flush_tlb_mm_range` up to the flush itself.";
     flush_func "flush_func": LENGTH, "`flush_tlb_func` without the invalidations.";
     flush_send_target "flush_send_target": LENGTH, "Sending a shootdown, per target.";
@@ -147,6 +161,7 @@ section!(common: CommonPath, "path_length.common" {
     writeback_vma "writeback_vma": LENGTH, "`pfn_mkclean_range`, per VMA visited.";
     mmap "mmap": LENGTH, "mmap, fixed address, no population.";
     munmap "munmap": LENGTH, "munmap, without the zap.";
+    mprotect "mprotect": LENGTH, "mprotect, without the entries.";
     fsync "fsync": LENGTH, "msync or fsync, without the per-entry work and the journal.";
     task_switch "task_switch": LENGTH, "A task switch.";
 });

@@ -2,6 +2,7 @@
 
 use daxsim_types::{CpuClock, Time};
 
+use crate::cost::{PathLength, Source};
 use crate::units;
 use crate::value::Value;
 
@@ -27,6 +28,8 @@ pub(crate) enum Kind {
     Cpi,
     Choice(&'static [&'static str]),
     Set { names: &'static [&'static str], empty: bool },
+    Path,
+    Source,
 }
 
 /// Any time.
@@ -77,6 +80,8 @@ impl Kind {
                 let some = if *empty { "any" } else { "one or more" };
                 format!("an array of {some} of {}, each at most once", quoted(names))
             }
+            Self::Path => PathLength::expected(),
+            Self::Source => Source::expected(),
         }
     }
 
@@ -127,6 +132,8 @@ impl Kind {
                 }
                 (*empty || bits != 0).then_some(Parsed::Set(bits))
             }
+            (Self::Path, value) => PathLength::parse(value).map(Parsed::Path),
+            (Self::Source, value) => Source::parse(value).map(Parsed::Source),
             _ => None,
         }
     }
@@ -153,6 +160,8 @@ impl Kind {
                 let set: Vec<String> = set.map(|(_, name)| format!("{name:?}")).collect();
                 (format!("[{}]", set.join(", ")), false)
             }
+            (_, Parsed::Path(path)) => (path.show(), false),
+            (_, Parsed::Source(source)) => (source.show(), false),
             (_, Parsed::Choice(_) | Parsed::Set(_)) => (String::new(), true),
         }
     }
@@ -172,6 +181,8 @@ pub(crate) enum Parsed {
     Clock(CpuClock),
     Choice(usize),
     Set(u32),
+    Path(PathLength),
+    Source(Source),
 }
 
 /// The values that the meaning of others depends on.

@@ -7,6 +7,7 @@
 
 mod builtin;
 mod check;
+mod cost;
 mod describe;
 mod error;
 pub mod kernel;

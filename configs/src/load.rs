@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::builtin::{self, Builtin};
+use crate::cost::Source;
 use crate::error::{ConfigError, Problem, ProblemKind, nearest};
 use crate::kernel::KernelSpec;
 use crate::machine::MachineSpec;
@@ -206,8 +207,9 @@ fn merged(
         return Err(ConfigError::new(file_only));
     }
     let mut merged = BTreeMap::new();
-    for entry in layers.into_iter().flatten() {
-        put(category, &mut merged, entry);
+    for layer in layers {
+        distrust(&layer, &mut merged);
+        layer.into_iter().for_each(|entry| put(category, &mut merged, entry));
     }
     let file = merged.clone();
     // A semantics exchanged on the command line takes every knob with it; knobs set there still win.
@@ -216,11 +218,24 @@ fn merged(
             put(category, &mut merged, entry);
         }
     }
-    for entry in overrides.iter().flat_map(Override::entries) {
-        put(category, &mut merged, entry.clone());
-    }
+    let given: Vec<Entry> = overrides.iter().flat_map(Override::entries).cloned().collect();
+    distrust(&given, &mut merged);
+    given.into_iter().for_each(|entry| put(category, &mut merged, entry));
     keep_sets(&file, overrides, &mut merged);
     Ok(merged)
+}
+
+/// A file or override that changes a cost without a word on its trust leaves it as given by the user.
+fn distrust(layer: &[Entry], merged: &mut BTreeMap<String, Entry>) {
+    for entry in layer {
+        let Some((table, cost)) = entry.key.split_once('.') else { continue };
+        if ["cpu", "mmu", "cost", "ipi"].contains(&table)
+            && let Some(trust) = merged.get_mut(&format!("trust.{cost}"))
+        {
+            let [basis, letter] = Source::GIVEN.names();
+            trust.value = Value::Array([basis, letter].map(|s| Value::Text(s.to_owned())).into());
+        }
+    }
 }
 
 /// Adds an entry to those before it. `TABLE = "absent"` takes the table away, a key of it brings it back.

@@ -6,6 +6,8 @@
 
 use daxsim_types::{CpuClock, PageSize, Time};
 
+pub use crate::cost::{Basis, Source, Trust};
+
 /// A machine, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MachineSpec {
@@ -31,6 +33,8 @@ pub struct MachineSpec {
     pub dram: DramSpec,
     /// Persistent memory, which holds the DAX files.
     pub pmem: PmemSpec,
+    /// Where the compute costs come from, if the file says so.
+    pub trust: Option<TrustSpec>,
 }
 
 /// `[cpu]`
@@ -203,6 +207,8 @@ pub struct CostSpec {
     pub syscall_exit: Time,
     /// One INVLPG.
     pub invlpg: Time,
+    /// One INVPCID of an address.
+    pub invpcid: Time,
     /// One MOV to CR3.
     pub cr3_write: Time,
     /// One INVLPGB issued, without waiting for its effect.
@@ -215,6 +221,53 @@ pub struct CostSpec {
     pub tlb_write: Time,
     /// A locked RMW on a line that the L1D owns.
     pub locked_rmw: Time,
+    /// What `rep movs` or `rep stos` takes for a line that the L1D holds.
+    pub string_line: Time,
+}
+
+/// `[trust]`: basis and trust letter of every cost that is no access to memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrustSpec {
+    /// Of `cpu.cpi`.
+    pub cpi: Source,
+    /// Of `mmu.accessed_assist`.
+    pub accessed_assist: Source,
+    /// Of `mmu.dirty_assist`.
+    pub dirty_assist: Source,
+    /// Of `cost.exception_entry`.
+    pub exception_entry: Source,
+    /// Of `cost.iret`.
+    pub iret: Source,
+    /// Of `cost.syscall_entry`.
+    pub syscall_entry: Source,
+    /// Of `cost.syscall_exit`.
+    pub syscall_exit: Source,
+    /// Of `cost.invlpg`.
+    pub invlpg: Source,
+    /// Of `cost.invpcid`.
+    pub invpcid: Source,
+    /// Of `cost.cr3_write`.
+    pub cr3_write: Source,
+    /// Of `cost.invlpgb`.
+    pub invlpgb: Source,
+    /// Of `cost.tlbsync`.
+    pub tlbsync: Source,
+    /// Of `cost.tlb_write`.
+    pub tlb_write: Source,
+    /// Of `cost.clwb_issue`.
+    pub clwb_issue: Source,
+    /// Of `cost.locked_rmw`.
+    pub locked_rmw: Source,
+    /// Of `cost.string_line`.
+    pub string_line: Source,
+    /// Of `ipi.icr_write`.
+    pub icr_write: Source,
+    /// Of `ipi.delivery`.
+    pub delivery: Source,
+    /// Of `ipi.handler_entry`.
+    pub handler_entry: Source,
+    /// Of `ipi.handler_exit`.
+    pub handler_exit: Source,
 }
 
 /// `[ipi]`: the interrupt path.

@@ -6,12 +6,12 @@ use daxsim_types::{PageSize, Time};
 
 use crate::machine::{
     AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
-    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
+    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec, TrustSpec,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 
 /// Tables that a file may leave out or set to `"absent"`.
-pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g"];
+pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g", "trust"];
 
 choices!(REPLACEMENTS: Replacement { "lru" => Lru });
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
@@ -99,12 +99,14 @@ section!(cost: CostSpec, "cost" {
     syscall_entry "syscall_entry": TIME, "SYSCALL to the handler.";
     syscall_exit "syscall_exit": TIME, "SYSRET to user mode.";
     invlpg "invlpg": TIME, "One INVLPG.";
+    invpcid "invpcid": TIME, "One INVPCID of an address: the user half of kernel page-table isolation.";
     cr3_write "cr3_write": TIME, "One MOV to CR3.";
     invlpgb "invlpgb": TIME, "One INVLPGB issued, without waiting for its effect.";
     tlbsync "tlbsync": TIME, "One TLBSYNC: until the INVLPGBs before it have taken effect on every CPU.";
     clwb_issue "clwb_issue": TIME, "One CLWB issued, without waiting for its write-back.";
     tlb_write "tlb_write": TIME, "One write of a TLB entry by software (`arch.update_mmu_cache = \"preload\"`).";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
+    string_line "string_line": TIME, "`rep movs` or `rep stos`, for each line that the L1D holds.";
 });
 
 section!(ipi: IpiSpec, "ipi" {
@@ -147,6 +149,29 @@ section!(pmem: PmemSpec, "pmem" {
         "Write bandwidth of one DIMM's media: how long writing a media line occupies it.";
 });
 
+section!(trust: TrustSpec, "trust" {
+    cpi "cpi": Kind::Source, "Basis and trust of cpu.cpi.";
+    accessed_assist "accessed_assist": Kind::Source, "Basis and trust of mmu.accessed_assist.";
+    dirty_assist "dirty_assist": Kind::Source, "Basis and trust of mmu.dirty_assist.";
+    exception_entry "exception_entry": Kind::Source, "Basis and trust of cost.exception_entry.";
+    iret "iret": Kind::Source, "Basis and trust of cost.iret.";
+    syscall_entry "syscall_entry": Kind::Source, "Basis and trust of cost.syscall_entry.";
+    syscall_exit "syscall_exit": Kind::Source, "Basis and trust of cost.syscall_exit.";
+    invlpg "invlpg": Kind::Source, "Basis and trust of cost.invlpg.";
+    invpcid "invpcid": Kind::Source, "Basis and trust of cost.invpcid.";
+    cr3_write "cr3_write": Kind::Source, "Basis and trust of cost.cr3_write.";
+    invlpgb "invlpgb": Kind::Source, "Basis and trust of cost.invlpgb.";
+    tlbsync "tlbsync": Kind::Source, "Basis and trust of cost.tlbsync.";
+    tlb_write "tlb_write": Kind::Source, "Basis and trust of cost.tlb_write.";
+    clwb_issue "clwb_issue": Kind::Source, "Basis and trust of cost.clwb_issue.";
+    locked_rmw "locked_rmw": Kind::Source, "Basis and trust of cost.locked_rmw.";
+    string_line "string_line": Kind::Source, "Basis and trust of cost.string_line.";
+    icr_write "icr_write": Kind::Source, "Basis and trust of ipi.icr_write.";
+    delivery "delivery": Kind::Source, "Basis and trust of ipi.delivery.";
+    handler_entry "handler_entry": Kind::Source, "Basis and trust of ipi.handler_entry.";
+    handler_exit "handler_exit": Kind::Source, "Basis and trust of ipi.handler_exit.";
+});
+
 const DESCRIPTION: &[KeyDef] =
     &[KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." }];
 
@@ -169,6 +194,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
         ipi::KEYS,
         dram::KEYS,
         pmem::KEYS,
+        trust::KEYS,
     ]
     .concat()
 });
@@ -177,6 +203,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
 pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
     let dtlb_2m = if r.has("tlb.dtlb_2m") { Some(dtlb_2m::read(r)?) } else { None };
     let dtlb_1g = if r.has("tlb.dtlb_1g") { Some(dtlb_1g::read(r)?) } else { None };
+    let trust = if r.has("trust") { Some(trust::read(r)?) } else { None };
     Some(MachineSpec {
         name: name.to_owned(),
         description: r.get("description")?,
@@ -194,6 +221,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
         ipi: ipi::read(r)?,
         dram: dram::read(r)?,
         pmem: pmem::read(r)?,
+        trust,
     })
 }
 
@@ -218,4 +246,7 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     ipi::show(&spec.ipi, shown);
     dram::show(&spec.dram, shown);
     pmem::show(&spec.pmem, shown);
+    if let Some(trust) = &spec.trust {
+        trust::show(trust, shown);
+    }
 }

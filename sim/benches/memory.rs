@@ -63,6 +63,8 @@ fn machine(cores: u16) -> MachineSpec {
             clwb_issue: zero,
             tlb_write: zero,
             locked_rmw: zero,
+            invpcid: zero,
+            string_line: zero,
         },
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
         dram: DramSpec {
@@ -87,6 +89,7 @@ fn machine(cores: u16) -> MachineSpec {
             media_read_occupancy: Time(39_000),
             media_write_occupancy: Time(116_000),
         },
+        trust: None,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
+use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuClock, Pfn, Time};
 
 use crate::apic::ShootdownIpi;
 use crate::kernel::tlbstate::CpuTlbState;
-use crate::measure::{Part, Parts};
+use crate::measure::{Executed, Part, Parts};
 use crate::mmu::broadcast::Broadcast;
 use crate::mmu::psc::Psc;
 use crate::mmu::tlbs::Tlbs;
@@ -34,8 +35,8 @@ pub struct Cpu {
     /// What time is attributed to at the moment.
     pub(crate) part: Part,
     pub(crate) parts: Parts,
-    /// Kernel instructions executed.
-    pub(crate) instructions: u64,
+    /// What the kernel executed.
+    pub(crate) executed: Executed,
     pub(crate) tlbs: Tlbs,
     pub(crate) psc: Psc,
     /// Root of the loaded page tables.
@@ -61,7 +62,7 @@ impl Cpu {
             state: RunState::Parked,
             part: Part::User,
             parts: Parts::default(),
-            instructions: 0,
+            executed: Executed::default(),
             tlbs: Tlbs::new(&spec.tlb),
             psc: Psc::new(&spec.psc),
             cr3: boot_root,
@@ -86,10 +87,15 @@ impl Cpu {
         self.spend_as(self.part, dt);
     }
 
-    /// Executes `n` instructions whose loads hit the L1D.
-    pub(crate) fn work(&mut self, n: u32) {
-        self.instructions += u64::from(n);
-        self.spend(Time(u64::from(n) * self.milli_cpi * self.clock.period_ps() / 1000));
+    /// Executes a building block whose loads and stores hit the L1D.
+    pub(crate) fn work(&mut self, block: PathLength) {
+        self.count(block);
+        self.spend(Time(u64::from(block.instructions) * self.milli_cpi * self.clock.period_ps() / 1000));
+    }
+
+    /// Counts a block whose time is not that of its instructions: a string operation.
+    pub(crate) fn count(&mut self, block: PathLength) {
+        self.executed.add(block);
     }
 
     /// Lets the clock reach `time` (if it is not already later), attributed to `part`.

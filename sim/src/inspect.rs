@@ -8,7 +8,7 @@ use crate::kernel::extent::Mapping;
 use crate::kernel::page::PageCounts;
 use crate::kernel::{FileId, MmId};
 use crate::machine::Machine;
-use crate::measure::Parts;
+use crate::measure::{Executed, Parts};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 use crate::mmu::tlb::TlbEntry;
@@ -96,6 +96,12 @@ impl Machine {
     #[must_use]
     pub fn cpu_parts(&self, cpu: CpuId) -> Parts {
         self.cpus[cpu.index()].parts
+    }
+
+    /// What the kernel has executed on a CPU so far.
+    #[must_use]
+    pub fn cpu_executed(&self, cpu: CpuId) -> Executed {
+        self.cpus[cpu.index()].executed
     }
 
     /// A CPU's clock.

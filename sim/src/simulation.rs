@@ -302,7 +302,7 @@ impl Simulation {
         Results {
             cpus: machine.cpus.iter().map(|c| c.parts).collect(),
             end,
-            instructions: machine.cpus.iter().map(|c| c.instructions).sum(),
+            instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
             translation,
             memory: machine.memory.stats(),
             measurements: machine.measure,

@@ -118,6 +118,28 @@ fn a_description_shows_units() {
     assert_eq!(of("tlb.stlb.index"), "xor");
 }
 
+/// Every cost of a processor that is no access to memory has its basis and trust beside it.
+#[test]
+fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
+    for b in builtin_machines().unwrap() {
+        let values = describe_machine(&load_machine(b.name, &[]).unwrap());
+        let of = |key: &str| values.iter().find(|v| v.key == key).map(|v| v.value.as_str());
+        let costs = values.iter().filter_map(|v| {
+            v.key
+                .strip_prefix("cost.")
+                .or(v.key.strip_prefix("ipi."))
+                .or(v.key.strip_suffix("cpi").map(|_| "cpi"))
+        });
+        assert!(costs.filter(|c| !c.contains('.')).all(|c| of(&format!("trust.{c}")).is_some()));
+        assert_eq!(of("trust.cpi"), Some(r#"["assumed", "C"]"#));
+        let skylake = matches!(b.name, "skylake-sp-optane" | "qemu-tcg");
+        assert_eq!(
+            of("trust.invpcid"),
+            Some(if skylake { r#"["stated", "B"]"# } else { r#"["assumed", "C"]"# })
+        );
+    }
+}
+
 #[test]
 fn files_are_named_after_themselves_and_keys_are_unique() {
     for keys in [machine_keys(), kernel_keys()] {

@@ -26,7 +26,24 @@ fn an_override_wins_over_the_file() {
     assert!(!m.mmu.pcid);
     assert_eq!((m.pmem.base, m.cpu.milli_cpi, m.cpu.count), (0x10_0000_0000, 1000, 3));
     let k = load_kernel("linux-7.2", &set(&["dax.mismatch_4k=nopage", "path_length.xfs.read=7"])).unwrap();
-    assert_eq!((k.dax.mismatch_4k, k.path_length.xfs.read), (crate::kernel::Mismatch::NoPage, 7));
+    assert_eq!(
+        (k.dax.mismatch_4k, k.path_length.xfs.read.instructions),
+        (crate::kernel::Mismatch::NoPage, 7)
+    );
+}
+
+#[test]
+fn a_cost_that_is_given_loses_its_trust() {
+    use crate::machine::{Basis, Source, Trust};
+    let trust = |texts: &[&str]| load_machine("skylake-sp-optane", &set(texts)).unwrap().trust.unwrap();
+    let stated = Source { basis: Basis::Stated, trust: Trust::B };
+    assert_eq!((trust(&[]).iret, trust(&["cost.iret=10 cycles"]).iret), (stated, Source::GIVEN));
+    assert_eq!(trust(&["cpu.cpi=1", "cpu.count=2"]).cpi, Source::GIVEN);
+    let measured = trust(&["cost.iret=10 cycles", r#"trust.iret=["measured", "A"]"#]);
+    assert_eq!(measured.iret, Source { basis: Basis::Measured, trust: Trust::A });
+    assert_eq!(measured.invlpg, trust(&[]).invlpg);
+    let without = load_machine("skylake-sp-optane", &set(&["trust=absent", "cpu.cpi=1"])).unwrap();
+    assert_eq!(without.trust, None);
 }
 
 #[test]

@@ -38,6 +38,12 @@ pub struct Latency {
     pub parts: Vec<Part>,
     /// Non-empty buckets, ascending; edges are preferred numbers (40 a decade).
     pub histogram: Vec<Bucket>,
+    /// Kernel instructions that the modelled paths stand for, over all samples.
+    pub instructions: u64,
+    /// Loads among them.
+    pub loads: u64,
+    /// Stores among them.
+    pub stores: u64,
 }
 
 impl Latency {
@@ -126,12 +132,21 @@ pub struct LatencyBuilder<'a> {
     sum_ps: u64,
     parts: Vec<(String, u64)>,
     extremes: Option<(u64, u64)>,
+    executed: [u64; 3],
 }
 
 impl<'a> LatencyBuilder<'a> {
     /// A latency of `kind` with the distribution `samples`.
     pub fn new(kind: impl Into<String>, samples: &'a Histogram<u64>, unit: HistogramUnit) -> Self {
-        Self { kind: kind.into(), samples, unit, sum_ps: 0, parts: Vec::new(), extremes: None }
+        Self {
+            kind: kind.into(),
+            samples,
+            unit,
+            sum_ps: 0,
+            parts: Vec::new(),
+            extremes: None,
+            executed: [0; 3],
+        }
     }
 
     /// The exact sum of the samples, which the histogram only knows to its precision.
@@ -152,6 +167,12 @@ impl<'a> LatencyBuilder<'a> {
         self
     }
 
+    /// Instructions, loads and stores of the kernel over all samples.
+    pub fn executed(mut self, instructions: u64, loads: u64, stores: u64) -> Self {
+        self.executed = [instructions, loads, stores];
+        self
+    }
+
     /// The exact shortest and longest sample, which the histogram only knows to its precision.
     pub fn extremes_ps(mut self, min: u64, max: u64) -> Self {
         self.extremes = Some((min, max));
@@ -167,7 +188,8 @@ impl<'a> LatencyBuilder<'a> {
     /// is a sum and no sample, [`ReportError::ExtremesOutOfOrder`] if the
     /// minimum given is above the maximum.
     pub fn build(self) -> Result<Latency, ReportError> {
-        let Self { kind, samples, unit, sum_ps, parts, extremes } = self;
+        let Self { kind, samples, unit, sum_ps, parts, extremes, executed: [instructions, loads, stores] } =
+            self;
         check_sum(&kind, parts.iter().map(|p| p.1), sum_ps)?;
         let count = samples.len();
         if count == 0 {
@@ -201,6 +223,9 @@ impl<'a> LatencyBuilder<'a> {
                 })
                 .collect(),
             histogram: buckets(samples, unit),
+            instructions,
+            loads,
+            stores,
         })
     }
 }

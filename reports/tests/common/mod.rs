@@ -34,6 +34,7 @@ fn latency(kind: &str, n: u64, base_ps: u64, weights: &[(&str, u64)]) -> Latency
     LatencyBuilder::new(kind, &histogram, HistogramUnit::Picoseconds)
         .sum_ps(sum)
         .parts(parts)
+        .executed(5000 * n, 1200 * n, 800 * n)
         .extremes_ps(*values.iter().min().unwrap(), *values.iter().max().unwrap())
         .build()
         .unwrap()

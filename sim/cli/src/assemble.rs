@@ -84,6 +84,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         let built = LatencyBuilder::new(kind.name(), &latency.histogram, HistogramUnit::Picoseconds)
             .sum_ps(latency.sum.0)
             .parts(parts)
+            .executed(latency.executed.instructions, latency.executed.loads, latency.executed.stores)
             .build()?;
         report.latency.insert(kind.name().to_owned(), built);
         if latency.clipped > 0 {

@@ -13,6 +13,8 @@ use crate::{Status, output};
 pub fn with_semantics(texts: &[String], semantics: Option<&str>) -> Vec<String> {
     texts.iter().cloned().chain(semantics.map(|name| format!("semantics={name}"))).collect()
 }
+/// The keys of path lengths begin so.
+const PATHS: &str = "path_length.";
 
 /// Machine and kernel overrides of `--set` options.
 pub fn parse_overrides(texts: &[String]) -> Result<(Vec<Override>, Vec<Override>)> {
@@ -66,10 +68,15 @@ fn show(name: &str, overrides: &[String]) -> Result<()> {
             }
         }
     };
-    let text: String = keys
-        .iter()
-        .map(|k| format!("{:<40} {:<24} # {}\n", format!("{} =", k.key), k.value, k.doc))
-        .collect();
+    let mut text = String::new();
+    let mut in_paths = false;
+    for k in &keys {
+        let width = if k.key.starts_with(PATHS) { 36 } else { 24 };
+        if !std::mem::replace(&mut in_paths, width == 36) && in_paths {
+            text.push_str("# Path lengths are [instructions, loads, stores, basis, trust].\n");
+        }
+        text.push_str(&format!("{:<40} {:<width$} # {}\n", format!("{} =", k.key), k.value, k.doc));
+    }
     output::print(&text)?;
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use daxsim_configs::kernel::CommonPath;
-use daxsim_types::{CacheLine, CpuId, Time};
+use daxsim_configs::kernel::{CommonPath, PathLength};
+use daxsim_types::{CacheLine, CpuId, LINE_BYTES, PageSize, Time};
 
 use super::{LockId, LockMode, Moment, Sys};
 use crate::cpu::{Cpu, RunState};
@@ -65,9 +65,10 @@ impl<'s> Cx<'s> {
         self.on_cpu(|c| std::mem::replace(&mut c.part, part))
     }
 
-    /// Executes `instructions` of straight-line code.
-    pub(crate) fn work(&self, instructions: u32) {
-        self.on_cpu(|c| c.work(instructions));
+    /// Executes a building block. Of the lines that it touches, those with a name are accessed beside it ([`Cx::load`] and
+    /// so on): a block's loads and stores hold these accesses, so they add time, but nothing to the counts.
+    pub(crate) fn work(&self, block: PathLength) {
+        self.on_cpu(|c| c.work(block));
     }
 
     /// Lets a fixed cost pass.
@@ -207,10 +208,22 @@ impl<'s> Cx<'s> {
     }
 
     /// Executes a named building block of the kernel's path.
-    pub(crate) fn step(&self, block: impl FnOnce(&CommonPath) -> u32) {
+    pub(crate) fn step(&self, block: impl FnOnce(&CommonPath) -> PathLength) {
         self.sys.with(|m| {
-            let instructions = block(&m.kernel.path_length.common);
-            m.cpus[self.cpu.index()].work(instructions);
+            let block = block(&m.kernel.path_length.common);
+            m.cpus[self.cpu.index()].work(block);
+        });
+    }
+
+    /// Counts a string operation over a page, whose time is that of its lines.
+    pub(crate) fn string_step(&self, block: impl FnOnce(&CommonPath) -> PathLength) {
+        self.sys.with(|m| {
+            let block = block(&m.kernel.path_length.common);
+            let lines = PageSize::Size4K.bytes() / LINE_BYTES;
+            let time = Time(m.spec.cost.string_line.0 * lines);
+            let cpu = &mut m.cpus[self.cpu.index()];
+            cpu.count(block);
+            cpu.spend(time);
         });
     }
 

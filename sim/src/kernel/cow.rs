@@ -1,5 +1,6 @@
 //! Private copies of DAX pages: `wp_page_copy`, `dax_fault_cow_page` and `finish_fault` (spec 2.7, 4.5).
 
+use daxsim_configs::kernel::{CommonPath, PathLength};
 use daxsim_types::{AccessKind, CacheLine, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault};
 
 use super::fault::{ensure_table, install};
@@ -16,10 +17,27 @@ use crate::mmu::Refusal;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
-/// Allocates an anonymous page and fills it: from a frame of the device, or with zeroes.
-pub(crate) async fn copy_page(cx: &Cx<'_>, source: Option<Pfn>) -> Pfn {
+/// Allocates an anonymous page.
+pub(crate) fn allocate_page(cx: &Cx<'_>) -> Pfn {
     let before = cx.set_part(Part::Insert);
-    let frame = cx.with(Machine::new_user_frame);
+    cx.step(|p| p.anon_page);
+    cx.set_part(before);
+    cx.with(Machine::new_user_frame)
+}
+
+/// Fills a page: from another frame by the string operation `copy`, or with zeroes.
+pub(crate) async fn copy_page(
+    cx: &Cx<'_>,
+    source: Option<Pfn>,
+    frame: Pfn,
+    copy: impl FnOnce(&CommonPath) -> PathLength,
+) {
+    let before = cx.set_part(Part::Insert);
+    if source.is_some() {
+        cx.string_step(copy);
+    } else {
+        cx.string_step(|p| p.clear_page);
+    }
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         if let Some(source) = source {
             cx.load(CacheLine(source.addr().line().0 + line)).await;
@@ -27,15 +45,14 @@ pub(crate) async fn copy_page(cx: &Cx<'_>, source: Option<Pfn>) -> Pfn {
         cx.store(CacheLine(frame.addr().line().0 + line)).await;
     }
     cx.set_part(before);
-    frame
 }
 
 /// `__wp_page_copy_user` where the source has no page of its own: reads it through the user's address, as the program would.
-/// `None` if the address is not mapped any more.
-async fn copy_through_user_address(cx: &Cx<'_>, va: VirtAddr) -> Option<Pfn> {
+/// False if the address is not mapped any more.
+async fn copy_through_user_address(cx: &Cx<'_>, va: VirtAddr, frame: Pfn) -> bool {
     let before = cx.set_part(Part::Insert);
     let index = cx.cpu().index();
-    let frame = cx.with(Machine::new_user_frame);
+    cx.string_step(|p| p.copy_user_page);
     let page = va.align_down(PageSize::Size4K);
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         cx.sync().await;
@@ -46,14 +63,13 @@ async fn copy_through_user_address(cx: &Cx<'_>, va: VirtAddr) -> Option<Pfn> {
             Ok::<(), Refusal>(())
         });
         if read.is_err() {
-            cx.with(|m| m.release_user_frame(frame));
             cx.set_part(before);
-            return None;
+            return false;
         }
         cx.store(CacheLine(frame.addr().line().0 + line)).await;
     }
     cx.set_part(before);
-    Some(frame)
+    true
 }
 
 /// The entry of a fresh private copy: writable, young, dirty.
@@ -65,6 +81,7 @@ fn copy_entry(vmf: &Vmf, frame: Pfn) -> Entry {
 /// `finish_fault` for a copy made by the DAX handler: maps it unless another fault was faster.
 pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &mut Vmf, frame: Pfn) -> VmFault {
     let before = cx.set_part(Part::Insert);
+    cx.step(|p| p.finish_fault);
     if let Some(prealloc) = vmf.prealloc.take()
         && let Some(pmd_table) = ensure_table(cx, vmf.mm, vmf.address, 1).await
     {
@@ -112,17 +129,23 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
     let old_frame = vmf.orig_pte.pfn();
     let zero = cx.with(|m| old_frame == m.globals.zero_page);
     let (device, counted) = cx.with(|m| (m.is_device_frame(old_frame), m.kernel.dax.refcount_per_map > 0));
+    let frame = allocate_page(cx);
     let copied = if device && !counted {
         // vm_normal_page finds none.
-        copy_through_user_address(cx, vmf.address).await
+        copy_through_user_address(cx, vmf.address, frame).await
     } else {
-        Some(copy_page(cx, (!zero).then_some(old_frame)).await)
+        // copy_mc_user_highpage copies byte by byte, too, where the source may be bad.
+        let source = (!zero).then_some(old_frame);
+        copy_page(cx, source, frame, |p| if device { p.copy_user_page } else { p.copy_page }).await;
+        true
     };
-    let Some(frame) = copied else {
+    if !copied {
+        cx.with(|m| m.release_user_frame(frame));
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
         return VmFault::default();
-    };
+    }
     let before = cx.set_part(Part::Insert);
+    cx.step(|p| p.wp_page_copy);
     let Some(ptl) = cx.with(|m| m.tables.lock(slot.table)) else { return VmFault::default() };
     cx.lock(ptl, LockMode::Exclusive).await;
     let unchanged = cx.with(|m| m.tables.read(slot)) == vmf.orig_pte;
@@ -141,6 +164,7 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
             m.free_private_copy(&vmf.vma, vmf.orig_pte);
         });
         if is_counted(cx, &vmf.vma, vmf.orig_pte) {
+            cx.step(|p| p.zap_counted);
             uncount(cx, vmf.mm, vmf.orig_pte, PageSize::Size4K).await;
         }
         cx.trail(|t| t.kind = Some(FaultKind::Cow));

@@ -376,8 +376,9 @@ async fn insert_entry(
 
 /// `dax_associate_entry`: every struct page of the block is written, in all variants (spec 4.7).
 async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize) {
-    for page in 0..size.pages() {
-        cx.step(|p| p.associate_per_page);
+    let pages = size.pages();
+    for page in 0..pages {
+        cx.step(|p| if pages == 1 { p.associate_4k } else { p.associate_2m.share(page, pages) });
         let line = cx.with(|m| m.pages.line(Pfn(pfn.0 + page)));
         cx.store(line).await;
     }
@@ -392,7 +393,9 @@ async fn copy_to_private(cx: &Cx<'_>, vmf: &mut Vmf, mapping: Mapping) -> VmFaul
         Some((pfn, BlockState::Written)) => Some(pfn),
         _ => None,
     };
-    let frame = super::cow::copy_page(cx, source).await;
+    cx.step(|p| p.direct_access);
+    let frame = super::cow::allocate_page(cx);
+    super::cow::copy_page(cx, source, frame, |p| p.copy_page).await;
     let ret = super::cow::finish_fault(cx, vmf, frame).await;
     if ret == VmFault::default() { VmFault::DONE_COW } else { ret }
 }

@@ -96,14 +96,12 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
 
 fn enter_kernel(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (entry, cr3) = (m.spec.cost.exception_entry, m.spec.cost.cr3_write);
-        let (path, pti) = (m.kernel.path_length.common.entry, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
+        let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);
+        let index = cx.cpu().index();
+        m.cpus[index].spend_as(Part::Entry, entry);
+        m.switch_cr3_half(index);
+        let cpu = &mut m.cpus[index];
         cpu.part = Part::Entry;
-        cpu.spend(entry);
-        if pti {
-            cpu.spend(cr3);
-        }
         cpu.work(path);
         cpu.part = Part::Dispatch;
     });
@@ -111,14 +109,12 @@ fn enter_kernel(cx: &Cx<'_>) {
 
 fn leave_kernel(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (iret, cr3) = (m.spec.cost.iret, m.spec.cost.cr3_write);
-        let (path, pti) = (m.kernel.path_length.common.exit, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
-        cpu.part = Part::Entry;
-        cpu.work(path);
-        if pti {
-            cpu.spend(cr3);
-        }
+        let (iret, path) = (m.spec.cost.iret, m.kernel.path_length.common.exit);
+        let index = cx.cpu().index();
+        m.cpus[index].part = Part::Entry;
+        m.cpus[index].work(path);
+        m.switch_cr3_half(index);
+        let cpu = &mut m.cpus[index];
         cpu.spend(iret);
         cpu.part = Part::User;
     });
@@ -395,6 +391,7 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
         let held = counted && callback == WpCallback::PageMkwrite;
         let line = cx.with(|m| m.pages.line(vmf.orig_pte.pfn()));
         if held {
+            cx.step(|p| p.temp_ref);
             cx.rmw_struct_page(line).await;
         }
         let ret = match can_call_fault(cx, vmf).await {
@@ -506,6 +503,7 @@ pub(super) async fn allocate_table(cx: &Cx<'_>) -> Option<Pfn> {
     }
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
+    cx.string_step(|p| p.clear_page);
     let table = cx.with(crate::Machine::new_table);
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         cx.store(CacheLine(table.addr().line().0 + line)).await;

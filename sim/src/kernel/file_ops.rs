@@ -1,5 +1,6 @@
 //! Calls that change a file under its mappings: ftruncate, fallocate, pwrite; and pread (spec 4.8).
 
+use daxsim_configs::kernel::PathLength;
 use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 
 use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
@@ -169,9 +170,16 @@ impl Machine {
         Ok(())
     }
 
-    /// The block changes of fallocate; the instructions of the commit that they cost.
-    fn change_blocks(&mut self, file: FileId, mode: FallocMode, first: u64, pages: u64, end: u64) -> u32 {
-        let instructions = self.kernel.path_length.of(self.file(file).fs).block_alloc;
+    /// The block changes of fallocate; what they execute.
+    fn change_blocks(
+        &mut self,
+        file: FileId,
+        mode: FallocMode,
+        first: u64,
+        pages: u64,
+        end: u64,
+    ) -> PathLength {
+        let work = self.kernel.path_length.of(self.file(file).fs).block_alloc;
         let file = &mut self.files[file.0 as usize];
         match mode {
             FallocMode::Punch => file.extents.unmap(first, pages),
@@ -186,7 +194,7 @@ impl Machine {
                         }
                         Some(_) => {}
                         None => {
-                            let Ok(pfn) = self.allocator.allocate(run) else { return instructions };
+                            let Ok(pfn) = self.allocator.allocate(run) else { return work };
                             file.extents.map(at, run, pfn, BlockState::Unwritten);
                         }
                     }
@@ -205,7 +213,7 @@ impl Machine {
                 file.size = file.size.saturating_sub(pages * PAGE);
             }
         }
-        instructions
+        work
     }
 
     /// Whether the file's blocks can change at all.

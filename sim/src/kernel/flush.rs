@@ -269,9 +269,11 @@ impl Machine {
     }
 
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {
+        let user_half = self.user_half_invalidation();
         let mut va = info.start;
         while va < info.end {
             self.invlpg(index, VirtAddr(va));
+            self.cpus[index].spend(user_half);
             va += 1 << info.stride_shift;
         }
         self.measure.shootdowns.pages += info.strides();

@@ -45,8 +45,8 @@ async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -
         let paths = m.kernel.path_length.of(fs);
         (if write { paths.write } else { paths.read }, m.file(vmf.file).invalidate_lock)
     });
-    // Half of the counted instructions come before the handler's body, half after.
-    cx.work(frame / 2);
+    // Half of what was counted comes before the handler's body, half after.
+    cx.work(frame.share(0, 2));
     cx.lock(lock, LockMode::Shared).await;
     if write && fs == FileSystem::Ext4 {
         journal_start(cx).await;
@@ -72,7 +72,7 @@ async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -
         _ => ret,
     };
     cx.unlock(lock, LockMode::Shared).await;
-    cx.work(frame - frame / 2);
+    cx.work(frame.share(1, 2));
     ret
 }
 
@@ -111,7 +111,7 @@ async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault
         let frame = if vmf.write { paths.write } else { paths.read };
         (frame, file.extents.lookup(head), m.allocator.device_alignment)
     });
-    cx.work(frame / 2);
+    cx.work(frame.share(0, 2));
     let inside = vmf.vma.covers_huge(vmf.address, size) && mapping.len >= size.pages();
     let ret = match mapping.block {
         _ if size > alignment => VmFault::FALLBACK,
@@ -124,7 +124,7 @@ async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault
         }
         _ => VmFault::SIGBUS,
     };
-    cx.work(frame - frame / 2);
+    cx.work(frame.share(1, 2));
     cx.note(PathStep::Returned("dev_dax_huge_fault", ret));
     ret
 }

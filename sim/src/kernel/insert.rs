@@ -106,6 +106,7 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
         && counted
         && !cx.with(|m| m.injections.drops_reference(request.pfn));
     if temp_ref {
+        cx.step(|p| p.temp_ref);
         folio_get(cx, request.pfn).await;
     }
     let ret = match prologue_4k(cx, request, &knobs, fsdax).await {
@@ -227,6 +228,7 @@ pub(crate) async fn insert_huge(cx: &Cx<'_>, vmf: &Vmf, request: Insert, size: P
     let (knobs, fs) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs));
     let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
     if temp_ref {
+        cx.step(|p| p.temp_ref);
         folio_get(cx, request.pfn).await;
     }
     // Before the series, and as first posted, a huge hole is opened-coded in dax_pmd_load_hole: no helper, no lookup.
@@ -385,6 +387,7 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
     if knobs.refcount_per_map == 0 {
         return;
     }
+    cx.step(|p| if size == PageSize::Size4K { p.count_mapping_4k } else { p.count_mapping_2m });
     let line = cx.with(|m| m.pages.line(pfn));
     cx.rmw_struct_page(line).await;
     if size == PageSize::Size4K {
@@ -407,13 +410,13 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
 }
 
 /// `track_pfn_insert`: the memory type of the frame, under the machine's one `memtype_lock` for anything that is not RAM
-/// (spec 3.2.1). The search of the RAM ranges that ends with the zero page is part of that insert's counted path.
+/// (spec 3.2.1). RAM, that is the zero page, ends with the search of its ranges.
 async fn memtype_lookup(cx: &Cx<'_>, is_ram: bool) {
     let (resource, lock) = cx.with(|m| (m.globals.resource_line, m.globals.memtype_lock));
     cx.rmw(resource).await;
     cx.with(|m| m.measure.resource_lookups += 1);
+    cx.step(|p| if is_ram { p.memtype_lookup_ram } else { p.memtype_lookup });
     if !is_ram {
-        cx.step(|p| p.memtype_lookup);
         cx.lock(lock, LockMode::Exclusive).await;
         cx.with(|m| m.measure.memtype_lookups += 1);
         cx.unlock(lock, LockMode::Exclusive).await;

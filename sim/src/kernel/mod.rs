@@ -24,6 +24,7 @@ mod mmu_hook;
 mod mprotect;
 mod mremap;
 pub mod page;
+mod pti;
 mod syscall;
 pub mod tlbstate;
 pub mod vma;

@@ -1,5 +1,6 @@
 //! The system calls of the programs: mmap, munmap, msync, fsync.
 
+use daxsim_configs::kernel::PathLength;
 use daxsim_types::{PageSize, VirtAddr};
 use thiserror::Error;
 
@@ -122,23 +123,18 @@ macro_rules! in_syscall {
 
 fn enter(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (cost, cr3, pti) = (m.spec.cost.syscall_entry, m.spec.cost.cr3_write, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
-        cpu.spend_as(Part::Entry, cost);
-        if pti {
-            cpu.spend_as(Part::Entry, cr3);
-        }
-        cpu.part = Part::Dispatch;
+        let (cost, index) = (m.spec.cost.syscall_entry, cx.cpu().index());
+        m.cpus[index].spend_as(Part::Entry, cost);
+        m.switch_cr3_half(index);
+        m.cpus[index].part = Part::Dispatch;
     });
 }
 
 fn leave(cx: &Cx<'_>) {
     cx.with(|m| {
-        let (cost, cr3, pti) = (m.spec.cost.syscall_exit, m.spec.cost.cr3_write, m.kernel.tree.pti);
-        let cpu = &mut m.cpus[cx.cpu().index()];
-        if pti {
-            cpu.spend_as(Part::Entry, cr3);
-        }
+        let (cost, index) = (m.spec.cost.syscall_exit, cx.cpu().index());
+        m.switch_cr3_half(index);
+        let cpu = &mut m.cpus[index];
         cpu.spend_as(Part::Entry, cost);
         cpu.part = Part::User;
     });
@@ -366,7 +362,7 @@ pub(crate) async fn mprotect(
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
-        cx.step(|p| p.munmap);
+        cx.step(|p| p.mprotect);
         super::mprotect::change_rights(cx, mm, start, end, read, write).await;
         cx.unlock(lock, LockMode::Exclusive).await;
     });
@@ -446,7 +442,7 @@ pub(crate) async fn sync_file_range(
         let dirty = std::mem::take(&mut f.metadata_dirty);
         let fs = f.fs;
         m.measure.kernel.commits += u64::from(dirty);
-        if dirty { m.kernel.path_length.of(fs).commit } else { 0 }
+        if dirty { m.kernel.path_length.of(fs).commit } else { PathLength::NONE }
     });
     cx.work(commit);
     cx.set_part(before);

@@ -272,6 +272,7 @@ async fn clear_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, size: PageSize
     let old = clear_entry(cx, slot).await;
     let counted = is_counted(cx, vma, old);
     if counted {
+        cx.step(|p| p.zap_counted);
         uncount(cx, mm, old, size).await;
     }
     counted

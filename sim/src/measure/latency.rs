@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use daxsim_types::Time;
 use hdrhistogram::Histogram;
 
-use super::{FaultKind, Parts};
+use super::{Executed, FaultKind, Parts};
 
 /// Significant decimal digits of the histograms.
 const DIGITS: u8 = 3;
@@ -22,19 +22,19 @@ pub struct KindLatency {
     pub sum: Time,
     /// Attribution of that sum.
     pub parts: Parts,
-    /// Kernel instructions executed in them.
-    pub instructions: u64,
+    /// What the kernel executed in them.
+    pub executed: Executed,
     /// Latencies above the histogram's range, recorded as its greatest value.
     pub clipped: u64,
 }
 
 impl KindLatency {
-    fn record(&mut self, latency: Time, parts: &Parts, instructions: u64) {
+    fn record(&mut self, latency: Time, parts: &Parts, executed: Executed) {
         self.clipped += u64::from(latency.0 > MAX_PS);
         self.histogram.saturating_record(latency.0);
         self.sum += latency;
         self.parts.add(parts);
-        self.instructions += instructions;
+        self.executed += executed;
     }
 }
 
@@ -44,7 +44,7 @@ pub struct Latencies(BTreeMap<FaultKind, KindLatency>);
 
 impl Latencies {
     /// Records one fault: its latency is the sum of `parts`.
-    pub fn record(&mut self, kind: FaultKind, parts: &Parts, instructions: u64) {
+    pub fn record(&mut self, kind: FaultKind, parts: &Parts, executed: Executed) {
         let entry = match self.0.entry(kind) {
             std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::btree_map::Entry::Vacant(e) => {
@@ -54,12 +54,12 @@ impl Latencies {
                     histogram,
                     sum: Time::ZERO,
                     parts: Parts::default(),
-                    instructions: 0,
+                    executed: Executed::default(),
                     clipped: 0,
                 })
             }
         };
-        entry.record(parts.total(), parts, instructions);
+        entry.record(parts.total(), parts, executed);
     }
 
     /// Kinds seen, in a fixed order.
@@ -91,12 +91,14 @@ mod tests {
         let mut parts = Parts::default();
         parts[Part::Fs] = Time(300);
         parts[Part::Insert] = Time(200);
-        all.record(FaultKind::Read, &parts, 42);
-        all.record(FaultKind::Read, &parts, 42);
+        let executed = Executed { instructions: 42, loads: 10, stores: 7 };
+        all.record(FaultKind::Read, &parts, executed);
+        all.record(FaultKind::Read, &parts, executed);
         let read = all.get(FaultKind::Read).unwrap();
         assert_eq!(read.sum, Time(1000));
         assert_eq!(read.parts.total(), read.sum);
-        assert_eq!((read.histogram.len(), read.instructions, read.clipped), (2, 84, 0));
+        assert_eq!((read.histogram.len(), read.clipped), (2, 0));
+        assert_eq!(read.executed, Executed { instructions: 84, loads: 20, stores: 14 });
         assert_eq!(all.count(FaultKind::Mkwrite), 0);
     }
 
@@ -105,7 +107,7 @@ mod tests {
         let mut all = Latencies::default();
         let mut parts = Parts::default();
         parts[Part::Locks] = Time(MAX_PS + 1);
-        all.record(FaultKind::Write, &parts, 0);
+        all.record(FaultKind::Write, &parts, Executed::default());
         assert_eq!(all.get(FaultKind::Write).unwrap().clipped, 1);
     }
 }

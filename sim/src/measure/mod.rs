@@ -1,5 +1,6 @@
 //! What a simulation measures: where time went, what each fault was and cost, and how often things happened.
 
+mod executed;
 mod fault_log;
 mod handler;
 mod kernel_events;
@@ -7,6 +8,7 @@ mod latency;
 mod part;
 mod warn;
 
+pub use executed::Executed;
 pub use fault_log::{FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;

@@ -144,7 +144,7 @@ async fn faulting_access(
     let index = cx.cpu().index();
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
-        let before = cx.on_cpu(|c| (c.parts, c.instructions));
+        let before = cx.on_cpu(|c| (c.parts, c.executed));
         let end = page_fault(cx, origin, va, refusal.0).await;
         let retried = if end.signal.is_some() {
             None
@@ -155,8 +155,8 @@ async fn faulting_access(
         cx.with(|m| {
             let cpu = &m.cpus[index];
             let parts = cpu.parts.since(&before.0);
-            let instructions = cpu.instructions - before.1;
-            m.measure.latencies.record(end.kind, &parts, instructions);
+            let executed = cpu.executed - before.1;
+            m.measure.latencies.record(end.kind, &parts, executed);
         });
         match retried {
             None => return Ended::Signal,

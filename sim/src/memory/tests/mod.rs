@@ -75,6 +75,8 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             clwb_issue: zero,
             tlb_write: zero,
             locked_rmw: zero,
+            invpcid: zero,
+            string_line: zero,
         },
         ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
         dram: DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) },
@@ -94,6 +96,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             media_read_occupancy: Time(39_000),
             media_write_occupancy: Time(116_000),
         },
+        trust: None,
     }
 }
 

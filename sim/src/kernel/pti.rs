@@ -1,0 +1,33 @@
+//! Kernel page-table isolation: two sets of tables for an address space (spec 5.2, 5.4).
+//!
+//! With PCIDs each half has its own, so that switching keeps the TLB. One tag stands for both here, as only user addresses are
+//! looked up: what a flush drops is dropped in both halves, and only its cost tells them apart.
+
+use daxsim_types::Time;
+
+use crate::machine::Machine;
+use crate::measure::Part;
+
+impl Machine {
+    /// `SWITCH_TO_KERNEL_CR3` or `SWITCH_TO_USER_CR3` at the border of the kernel, if it is isolated. Without PCIDs the write of CR3
+    /// empties the TLB.
+    pub(crate) fn switch_cr3_half(&mut self, index: usize) {
+        if !self.kernel.tree.pti {
+            return;
+        }
+        let (cost, pcid) = (self.spec.cost.cr3_write, self.spec.mmu.pcid);
+        let cpu = &mut self.cpus[index];
+        cpu.spend_as(Part::Entry, cost);
+        if !pcid {
+            cpu.tlbs.flush_pcid(cpu.pcid);
+            cpu.psc.flush_pcid(cpu.pcid);
+        }
+    }
+
+    /// What `flush_tlb_one_user` adds to the INVLPG of a page: an INVPCID for the user half. Without PCIDs the way back to user
+    /// mode drops it. A full flush adds nothing: it marks the user PCID, and the CR3 write of the way back, paid anyway, flushes it.
+    pub(super) fn user_half_invalidation(&self) -> Time {
+        let two_pcids = self.kernel.tree.pti && self.spec.mmu.pcid;
+        if two_pcids { self.spec.cost.invpcid } else { Time::ZERO }
+    }
+}

@@ -13,6 +13,7 @@
 
 pub mod apic;
 mod cpu;
+pub mod durability;
 pub mod engine;
 mod inspect;
 pub mod kernel;
@@ -24,4 +25,4 @@ pub mod program;
 mod simulation;
 
 pub use machine::Machine;
-pub use simulation::{Results, SimError, Simulation};
+pub use simulation::{Crash, Results, SimError, Simulation};

@@ -7,6 +7,7 @@ use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time
 use rustc_hash::FxHashMap;
 
 use crate::cpu::Cpu;
+use crate::durability::Ledger;
 use crate::engine::{LockId, Locks};
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
@@ -56,6 +57,7 @@ pub struct Machine {
     /// User frames given back, used again last in, first out.
     pub(crate) free_user_frames: Vec<Pfn>,
     pub(crate) measure: Measurements,
+    pub(crate) ledger: Ledger,
 }
 
 impl Machine {
@@ -92,6 +94,7 @@ impl Machine {
             mms: Vec::new(),
             files: Vec::new(),
             measure: Measurements::default(),
+            ledger: Ledger::default(),
             spec,
             kernel,
             tables,
@@ -186,6 +189,7 @@ impl Machine {
             extent_lock: self.new_lock(),
             extent_line: self.lines.fresh(),
             metadata_dirty: false,
+            name: String::new(),
         };
         self.files.push(file);
         Ok(id)

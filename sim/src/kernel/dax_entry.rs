@@ -41,6 +41,12 @@ impl DaxEntry {
     pub fn empty(pmd: bool) -> Self {
         Self { kind: EntryKind::Empty, pmd, pfn: Pfn(0), dirty: false, towrite: false, locked: true }
     }
+
+    /// Pages that it covers.
+    #[must_use]
+    pub const fn pages(&self) -> u64 {
+        if self.pmd { PMD_PAGES } else { 1 }
+    }
 }
 
 /// The entries of one file.

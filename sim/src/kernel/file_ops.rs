@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
 use super::extent::BlockState;
 use super::file::FileId;
+use super::writeback::dax_writeback_mapping_range;
 use super::zap::{EvenCows, unmap_mapping_pages};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
@@ -36,8 +37,8 @@ pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
     let first = size.div_ceil(PAGE);
     unmap_mapping_pages(cx, file, first, ALL, EvenCows::Yes).await;
     cx.with(|m| {
+        m.remove_entries(cx.cpu(), file, first, ALL);
         let file = m.file_mut(file);
-        file.entries.remove_range(first, ALL);
         file.extents.unmap(first, ALL);
         file.size = size;
         file.metadata_dirty = true;
@@ -50,7 +51,7 @@ pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
 async fn break_layouts(cx: &Cx<'_>, file: FileId) {
     unmap_mapping_pages(cx, file, 0, ALL, EvenCows::No).await;
     if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
-        cx.with(|m| m.file_mut(file).entries.remove_range(0, ALL));
+        cx.with(|m| m.remove_entries(cx.cpu(), file, 0, ALL));
     }
 }
 
@@ -70,8 +71,9 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
         } else {
             (end.div_ceil(PAGE)).saturating_sub(start / PAGE)
         };
+        flush_before_cut(cx, file, start / PAGE, cut).await;
         unmap_mapping_pages(cx, file, start / PAGE, cut, EvenCows::No).await;
-        cx.with(|m| m.file_mut(file).entries.remove_range(start / PAGE, cut));
+        cx.with(|m| m.remove_entries(cx.cpu(), file, start / PAGE, cut));
     }
     let commit = cx.with(|m| {
         let result = m.change_blocks(file, mode, first, pages, end);
@@ -81,6 +83,14 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
     cx.work(commit);
     cx.unlock(lock, LockMode::Exclusive).await;
     cx.set_part(before);
+}
+
+/// `xfs_flush_unmap_range`: XFS writes the range back before it drops it, after the layout was broken (recorded so: where
+/// that has deleted the entries, nothing is left to write). The recorded ext4 writes nothing back.
+async fn flush_before_cut(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+    if pages > 0 && cx.with(|m| m.file(file).fs) == FileSystem::Xfs {
+        dax_writeback_mapping_range(cx, file, first, (first + pages - 1).min(ALL)).await;
+    }
 }
 
 /// pwrite through `dax_iomap_rw`: allocates what is missing, removes zero pages that mappings show there, copies.

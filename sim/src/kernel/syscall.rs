@@ -246,6 +246,11 @@ async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
 /// msync(MS_SYNC): writes back the part of each file that is mapped there.
 pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
     let end = check_range(start, len)?;
+    let any_file = cx.with(|m| {
+        let covered = m.synced_by_msync(mm, start, end);
+        m.begin_sync(cx.cpu().index(), &covered, m.cpus[cx.cpu().index()].now);
+        !covered.is_empty()
+    });
     let whole = in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         let (mut at, mut whole) = (start, true);
@@ -269,12 +274,17 @@ pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result
         }
         whole
     });
+    cx.with(|m| m.end_sync_call(cx.cpu(), whole && any_file));
     if whole { Ok(()) } else { Err(SyscallError::NotMapped { start, end }) }
 }
 
 /// fsync or fdatasync of a whole file.
 pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) {
-    in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await);
+    let last = u64::MAX >> 12;
+    cx.with(|m| m.begin_sync(cx.cpu().index(), &[(file, 0, last)], m.cpus[cx.cpu().index()].now));
+    in_syscall!(cx, sync_file_range(cx, file, 0, last).await);
+    // A device-dax device has no fsync.
+    cx.with(|m| m.end_sync_call(cx.cpu(), m.is_regular(file)));
 }
 
 /// The kernel's copy from or to user memory: faults come from kernel mode, a bad address ends it (EFAULT).

@@ -167,8 +167,12 @@ pub(super) fn take_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
     })
 }
 
-/// `dax_flush`: CLWB of every line; no fence here. `durable` becomes the time at which the last one is accepted.
+/// `dax_flush`: CLWB of every line; no fence here. `durable` becomes the time at which the last one is accepted. Where the
+/// caches are persistent, the device has no write cache to flush (`nvdimm_has_cache`).
 async fn dax_flush(cx: &Cx<'_>, pfn: Pfn, pages: u64, durable: &mut Time) {
+    if cx.with(|m| m.spec.pmem.eadr) {
+        return;
+    }
     let first = pfn.addr().line().0;
     for line in 0..pages * (PageSize::Size4K.bytes() / LINE_BYTES) {
         cx.sync().await;

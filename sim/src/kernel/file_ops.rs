@@ -66,14 +66,15 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
     let pages = last.saturating_sub(first);
     if mode != FallocMode::Allocate {
         break_layouts(cx, file).await;
-        let cut = if mode == FallocMode::Collapse {
-            ALL
-        } else {
-            (end.div_ceil(PAGE)).saturating_sub(start / PAGE)
+        // XFS drops pages that are covered in part, too, after writing them back; ext4 keeps their entries.
+        let (from, cut) = match (mode, cx.with(|m| m.file(file).fs)) {
+            (FallocMode::Collapse, _) => (start / PAGE, ALL),
+            (_, FileSystem::Xfs) => (start / PAGE, end.div_ceil(PAGE).saturating_sub(start / PAGE)),
+            _ => (first, pages),
         };
-        flush_before_cut(cx, file, start / PAGE, cut).await;
-        unmap_mapping_pages(cx, file, start / PAGE, cut, EvenCows::No).await;
-        cx.with(|m| m.remove_entries(cx.cpu(), file, start / PAGE, cut));
+        flush_before_cut(cx, file, from, cut).await;
+        unmap_mapping_pages(cx, file, from, cut, EvenCows::No).await;
+        cx.with(|m| m.remove_entries(cx.cpu(), file, from, cut));
     }
     let commit = cx.with(|m| {
         let result = m.change_blocks(file, mode, first, pages, end);

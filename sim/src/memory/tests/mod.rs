@@ -9,7 +9,7 @@ use daxsim_configs::machine::{
     CacheSpec, CachesSpec, CostSpec, CpuSpec, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec, PscSpec,
     Replacement, SetIndex, TlbSpec, TlbsSpec,
 };
-use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, PageSize, Time};
+use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, PageSize, Pfn, Time};
 
 /// First line of persistent memory in [`machine`].
 pub(super) const PMEM: u64 = (1 << 30) / LINE_BYTES;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::count;
+
 /// What a loss of power at the end of the run, or at the crash, leaves of the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -101,7 +103,7 @@ impl Lines {
     #[must_use]
     pub fn mark_in_words(&self) -> Option<String> {
         let by = self.mark_removed_by.as_ref()?;
-        let at = self.mark_removed_at_cycle.map(|at| format!(" at cycle {at}")).unwrap_or_default();
+        let at = self.mark_removed_at_cycle.map(|at| format!(" at cycle {}", count(at))).unwrap_or_default();
         Some(format!("mark removed by {by}{at}"))
     }
 }

@@ -153,10 +153,14 @@ impl Domain {
         }
         self.in_flight.push(InFlight { page, line: bit, accepted, watchers, kept });
         if self.in_flight.len() >= self.prune_at {
-            // Whatever happens from now on happens at `sent` or later.
-            self.in_flight.retain(|write| write.accepted > sent);
-            self.prune_at = (2 * self.in_flight.len()).max(LEAST_KEPT);
+            self.prune(sent);
         }
+    }
+
+    /// Forgets the writes that were accepted by `now`: nothing will be judged earlier.
+    fn prune(&mut self, now: Time) {
+        self.in_flight.retain(|write| write.accepted > now);
+        self.prune_at = (2 * self.in_flight.len()).max(LEAST_KEPT);
     }
 
     /// Takes a line out of every watch.
@@ -214,7 +218,8 @@ impl Domain {
         let mut pages: Vec<(u64, u64)> = modified.map(|page| (page.frame.0, page.lines)).collect();
         pages.sort_unstable();
         self.watches.push(Watch { core, pages, hint: 0 });
-        for write in self.in_flight.iter_mut().filter(|write| write.accepted > now) {
+        self.prune(now);
+        for write in &mut self.in_flight {
             if runs.iter().any(|(first, pages)| write.page.wrapping_sub(first.0) < *pages) {
                 write.watchers = write.watchers.with(core);
             }
@@ -237,9 +242,10 @@ impl Domain {
                 }
             }
         }
+        self.prune(now);
         for write in &mut self.in_flight {
             let watched = write.watchers.without(core) != write.watchers;
-            if watched && write.accepted > now && keep.is_some() && write.kept.is_none() {
+            if watched && keep.is_some() && write.kept.is_none() {
                 write.kept = keep;
                 any = true;
             }

@@ -65,7 +65,7 @@ fn missing_keys() {
     );
     assert_eq!(
         message(parse_machine("foo.toml", "", &[])).lines().last().unwrap(),
-        "... and 41 more problems"
+        "... and 42 more problems"
     );
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use daxsim_types::{CpuId, FileSystem, Pfn, Time, VirtAddr};
+use daxsim_types::{CpuId, FileSystem, PageSize, Pfn, Time, VirtAddr};
 
 use crate::kernel::extent::BlockState;
 use crate::kernel::{FileId, MmId};
@@ -172,7 +172,9 @@ impl Machine {
         vmas.filter_map(|vma| {
             let (from, to) = (vma.start.max(start), vma.end.min(end));
             let (file, first) = vma.file_page(VirtAddr(from))?;
-            self.is_regular(file).then_some((file, first, first + ((to - from) >> 12) - 1))
+            // msync(2) rounds up to whole pages; of an empty range nothing is synced.
+            let pages = to.saturating_sub(from).div_ceil(PageSize::Size4K.bytes());
+            (self.is_regular(file) && pages > 0).then(|| (file, first, first + pages - 1))
         })
         .collect()
     }

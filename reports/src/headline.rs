@@ -1,6 +1,6 @@
 //! The answer in words: what ran, and what came out, for the top of every form.
 
-use crate::model::RunReport;
+use crate::model::{Crash, Durability, RunReport};
 use crate::units::{count, counted, percent, time};
 
 /// What ran on which machine and kernel.
@@ -149,6 +149,44 @@ fn agreement(report: &RunReport) -> Option<String> {
         count(report.replay.recorded),
         percent(share)
     ))
+}
+
+/// What is durable, in a line.
+#[must_use]
+pub fn durability(d: &Durability) -> String {
+    if d.caches_persistent {
+        return "the caches are in the persistence domain, nothing can be lost".to_owned();
+    }
+    let pages = |n| counted(n, "page", "pages");
+    let mut text = format!("{} promised and lost, {} dirty", pages(d.lost_pages), pages(d.dirty_pages));
+    match (d.dirty_pages, d.unmarked_pages) {
+        (0, _) => {}
+        (_, 0) => text += ", all marked",
+        (_, n) => text += &format!(", {} without a mark", count(n)),
+    }
+    for (n, one, many) in [
+        (d.in_flight_lines, "line on its way to the device", "lines on their way to the device"),
+        (d.device_pages, "dirty page of device-dax", "dirty pages of device-dax"),
+    ] {
+        if n > 0 {
+            text += &format!(", {}", counted(n, one, many));
+        }
+    }
+    text
+}
+
+/// Where the power went.
+#[must_use]
+pub fn crash(crash: &Crash, at_cycle: u64) -> String {
+    if !crash.reached {
+        let asked = count(crash.cycle);
+        return format!(
+            "The run ended at cycle {}, before the crash asked for at cycle {asked}.",
+            count(at_cycle)
+        );
+    }
+    let place = if crash.places.is_empty() { String::new() } else { format!(" {}", list(&crash.places)) };
+    format!("Power lost at cycle {}{place}.", count(crash.cycle))
 }
 
 /// `a, b and c`.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use daxsim_reports::model::{Bucket, Latency, Part, RunReport, SCHEMA};
+use daxsim_reports::model::{Bucket, Crash, Durability, Latency, Part, RunReport, SCHEMA};
 use daxsim_reports::{ReportError, html, json, terminal};
 
 #[test]
@@ -129,4 +129,34 @@ fn what_only_other_architectures_do_is_shown_where_it_happened() {
     assert!(shown[1].contains("access_flags"), "{}", shown[1]);
     let back = json::parse("a", &shown[0]).unwrap();
     assert_eq!((back.arch.preloads, back.faults.access_flags), (4711, 3));
+}
+
+#[test]
+fn a_run_that_loses_nothing_says_so_in_a_line() {
+    let report = RunReport { durability: Some(Durability::default()), ..RunReport::default() };
+    assert!(terminal::summary(&report).contains("\nDurability: 0 pages promised and lost, 0 pages dirty\n"));
+    let marked = Durability { dirty_pages: 3, dirty_lines: 9, ..Durability::default() };
+    let report = RunReport { durability: Some(marked), ..RunReport::default() };
+    let line = "Durability: 0 pages promised and lost, 3 pages dirty, all marked\n";
+    assert!(terminal::summary(&report).contains(line));
+}
+
+#[test]
+fn long_lists_are_cut_in_the_terminal_and_whole_in_the_document() {
+    let report = common::report();
+    let text = terminal::summary(&report);
+    assert_eq!(text.matches("promised by msync").count(), 5);
+    assert!(text.contains("and 2 more of 7 in report.json"), "{text}");
+    assert_eq!(json::to_string(&report).unwrap().matches("\"promised_by\"").count(), 7);
+    assert_eq!(html::render(&report).unwrap().matches("msync (line 7").count(), 7);
+}
+
+#[test]
+fn a_crash_that_the_run_did_not_reach_is_said() {
+    let crash = Crash { cycle: 5000, reached: false, places: Vec::new() };
+    let durability = Durability { at_cycle: 1200, crash: Some(crash), ..Durability::default() };
+    let report = RunReport { durability: Some(durability), ..RunReport::default() };
+    let said = "The run ended at cycle 1,200, before the crash asked for at cycle 5,000.";
+    assert!(terminal::summary(&report).contains(said));
+    assert!(html::render(&report).unwrap().contains(said));
 }

@@ -88,6 +88,7 @@ fn machine(cores: u16) -> MachineSpec {
             wpq_lines: 8,
             media_read_occupancy: Time(39_000),
             media_write_occupancy: Time(116_000),
+            eadr: false,
         },
         trust: None,
     }

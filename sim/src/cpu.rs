@@ -51,6 +51,8 @@ pub struct Cpu {
     pub(crate) pending_answers: u32,
     /// The latest answer so far.
     pub(crate) answered: Time,
+    /// When the machine loses power: the clock stands still there.
+    pub(crate) stop: Time,
 }
 
 impl Cpu {
@@ -73,13 +75,20 @@ impl Cpu {
             broadcasts: Vec::new(),
             pending_answers: 0,
             answered: Time::ZERO,
+            stop: Time::MAX,
         }
     }
 
     /// Lets `dt` pass, attributed to `part`. The only way a running CPU's clock advances.
     pub(crate) fn spend_as(&mut self, part: Part, dt: Time) {
+        let dt = dt.min(self.stop.saturating_sub(self.now));
         self.now += dt;
         self.parts[part] += dt;
+    }
+
+    /// Whether the power has gone.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.now >= self.stop
     }
 
     /// Lets `dt` pass, attributed to what the CPU is doing.

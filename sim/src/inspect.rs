@@ -92,6 +92,12 @@ impl Machine {
         self.file(file).extents.lookup(page)
     }
 
+    /// The lines of a frame of the device that some cache holds modified, as a mask.
+    #[must_use]
+    pub fn modified_lines(&self, frame: Pfn) -> u64 {
+        self.memory.modified_lines(frame)
+    }
+
     /// Time of a CPU so far, by part.
     #[must_use]
     pub fn cpu_parts(&self, cpu: CpuId) -> Parts {

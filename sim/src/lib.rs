@@ -13,6 +13,7 @@
 
 pub mod apic;
 mod cpu;
+pub mod durability;
 pub mod engine;
 pub mod inject;
 mod inspect;
@@ -25,4 +26,4 @@ pub mod program;
 mod simulation;
 
 pub use machine::Machine;
-pub use simulation::{Results, SimError, Simulation};
+pub use simulation::{Crash, Results, SimError, Simulation};

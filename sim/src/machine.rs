@@ -7,6 +7,7 @@ use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time
 use rustc_hash::FxHashMap;
 
 use crate::cpu::Cpu;
+use crate::durability::Ledger;
 use crate::engine::{LockId, Locks, Stalls};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
@@ -61,6 +62,7 @@ pub struct Machine {
     pub(crate) measure: Measurements,
     /// Pauses of racing threads, where interleavings are explored.
     pub(crate) stalls: Option<Stalls>,
+    pub(crate) ledger: Ledger,
 }
 
 impl Machine {
@@ -104,6 +106,7 @@ impl Machine {
             injections: Injections::default(),
             measure: Measurements::default(),
             stalls: None,
+            ledger: Ledger::default(),
             spec,
             kernel,
             tables,
@@ -205,6 +208,7 @@ impl Machine {
             extent_lock: self.new_lock(),
             extent_line: self.lines.fresh(),
             metadata_dirty: false,
+            name: String::new(),
         };
         self.files.push(file);
         Ok(id)

@@ -7,7 +7,8 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
 
-use crate::engine::{Cx, Deadlock, Jitter, Sys, Task, run};
+use crate::durability::{Call, Durability};
+use crate::engine::{Cx, Deadlock, Ended, Jitter, Sys, Task, run};
 use crate::inject::Injection;
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
@@ -89,6 +90,19 @@ pub struct Simulation {
     time: Time,
     /// Draws the delays of the threads of parallel sections.
     jitter: Option<Jitter>,
+    /// Where the machine lost power.
+    crash: Option<Crash>,
+}
+
+/// The machine lost power.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// When.
+    pub at: Time,
+    /// The steps that were under way, by CPU.
+    pub running: Vec<Call>,
+    /// If none was: the line that would have come next.
+    pub next_line: Option<u64>,
 }
 
 /// What a finished simulation found.
@@ -105,6 +119,10 @@ pub struct Results {
     pub translation: Vec<(&'static str, TlbStats)>,
     /// Caches and devices.
     pub memory: MemoryStats,
+    /// What is durable at the end, or at the crash.
+    pub durability: Durability,
+    /// Where the machine lost power, if it did.
+    pub crash: Option<Crash>,
 }
 
 impl Simulation {
@@ -113,7 +131,7 @@ impl Simulation {
     pub fn new(machine: MachineSpec, kernel: KernelSpec, fs: FileSystem, keep_faults: bool) -> Self {
         let mut machine = Machine::new(machine, kernel, fs);
         machine.measure.keep_faults = keep_faults;
-        Self { sys: Sys::new(machine), time: Time::ZERO, jitter: None }
+        Self { sys: Sys::new(machine), time: Time::ZERO, jitter: None, crash: None }
     }
 
     /// Lets the threads of parallel sections start, and go from step to step, with delays drawn from `seed`. Without it they
@@ -129,6 +147,23 @@ impl Simulation {
         let stalls = jitter.stalls();
         self.jitter = Some(jitter);
         self.sys.with(|m| m.stalls = Some(stalls));
+    }
+
+    /// Lets the machine lose power at a time: what happens before it happens, nothing else, and steps later do nothing.
+    pub fn crash_at(&mut self, at: Time) {
+        self.sys.stop_at(at);
+    }
+
+    /// The end of the last step.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.time
+    }
+
+    /// Where the machine lost power, if it has.
+    #[must_use]
+    pub fn crash(&self) -> Option<&Crash> {
+        self.crash.as_ref()
     }
 
     /// Looks at or prepares the machine between steps.
@@ -230,6 +265,9 @@ impl Simulation {
     /// [`SimError`] as [`Simulation::step`], and if two threads share a CPU.
     pub fn parallel(&mut self, threads: Vec<Vec<Step>>) -> Result<Vec<Vec<StepOutcome>>, SimError> {
         self.check_access_flags()?;
+        if self.crash.is_some() {
+            return Ok(Vec::new());
+        }
         let mut used: Vec<(CpuId, u16)> = Vec::new();
         for steps in &threads {
             for step in steps {
@@ -269,7 +307,12 @@ impl Simulation {
             })
             .collect();
         self.sys.with(|m| m.stalls.iter_mut().for_each(|stalls| stalls.active = racing));
-        run(&self.sys, tasks)?;
+        let ended = run(&self.sys, tasks)?;
+        if ended == Ended::PowerLost
+            || self.sys.with(|m| used.iter().any(|(cpu, _)| m.cpus[cpu.index()].has_stopped()))
+        {
+            self.lose_power(lines.iter().flatten().min().copied());
+        }
         self.time =
             self.sys.with(|m| used.iter().map(|(cpu, _)| m.cpus[cpu.index()].now).max()).unwrap_or(start);
         let outcomes: Vec<Vec<StepOutcome>> = results.into_iter().map(Cell::into_inner).collect();
@@ -281,11 +324,19 @@ impl Simulation {
         Ok(outcomes)
     }
 
+    /// Notes where the machine lost power, `first` being the first line that was to run.
+    fn lose_power(&mut self, first: Option<u64>) {
+        let running = self.sys.with(|m| m.ledger.running());
+        let next_line = first.filter(|_| running.is_empty());
+        self.crash = Some(Crash { at: self.sys.stop(), running, next_line });
+    }
+
     /// Ends the simulation.
     #[must_use]
     pub fn finish(self) -> Results {
         let mut machine = self.sys.into_machine();
-        let end = machine.cpus.iter().map(|c| c.now).max().unwrap_or_default();
+        let last = machine.cpus.iter().map(|c| c.now).max().unwrap_or_default();
+        let end = self.crash.as_ref().map_or(last, |crash| crash.at);
         // CPUs that fell idle earlier wait for the last one, so that every CPU's parts sum to the same whole.
         for cpu in &mut machine.cpus {
             cpu.wait_until(end, Part::Idle);
@@ -305,6 +356,8 @@ impl Simulation {
             instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
             translation,
             memory: machine.memory.stats(),
+            durability: machine.durability(end),
+            crash: self.crash,
             measurements: machine.measure,
         }
     }
@@ -330,7 +383,16 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, delays: Vec<Time>, result: &Cel
         if let Some(mm) = step.mm {
             cx.with(|m| m.run_on(cx.cpu(), mm));
         }
+        let Step { line, thread, cpu, .. } = step;
+        cx.with(|m| {
+            m.ledger.begin(Call { name: step.action.name(), line, thread, cpu, at: m.cpus[cpu.index()].now })
+        });
         let outcome = run_step(&cx, step).await;
+        if cx.on_cpu(|c| c.has_stopped()) {
+            // The power went while it ended.
+            break;
+        }
+        cx.with(|m| m.ledger.end(cpu));
         outcomes.push(outcome);
     }
     result.set(outcomes);

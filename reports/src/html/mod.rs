@@ -42,6 +42,7 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
         sections::translation(report),
         sections::caches(report),
         sections::memory(report),
+        sections::durability(report),
         sections::replay(report),
         sections::caveats(report),
         sections::provenance(report),

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod counters;
+mod durability;
 mod latency;
 mod origin;
 mod replay;
@@ -17,6 +18,7 @@ pub use counters::{
     Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns,
     Walks, flush_reason_text,
 };
+pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
 pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
 pub use replay::{Divergence, Replay, Warning};
@@ -84,6 +86,8 @@ pub struct RunReport {
     pub latency: BTreeMap<String, Latency>,
     /// Where the cycles of all CPUs went.
     pub attribution: Vec<CycleShare>,
+    /// What is durable at the end or at the crash; `None` in reports made before that was followed.
+    pub durability: Option<Durability>,
     /// How far the simulation agrees with the recording.
     pub replay: Replay,
     /// What the reader must know before using the numbers.
@@ -120,6 +124,7 @@ impl Default for RunReport {
             memory: BTreeMap::new(),
             latency: BTreeMap::new(),
             attribution: Vec::new(),
+            durability: None,
             replay: Replay::default(),
             warnings: Vec::new(),
             assumptions: Vec::new(),

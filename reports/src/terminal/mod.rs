@@ -1,5 +1,6 @@
 //! The short summary at the end of a run: aligned text, no colour, warnings last.
 
+mod durability;
 mod sections;
 mod table;
 
@@ -19,6 +20,7 @@ pub fn summary(report: &RunReport) -> String {
         sections::parts(report),
         sections::shootdowns(report),
         sections::translation(report),
+        durability::durability(report),
         sections::replay(report),
         sections::warnings(report),
     ];

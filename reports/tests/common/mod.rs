@@ -156,6 +156,7 @@ pub fn report() -> RunReport {
             6_499_520_984,
         )
         .unwrap(),
+        durability: Some(durability()),
         replay: replay(),
         warnings: vec![
             Warning {
@@ -261,5 +262,48 @@ fn replay() -> Replay {
             divergence(9_813, "0x7f31a2c41000", "the event before it was lost"),
             divergence(9_820, "0x7f31a2c43000", "a stale read-only TLB entry"),
         ],
+    }
+}
+
+fn durability() -> Durability {
+    let lines = |page: u64, lines: u32| Lines {
+        file: "data <1>".into(),
+        page,
+        first_byte: page * 4096 + 64,
+        last_byte: page * 4096 + 64 * u64::from(lines) + 63,
+        lines,
+        physical: format!("{:#x}", 0x8_0000_0040_u64 + page * 4096),
+        mark_removed_by: Some("fallocate (line 6: 0 falloc 0 punch 32768 4096)".into()),
+        mark_removed_at_cycle: Some(81_920),
+    };
+    let lost = |page| LostLines {
+        of: lines(page, 3),
+        promised_by: "msync (line 7: 0 msync 0 0 64k)".into(),
+        promised_at_cycle: 90_112,
+        in_flight: page == 9,
+    };
+    let unowned = Lines { mark_removed_by: None, mark_removed_at_cycle: None, ..lines(3, 1) };
+    Durability {
+        at_cycle: 120_000,
+        crash: Some(Crash {
+            cycle: 120_000,
+            reached: true,
+            places: vec![
+                "in msync (line 9: 1 msync 0 0 64k) on cpu1".into(),
+                "in access (line 10: 0 st 0 0) on cpu0".into(),
+            ],
+        }),
+        promises: 2,
+        lost_pages: 7,
+        unmarked_pages: 2,
+        dirty_pages: 12,
+        dirty_lines: 40,
+        in_flight_lines: 3,
+        lost: (3..10).map(lost).collect(),
+        unmarked: vec![
+            UnmarkedLines { of: lines(4, 3), has_entry: true },
+            UnmarkedLines { of: unowned, has_entry: false },
+        ],
+        ..Durability::default()
     }
 }

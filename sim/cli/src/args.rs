@@ -41,6 +41,7 @@ Examples:
   daxsim replay traces/recorded/kernel-7.2/ext4/s01_read_then_write/script.txt --kernel dax-patch-v1
   daxsim replay script.txt --semantics patch-v1
   daxsim replay script.txt --semantics merged+upgrade_sets_d_4k@pre-series
+  daxsim replay script.txt --crash-at 250000
   daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
 
 Exit status: 0 done, 2 bad usage or bad input.";
@@ -98,6 +99,9 @@ pub struct ReplayArgs {
     /// Seed of everything that is drawn: how late the threads of a racing section start
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+    /// Let the power go in this cycle of simulated time: the run ends there, and the report lists what is not durable
+    #[arg(long, value_name = "CYCLE")]
+    pub crash_at: Option<u64>,
     /// Inputs simulated at the same time
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,

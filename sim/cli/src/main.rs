@@ -4,6 +4,7 @@ mod args;
 mod assemble;
 mod config;
 mod conform;
+mod durability;
 mod inputs;
 mod output;
 mod replay;

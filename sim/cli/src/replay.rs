@@ -18,13 +18,14 @@ use daxsim_traces::fault_table::{self, FaultRow};
 use daxsim_traces::ftrace::{Reader, Record, Stats};
 use daxsim_traces::script::Script;
 use daxsim_traces::{InputKind, TraceError, layout};
-use daxsim_types::FileSystem;
+use daxsim_types::{FileSystem, Time};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use crate::args::ReplayArgs;
 use crate::assemble::{self, Setup};
 use crate::config::{parse_overrides, with_semantics};
+use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
 use crate::{Status, output};
 
@@ -95,7 +96,7 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
     match kind {
         InputKind::Script => predict(args, input, choice),
-        InputKind::Ftrace => Ok((replay(input, choice)?, None)),
+        InputKind::Ftrace => Ok((replay(args, input, choice)?, None)),
     }
 }
 
@@ -163,6 +164,13 @@ impl Choice {
         Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults)
     }
 
+    /// Lets the power go in a cycle, if one was asked for.
+    fn crash(&self, sim: &mut Simulation, cycle: Option<u64>) {
+        if let Some(cycle) = cycle {
+            sim.crash_at(Time(cycle.saturating_mul(self.machine.cpu.clock.period_ps())));
+        }
+    }
+
     fn report(
         &self,
         mode: Mode,
@@ -225,6 +233,7 @@ fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport
     };
     let mut sim = choice.simulation(true);
     sim.set_seed(args.seed);
+    choice.crash(&mut sim, args.crash_at);
     let outcome =
         driver::run(&mut sim, &script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
     let results = sim.finish();
@@ -232,6 +241,7 @@ fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport
     provenance.lines = Some(script.line_count() as u64);
     let mut report = choice.report(Mode::Predict, provenance, &results)?;
     report.seed = args.seed;
+    durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Script(&script));
     report.assumptions.push("making the files (file lines) is set-up and takes no simulated time".into());
     if outcome.laid_out < layouts.len() as u32 {
         report.warnings.push(Warning {
@@ -305,8 +315,9 @@ fn row(fault: &FaultRecord) -> FaultRow {
 }
 
 /// Replays a trace.
-fn replay(input: &Path, choice: Choice) -> Result<RunReport> {
+fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> {
     let mut sim = choice.simulation(true);
+    choice.crash(&mut sim, args.crash_at);
     let mut reader = Reader::open(input)?;
     let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
     let mut record = Record::default();
@@ -322,6 +333,9 @@ fn replay(input: &Path, choice: Choice) -> Result<RunReport> {
             }
             Err(error) => return Err(error.into()),
         }
+        if sim.crash().is_some() {
+            break;
+        }
         if reader.stats().records.is_multiple_of(65_536) {
             bar.set_position(reader.stats().records);
         }
@@ -329,7 +343,7 @@ fn replay(input: &Path, choice: Choice) -> Result<RunReport> {
     let outcome = replayer.finish(&mut sim).with_context(|| input.display().to_string())?;
     bar.finish_and_clear();
     let stats = reader.stats();
-    if outcome.recorded == 0 {
+    if outcome.recorded == 0 && sim.crash().is_none() {
         let hint = if choice.fs == FileSystem::Devdax {
             "faults of device-dax raise no fs_dax events and cannot be replayed from a trace; run the workload script"
         } else {
@@ -353,6 +367,7 @@ fn replay(input: &Path, choice: Choice) -> Result<RunReport> {
     (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));
     let results = sim.finish();
     let mut report = choice.report(Mode::Replay, provenance, &results)?;
+    durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);
     report.warnings.extend(reading_warnings(stats, damage));
     add_outcome(&mut report, input, &outcome);
     report.assumptions.push(

@@ -182,6 +182,7 @@ fn one(args: &SemanticsArgs, tree: &Tree<'_>, semantics: &str) -> ReplayArgs {
         overrides: args.overrides.clone(),
         layout: args.layout.clone(),
         seed: args.seed,
+        crash_at: None,
         threads: 1,
         out: None,
         quiet: true,

@@ -25,12 +25,22 @@ pub struct Task<'s> {
 #[error("the simulated machine is stuck: {0}")]
 pub struct Deadlock(pub String);
 
-/// Runs `tasks`, at most one for each CPU, until all are done. CPUs without a task take interrupts meanwhile.
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All tasks are done.
+    Done,
+    /// The machine lost power before.
+    PowerLost,
+}
+
+/// Runs `tasks`, at most one for each CPU, until all are done or the machine loses power. CPUs without a task take
+/// interrupts meanwhile.
 ///
 /// # Errors
 ///
 /// [`Deadlock`] if no CPU can go on.
-pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<(), Deadlock> {
+pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<Ended, Deadlock> {
     let mut context = Context::from_waker(Waker::noop());
     for task in &tasks {
         sys.with(|m| m.cpus[task.cpu.index()].state = RunState::Ready);
@@ -40,7 +50,10 @@ pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<(), Deadlock> {
         if next == Moment::NEVER {
             return Err(sys.with(|m| stuck(m)));
         }
-        sys.horizon.set(horizon);
+        if next.time >= sys.stop() {
+            return Ok(Ended::PowerLost);
+        }
+        sys.set_horizon(horizon);
         sys.with(|m| m.wake_sleeper(next));
         let running = sys.with(|m| m.cpus[next.cpu].state) == RunState::Ready;
         if !running {
@@ -58,7 +71,7 @@ pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<(), Deadlock> {
         }
     }
     drain_interrupts(sys);
-    Ok(())
+    Ok(Ended::Done)
 }
 
 /// The two earliest moments at which a CPU has something to do.
@@ -101,7 +114,7 @@ fn take_interrupt(m: &mut crate::Machine, sys: &Sys, index: usize) {
 fn drain_interrupts(sys: &Sys) {
     loop {
         let (next, _) = sys.with(|m| two_earliest(m));
-        if next == Moment::NEVER {
+        if next == Moment::NEVER || next.time >= sys.stop() {
             return;
         }
         sys.with(|m| take_interrupt(m, sys, next.cpu));

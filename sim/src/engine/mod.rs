@@ -14,7 +14,7 @@ mod jitter;
 mod lock;
 
 pub use cx::Cx;
-pub use exec::{Deadlock, Task, run};
+pub use exec::{Deadlock, Ended, Task, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub use lock::{LockId, LockMode, Locks};
 
@@ -40,13 +40,15 @@ pub struct Sys {
     machine: RefCell<Machine>,
     /// The earliest moment at which any CPU but the running one has something to do.
     horizon: Cell<Moment>,
+    /// When the machine loses power.
+    stop: Cell<Time>,
 }
 
 impl Sys {
     /// Wraps a machine for a run.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        Self { machine: RefCell::new(machine), horizon: Cell::new(Moment::NEVER) }
+        Self { machine: RefCell::new(machine), horizon: Cell::new(Moment::NEVER), stop: Cell::new(Time::MAX) }
     }
 
     /// Looks at or changes the machine. Not to be called from within itself.
@@ -58,6 +60,26 @@ impl Sys {
     #[must_use]
     pub fn into_machine(self) -> Machine {
         self.machine.into_inner()
+    }
+
+    /// Lets the machine lose power at `at`: nothing happens then or later.
+    pub fn stop_at(&self, at: Time) {
+        self.stop.set(at);
+        self.with(|m| m.cpus.iter_mut().for_each(|cpu| cpu.stop = at));
+    }
+
+    /// When the machine loses power.
+    pub(crate) fn stop(&self) -> Time {
+        self.stop.get()
+    }
+
+    /// Sets the horizon of the CPU that runs next: never at or beyond the loss of power.
+    pub(crate) fn set_horizon(&self, moment: Moment) {
+        let last = match self.stop.get() {
+            Time::MAX => Moment::NEVER,
+            stop => Moment { time: stop.saturating_sub(Time(1)), cpu: usize::MAX },
+        };
+        self.horizon.set(moment.min(last));
     }
 
     /// Notes that some CPU now has something to do at `moment`.

@@ -54,6 +54,8 @@ pub struct File {
     pub extent_line: CacheLine,
     /// Uncommitted metadata that an fsync must commit (`IOMAP_F_DIRTY`).
     pub metadata_dirty: bool,
+    /// What reports call it.
+    pub name: String,
 }
 
 impl File {

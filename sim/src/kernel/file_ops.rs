@@ -7,6 +7,7 @@ use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
 use super::extent::BlockState;
 use super::file::FileId;
 use super::layout::{ALL, break_layouts, delete_entries};
+use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, unmap_mapping_pages};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
@@ -56,13 +57,15 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
     let pages = last.saturating_sub(first);
     if mode != FallocMode::Allocate {
         break_layouts(cx, file).await;
-        let cut = if mode == FallocMode::Collapse {
-            ALL
-        } else {
-            (end.div_ceil(PAGE)).saturating_sub(start / PAGE)
+        // XFS drops pages that are covered in part, too, after writing them back; ext4 keeps their entries.
+        let (from, cut) = match (mode, cx.with(|m| m.file(file).fs)) {
+            (FallocMode::Collapse, _) => (start / PAGE, ALL),
+            (_, FileSystem::Xfs) => (start / PAGE, end.div_ceil(PAGE).saturating_sub(start / PAGE)),
+            _ => (first, pages),
         };
-        unmap_mapping_pages(cx, file, start / PAGE, cut, EvenCows::No).await;
-        delete_entries(cx, file, start / PAGE, cut).await;
+        flush_before_cut(cx, file, from, cut).await;
+        unmap_mapping_pages(cx, file, from, cut, EvenCows::No).await;
+        delete_entries(cx, file, from, cut).await;
     }
     let commit = cx.with(|m| {
         let result = m.change_blocks(file, mode, first, pages, end);
@@ -72,6 +75,15 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
     cx.work(commit);
     cx.unlock(lock, LockMode::Exclusive).await;
     cx.set_part(before);
+}
+
+/// `xfs_flush_unmap_range`: XFS writes the range back before it drops it, after the layout was broken (recorded so: where
+/// that has deleted the entries, nothing is left to write). The recorded ext4 writes nothing back.
+async fn flush_before_cut(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+    if pages > 0 && cx.with(|m| m.file(file).fs) == FileSystem::Xfs {
+        let last = (first + pages - 1).min(ALL);
+        dax_writeback_mapping_range(cx, file, first, last, SyncMode::All).await;
+    }
 }
 
 /// pwrite through `dax_iomap_rw`: allocates what is missing, removes zero pages that mappings show there, copies.

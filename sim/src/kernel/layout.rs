@@ -113,7 +113,7 @@ pub(super) async fn delete_entries(cx: &Cx<'_>, file: FileId, first: u64, pages:
         lock_xa(cx, xa_lock).await;
         pass_wake_up_on(cx, file, head);
     }
-    for entry in cx.with(|m| m.file_mut(file).entries.remove_range(first, pages)) {
+    for entry in cx.with(|m| m.remove_entries(cx.cpu(), file, first, pages)) {
         dax_disassociate_entry(cx, &entry).await;
     }
     unlock_xa(cx, xa_lock).await;

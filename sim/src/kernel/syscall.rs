@@ -280,6 +280,11 @@ async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
 /// msync(MS_SYNC): writes back the part of each file that is mapped there.
 pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
     let end = check_range(start, len)?;
+    let any_file = cx.with(|m| {
+        let covered = m.synced_by_msync(mm, start, end);
+        m.begin_sync(cx.cpu().index(), &covered, m.cpus[cx.cpu().index()].now);
+        !covered.is_empty()
+    });
     let (whole, synced) = in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         let (mut at, mut whole, mut synced) = (start, true, Ok(()));
@@ -306,13 +311,19 @@ pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result
         }
         (whole, synced)
     });
+    cx.with(|m| m.end_sync_call(cx.cpu(), whole && any_file && synced.is_ok()));
     synced?;
     if whole { Ok(()) } else { Err(SyscallError::NotMapped { start, end }) }
 }
 
 /// fsync or fdatasync of a whole file.
 pub(crate) async fn fsync(cx: &Cx<'_>, file: FileId) -> Result<(), SyscallError> {
-    in_syscall!(cx, sync_file_range(cx, file, 0, u64::MAX >> 12).await)
+    let last = u64::MAX >> 12;
+    cx.with(|m| m.begin_sync(cx.cpu().index(), &[(file, 0, last)], m.cpus[cx.cpu().index()].now));
+    let synced = in_syscall!(cx, sync_file_range(cx, file, 0, last).await);
+    // A device-dax device has no fsync.
+    cx.with(|m| m.end_sync_call(cx.cpu(), synced.is_ok() && m.is_regular(file)));
+    synced
 }
 
 /// The start of direct I/O from or to user memory: its pages are held until [`unpin`].

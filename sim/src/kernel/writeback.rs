@@ -192,9 +192,9 @@ pub(super) fn take_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
 }
 
 /// `dax_flush`: CLWB of every line; no fence here. `durable` becomes the time at which the last one is accepted. A device without
-/// a write cache needs none.
+/// a write cache needs none, and where the caches are persistent there is none to flush (`nvdimm_has_cache`).
 async fn dax_flush(cx: &Cx<'_>, pfn: Pfn, pages: u64, durable: &mut Time) {
-    if !cx.with(|m| m.spec.pmem.write_cache) {
+    if cx.with(|m| m.spec.pmem.eadr || !m.spec.pmem.write_cache) {
         return;
     }
     let first = pfn.addr().line().0;

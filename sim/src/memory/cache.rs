@@ -81,9 +81,9 @@ impl Cache {
     }
 
     /// The fast path: if `unit` holds `line` with every flag of `needed`, makes it the most
-    /// recently used, adds `flags` to it and returns true; otherwise changes nothing.
+    /// recently used and returns true; otherwise changes nothing.
     #[inline]
-    pub fn hit(&mut self, unit: usize, line: CacheLine, needed: u64, flags: u64) -> bool {
+    pub fn hit(&mut self, unit: usize, line: CacheLine, needed: u64) -> bool {
         let key = key(line);
         let set = self.set(unit, line);
         let Some(rank) = set.iter().position(|&word| matches(word, key)) else { return false };
@@ -93,7 +93,6 @@ impl Cache {
         if rank > 0 {
             promote(set, rank);
         }
-        set[0] |= flags;
         true
     }
 
@@ -200,12 +199,12 @@ mod tests {
         let mut c = cache(1, 2, 1);
         c.insert(0, CacheLine(1), 0);
         c.insert(0, CacheLine(2), OWNED);
-        assert!(!c.hit(0, CacheLine(1), OWNED, DIRTY));
-        assert!(!c.hit(0, CacheLine(3), 0, 0));
+        assert!(!c.hit(0, CacheLine(1), OWNED));
+        assert!(!c.hit(0, CacheLine(3), 0));
         assert_eq!(lines(&c, 0), [2, 1]);
-        assert!(c.hit(0, CacheLine(1), 0, 0));
-        assert!(c.hit(0, CacheLine(2), OWNED, DIRTY));
-        assert_eq!(c.flags(0, CacheLine(2)), Some(OWNED | DIRTY));
+        assert!(c.hit(0, CacheLine(1), 0));
+        assert!(c.hit(0, CacheLine(2), OWNED));
+        assert_eq!(lines(&c, 0), [2, 1]);
     }
 
     #[test]

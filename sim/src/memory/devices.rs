@@ -39,10 +39,22 @@ impl Devices {
         }
     }
 
-    /// A posted write that reaches its controller at `arrive`: the wait for room in its queue.
+    /// A posted write, sent at `sent`, that reaches its controller at `arrive`: the wait for room in its queue.
     #[inline]
-    pub fn post(&mut self, line: CacheLine, arrive: Time) -> Time {
-        if self.pmem.holds(line) { self.pmem.write(line, arrive) } else { self.dram.write(line, arrive) }
+    pub fn post(&mut self, line: CacheLine, sent: Time, arrive: Time) -> Time {
+        if self.pmem.holds(line) {
+            self.pmem.write(line, sent, arrive)
+        } else {
+            self.dram.write(line, arrive)
+        }
+    }
+
+    /// A cache now holds `line` modified.
+    #[inline]
+    pub fn modified(&mut self, line: CacheLine) {
+        if self.pmem.holds(line) {
+            self.pmem.domain.modified(line);
+        }
     }
 
     /// A write that a core waits for, sent at `now` but not before its data is there at
@@ -50,6 +62,6 @@ impl Devices {
     pub fn write(&mut self, line: CacheLine, now: Time, data: Time) -> Time {
         let latency = if self.pmem.holds(line) { self.pmem_write_latency } else { self.dram_write_latency };
         let arrive = latency + data;
-        arrive + self.post(line, now + arrive)
+        arrive + self.post(line, now, now + arrive)
     }
 }

@@ -24,6 +24,12 @@ impl CoreSet {
         set
     }
 
+    /// The set with `core` in it.
+    pub fn with(mut self, core: usize) -> Self {
+        self.0[core / WORD_BITS] |= bit(core);
+        self
+    }
+
     /// The cores, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         self.0.into_iter().enumerate().flat_map(|(index, mut word)| {

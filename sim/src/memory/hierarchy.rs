@@ -60,13 +60,13 @@ impl Memory {
         }
     }
 
-    /// The fast path: if the L1D of `core` holds `line` (and owns it, if `write`), makes it the
-    /// most recently used (and modified), counts the hit and returns true; the latency is the
-    /// L1D's. Otherwise changes nothing at all, and [`Self::access`] must be called.
+    /// The fast path: if the L1D of `core` holds `line` (modified already, if `write`), makes it the
+    /// most recently used, counts the hit and returns true; the latency is the L1D's. Otherwise changes
+    /// nothing at all, and [`Self::access`] must be called.
     #[inline]
     pub fn try_l1(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
-        let (needed, flags) = if write { (OWNED, DIRTY) } else { (0, 0) };
-        let hit = self.l1.hit(core, line, needed, flags);
+        let needed = if write { OWNED | DIRTY } else { 0 };
+        let hit = self.l1.hit(core, line, needed);
         self.counts.l1d.hits += u64::from(hit);
         hit
     }
@@ -79,6 +79,9 @@ impl Memory {
     /// device's write queue is full, until it is accepted.
     pub fn access(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
         let write = access.is_write();
+        if write {
+            self.devices.modified(line);
+        }
         if let Some(word) = self.l1.touch(core, line) {
             self.counts.l1d.hits += 1;
             let owned = *word & OWNED != 0;
@@ -244,7 +247,7 @@ impl Memory {
         match self.l3.insert(0, line, dirty) {
             Some(victim) if victim.flags & DIRTY != 0 => {
                 self.counts.l3.writebacks += 1;
-                self.devices.post(victim.line, arrive)
+                self.devices.post(victim.line, arrive.saturating_sub(self.latency.l3), arrive)
             }
             _ => Time::ZERO,
         }

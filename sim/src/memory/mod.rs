@@ -27,6 +27,7 @@ mod tests;
 
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
+pub use pmem::{PageLines, Tag, Unaccepted};
 pub use stats::{CacheStats, DeviceStats, MemoryStats};
 
 use daxsim_types::Time;

@@ -1,9 +1,10 @@
-//! Stores on their way to persistence: CLWB and non-temporal stores.
+//! Stores on their way to persistence: CLWB and non-temporal stores, and what has not arrived.
 
-use daxsim_types::{CacheLine, Time};
+use daxsim_types::{CacheLine, Pfn, Time};
 
 use super::cache::DIRTY;
 use super::hierarchy::Memory;
+use super::{PageLines, Tag, Unaccepted};
 
 impl Memory {
     /// CLWB by `core`: writes the line back if some cache holds it modified; every copy stays,
@@ -55,5 +56,35 @@ impl Memory {
         }
         self.l3.remove(0, line);
         self.devices.write(line, now, data)
+    }
+
+    /// The lines of a frame of persistent memory that some cache holds modified, as a mask.
+    #[must_use]
+    pub fn modified_lines(&self, frame: Pfn) -> u64 {
+        self.devices.pmem.domain.modified_lines(frame)
+    }
+
+    /// The frames with modified lines among `pages` frames of persistent memory from `first` on.
+    #[must_use]
+    pub fn modified_pages(&self, first: Pfn, pages: u64) -> Vec<PageLines> {
+        self.devices.pmem.domain.modified_pages(first, pages)
+    }
+
+    /// Watches, for `core`, the lines that are not in the persistence domain at `now`, of runs of frames: (first, how many).
+    /// A core has one watch at a time.
+    pub fn watch(&mut self, core: usize, runs: &[(Pfn, u64)], now: Time) {
+        self.devices.pmem.domain.watch(core, runs, now);
+    }
+
+    /// Ends the watch of `core`. With a tag, the lines that are not in the domain at `now`, and have not been since the watch
+    /// began, are kept under it until they get there; returns whether these are any that were not kept before.
+    pub fn end_watch(&mut self, core: usize, now: Time, keep: Option<Tag>) -> bool {
+        self.devices.pmem.domain.end_watch(core, now, keep)
+    }
+
+    /// What a loss of power at `now` would take, where only the queues of the controllers survive it (ADR).
+    #[must_use]
+    pub fn unaccepted(&self, now: Time) -> Vec<Unaccepted> {
+        self.devices.pmem.domain.unaccepted(now)
     }
 }

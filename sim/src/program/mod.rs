@@ -156,6 +156,36 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The name of the call, or what else it is.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Access(_) => "access",
+            Self::KernelAccess(_) => "access in a call",
+            Self::Map(_) => "mmap",
+            Self::Unmap { .. } => "munmap",
+            Self::Advise { .. } => "madvise",
+            Self::Msync { .. } => "msync",
+            Self::Fsync(_) => "fsync",
+            Self::SyncRange { .. } => "writeback",
+            Self::Truncate { .. } => "ftruncate",
+            Self::Protect { .. } => "mprotect",
+            Self::Fallocate { .. } => "fallocate",
+            Self::Write { .. } => "pwrite",
+            Self::Read { .. } => "pread",
+            Self::Fork(_) => "fork",
+            Self::Exit => "exit",
+            Self::Sleep { .. } => "sleep",
+            Self::Remap(_) => "mremap",
+            Self::BackgroundWriteback(_) => "background writeback",
+            Self::Pin { .. } => "pin",
+            Self::Unpin { .. } => "unpin",
+            Self::ClearYoung { .. } => "sweep of accessed bits",
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepOutcome {

@@ -94,6 +94,9 @@ pub fn run(
     let mut outcome = ScriptOutcome::default();
     for section in &script.sections {
         runner.section(section, &mut outcome)?;
+        if runner.sim.crash().is_some() {
+            break;
+        }
     }
     Ok(outcome)
 }
@@ -118,6 +121,9 @@ impl Runner<'_> {
                     if let Some(step) = self.prepare(line, outcome)? {
                         let cpu = step.cpu;
                         let ended = self.sim.step(step)?;
+                        if self.sim.crash().is_some() {
+                            break;
+                        }
                         outcome.lines.insert(u64::from(line.index), ended);
                         self.rest(line.thread, cpu);
                     }
@@ -298,6 +304,7 @@ impl Runner<'_> {
             (FileMake::Sparse, None) => (self.fs, size, NewFile::Sparse),
         };
         let id = self.sim.new_file(fs, size, &new)?;
+        self.sim.with(|m| m.file_mut(id).name = name.to_owned());
         self.files.insert(number, id);
         Ok(())
     }

@@ -171,8 +171,11 @@ fn statement_77_before_the_series_only_entries_of_the_range_go() {
             let want: Vec<u64> = (0..16).filter(|page| *page != 3).collect();
             assert_eq!(left(&bench, file), want, "{kernel} {fs}");
             assert!(want.iter().all(|page| bench.dax_entry(file, *page).1.dirty), "{kernel} {fs}: marks too");
+            // XFS has written the punched page back before it dropped it.
+            let before = bench.measured(|m| m.writeback_entries);
+            assert_eq!(before, u64::from(fs == FileSystem::Xfs), "{kernel} {fs}");
             bench.run(0, bench.mm, Action::Fsync(file));
-            assert_eq!(bench.measured(|m| m.writeback_entries), 15, "{kernel} {fs}");
+            assert_eq!(bench.measured(|m| m.writeback_entries) - before, 15, "{kernel} {fs}");
             let (bench, file, _) = after(kernel, fs, 16, |file| Action::Truncate { file, size: 12 * PAGE });
             assert_eq!(left(&bench, file), (0..12).collect::<Vec<_>>(), "{kernel} {fs}");
             let (bench, file, _) = after(kernel, fs, 16, |file| Action::Truncate { file, size: 16 * PAGE });

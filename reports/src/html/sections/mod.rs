@@ -1,5 +1,6 @@
 //! The sections of the page, in its order.
 
+mod durability;
 mod faults;
 mod hardware;
 mod latency;
@@ -10,6 +11,7 @@ mod replay;
 use maud::{Markup, html};
 
 use super::Section;
+pub(super) use durability::durability;
 pub(super) use faults::{faults, shootdowns};
 pub(super) use hardware::{caches, memory, translation};
 pub(super) use latency::{PartColors, cycles, distributions, parts};

@@ -123,6 +123,7 @@ mod tests {
             wpq_lines,
             media_read_occupancy: READ,
             media_write_occupancy: WRITE,
+            eadr: false,
         };
         Dimm::new(&spec, 4)
     }

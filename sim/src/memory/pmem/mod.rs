@@ -6,6 +6,7 @@
 
 mod buffer;
 mod dimm;
+mod domain;
 
 use daxsim_configs::machine::PmemSpec;
 use daxsim_types::{CacheLine, LINE_BYTES, Time};
@@ -13,6 +14,8 @@ use daxsim_types::{CacheLine, LINE_BYTES, Time};
 use super::interleave::{Divisor, Interleave};
 use super::stats::DeviceStats;
 use dimm::Dimm;
+pub(super) use domain::Domain;
+pub use domain::{PageLines, Tag, Unaccepted};
 
 /// Sectors that a media line's masks can tell apart.
 const MAX_SECTORS: u64 = 64;
@@ -25,6 +28,8 @@ pub(super) struct Pmem {
     media_line: Divisor,
     sector: Divisor,
     dimms: Vec<Dimm>,
+    /// What has not arrived yet.
+    pub domain: Domain,
     pub stats: DeviceStats,
 }
 
@@ -41,6 +46,7 @@ impl Pmem {
             media_line: Divisor::new(spec.media_line),
             sector: Divisor::new(sector),
             dimms: (0..spec.dimms.max(1)).map(|_| Dimm::new(spec, sectors)).collect(),
+            domain: Domain::new(spec.base),
             stats: DeviceStats::default(),
         }
     }
@@ -66,12 +72,13 @@ impl Pmem {
         self.dimms[dimm].read(media_line, sector, arrive, &mut self.stats)
     }
 
-    /// A write of `line` that reaches the write pending queue at `arrive`: how long it waits for
-    /// room there.
-    pub fn write(&mut self, line: CacheLine, arrive: Time) -> Time {
+    /// A write of `line`, sent at `sent`, that reaches the write pending queue at `arrive`: how long it
+    /// waits for room there.
+    pub fn write(&mut self, line: CacheLine, sent: Time, arrive: Time) -> Time {
         let (dimm, media_line, sector) = self.locate(line);
         let stall = self.dimms[dimm].write(media_line, sector, arrive, &mut self.stats);
         self.stats.count_write(stall);
+        self.domain.sent(line, sent, arrive + stall);
         stall
     }
 }

@@ -79,10 +79,13 @@ fn the_fast_path_counts_hits_and_leaves_misses_alone() {
     assert!(!m.try_l1(0, line(5), false));
     assert_eq!(m.stats(), crate::memory::MemoryStats::default());
     m.access(0, line(5), Access::Read, Time::ZERO);
-    assert!(m.try_l1(0, line(5), true), "the only core owns what it reads");
+    assert_eq!(m.state(0, line(5)), Mesi::Exclusive, "the only core owns what it reads");
+    assert!(!m.try_l1(0, line(5), true), "the first store to a clean line is noted");
+    assert_eq!(m.access(0, line(5), Access::Write, Time::ZERO).latency, L1);
+    assert!(m.try_l1(0, line(5), true));
     assert_eq!(m.state(0, line(5)), Mesi::Modified);
     let l1 = m.stats().l1d;
-    assert_eq!((l1.lookups, l1.hits, l1.misses), (2, 1, 1));
+    assert_eq!((l1.lookups, l1.hits, l1.misses), (3, 2, 1));
 }
 
 #[test]

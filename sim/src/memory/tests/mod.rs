@@ -9,7 +9,7 @@ use daxsim_configs::machine::{
     AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
     PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
 };
-use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, PageSize, Time};
+use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, PageSize, Pfn, Time};
 
 /// First line of persistent memory in [`machine`].
 pub(super) const PMEM: u64 = (1 << 30) / LINE_BYTES;
@@ -95,6 +95,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             wpq_lines: 8,
             media_read_occupancy: Time(39_000),
             media_write_occupancy: Time(116_000),
+            eadr: false,
         },
         trust: None,
     }

@@ -16,7 +16,7 @@ fn clwb_writes_a_modified_line_once_and_leaves_it_clean() {
     assert_eq!(m.clwb(0, l, later(4)), PMEM_WRITE);
     assert_eq!(m.state(0, l), Mesi::Exclusive);
     assert_eq!(m.clwb(0, l, later(5)), Time::ZERO, "clean again");
-    assert!(m.try_l1(0, l, true), "still owned");
+    assert_eq!(m.access(0, l, Access::Write, later(5)).latency, L1, "still owned");
     assert_eq!(m.clwb(0, l, later(6)), PMEM_WRITE);
     assert_eq!((m.stats().clwb_writebacks, m.stats().pmem.writes), (2, 2));
     assert_eq!(m.clwb(0, line(0), later(7)), Time::ZERO);

@@ -217,6 +217,13 @@ proptest! {
                 }
                 prop_assert_eq!(memory.l3_state(line(n)), model.l3.get(n).map(|c| c.dirty), "step {} line {}", step, n);
             }
+            let modified = (0..20).filter(|n| {
+                let n = PMEM + n;
+                let in_l3 = model.l3.get(n).is_some_and(|c| c.dirty);
+                in_l3 || (0..cores).any(|core| model.state(core, n) == Mesi::Modified)
+            });
+            let expected = modified.fold(0, |mask, n| mask | 1 << n);
+            prop_assert_eq!(memory.modified_lines(Pfn(PMEM / 64)), expected, "step {}", step);
             let stats = memory.stats();
             prop_assert_eq!(stats.dram.writes + stats.pmem.writes, model.device_writes);
         }

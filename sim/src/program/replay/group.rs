@@ -129,6 +129,15 @@ pub enum Action {
         /// Last page.
         last: u64,
     },
+    /// msync, fsync or fdatasync begins.
+    SyncBegins(Synced),
+    /// It has returned, with success or not.
+    SyncEnds {
+        /// The call.
+        name: &'static str,
+        /// Whether it succeeded.
+        success: bool,
+    },
     /// ftruncate, fallocate or pwrite.
     Changed {
         /// File descriptor.
@@ -163,6 +172,23 @@ pub enum Action {
     },
     /// A call that changes mappings or blocks in a way that is not simulated.
     NotSimulated(SysCall),
+}
+
+/// What a sync call covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// What is mapped at a range of addresses.
+    Range {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// A whole file.
+    File {
+        /// Its descriptor.
+        fd: i32,
+    },
 }
 
 /// A change of a file by a call.
@@ -232,12 +258,18 @@ impl Grouper {
             }
             Event::SysEnter(enter) => {
                 self.close(pid, out);
+                if let Some((_, synced)) = synced(enter) {
+                    note(record, Action::SyncBegins(synced), out);
+                }
                 self.calls.insert(pid, *enter);
             }
             Event::SysExit { call, ret } => {
                 self.close(pid, out);
-                if let Some(enter) = self.calls.remove(&pid)
-                    && enter.call() == *call
+                let Some(enter) = self.calls.remove(&pid) else { return };
+                if let Some((name, _)) = synced(&enter) {
+                    let success = enter.call() == *call && *ret == 0;
+                    note(record, Action::SyncEnds { name, success }, out);
+                } else if enter.call() == *call
                     && let Some(action) = completed(&enter, *ret)
                 {
                     self.call(record, action, out);
@@ -270,8 +302,7 @@ impl Grouper {
 
     fn call(&mut self, record: &Record, action: Action, out: &mut Vec<Item>) {
         self.close_finished(out);
-        let (line, time_ns, pid, cpu) = (record.line, record.time_ns, record.pid, record.cpu);
-        out.push(Item::Call(RecordedCall { line, time_ns, pid, cpu, action }));
+        note(record, action, out);
     }
 
     /// Whether a task's writeback is part of its open fault: the one that a synchronous fault does before it maps. Without
@@ -300,6 +331,25 @@ impl Grouper {
         for (_, pid) in done {
             self.close(pid, out);
         }
+    }
+}
+
+fn note(record: &Record, action: Action, out: &mut Vec<Item>) {
+    let (line, time_ns, pid, cpu) = (record.line, record.time_ns, record.pid, record.cpu);
+    out.push(Item::Call(RecordedCall { line, time_ns, pid, cpu, action }));
+}
+
+/// What a sync call covers, and its name. MS_ASYNC syncs nothing.
+fn synced(enter: &SysEnter) -> Option<(&'static str, Synced)> {
+    /// `MS_SYNC` (include/uapi/asm-generic/mman-common.h).
+    const MS_SYNC: u32 = 4;
+    match *enter {
+        SysEnter::Msync { start, len, flags } if flags & MS_SYNC != 0 => {
+            Some(("msync", Synced::Range { start, len }))
+        }
+        SysEnter::Fsync { fd } => Some(("fsync", Synced::File { fd })),
+        SysEnter::Fdatasync { fd } => Some(("fdatasync", Synced::File { fd })),
+        _ => None,
     }
 }
 

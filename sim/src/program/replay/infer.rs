@@ -202,10 +202,16 @@ impl State {
         }
     }
 
+    /// The file behind a task's descriptor, if it is known, for looking on only.
+    #[must_use]
+    pub fn fd(&self, pid: u32, fd: i32) -> Option<FileId> {
+        let index = *self.pids.get(&pid)?;
+        self.processes[index].fds.get(&fd).copied()
+    }
+
     /// The file behind a task's descriptor, if a fault in a mapping made through it has shown it.
     pub fn file_of_fd(&mut self, pid: u32, fd: i32) -> Option<FileId> {
-        let index = *self.pids.get(&pid)?;
-        let file = self.processes[index].fds.get(&fd).copied()?;
+        let file = self.fd(pid, fd)?;
         self.note("files behind descriptors, from mappings made through them");
         Some(file)
     }
@@ -251,6 +257,8 @@ impl State {
         }
         let size = shown.unwrap_or(if beyond { dax.pgoff << 12 } else { (dax.pgoff + 1) << 12 });
         let file = sim.new_file(self.fs, size, &NewFile::Sparse)?;
+        let name = format!("dev {}:{} ino {:#x}", dax.dev.0, dax.dev.1, dax.ino);
+        sim.with(|m| m.file_mut(file).name = name);
         self.files.insert((dax.dev, dax.ino), file);
         self.note("files, from the first fault in them");
         Ok(file)

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use daxsim_traces::ftrace::{Event, Record};
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 
-use super::group::{Action as Recorded, FileChange, Grouper, Item, RecordedCall, RecordedFault};
+use super::group::{Action as Recorded, FileChange, Grouper, Item, RecordedCall, RecordedFault, Synced};
 use super::infer::{MapCall, State};
+use crate::durability::Call;
 use crate::kernel::{Advice, FallocMode, USER_END};
 use crate::measure::FaultRecord;
 use crate::mmu::entry::Entry;
@@ -19,6 +20,9 @@ const MAX_PGOFF: u64 = (i64::MAX >> 12) as u64;
 const MAX_WRITE: u64 = 0x7fff_f000;
 /// What no kernel records: garbled text, most likely.
 const IMPOSSIBLE: &str = "events with addresses or ranges that cannot be";
+
+/// Sync calls that are followed at the same time.
+const SYNCS: usize = 256;
 
 /// Faults of one access that a divergence lists.
 const FAULTS_SHOWN: usize = 3;
@@ -83,6 +87,8 @@ pub struct Replayer {
     /// What each CPU runs.
     running: BTreeMap<CpuId, Running>,
     cpus: u16,
+    /// Watch of each task that is in a sync call.
+    syncs: BTreeMap<u32, usize>,
 }
 
 impl Replayer {
@@ -97,6 +103,7 @@ impl Replayer {
             items: Vec::new(),
             running: BTreeMap::new(),
             cpus: cpus.max(1),
+            syncs: BTreeMap::new(),
         }
     }
 
@@ -167,6 +174,9 @@ impl Replayer {
 
     fn run_items(&mut self, sim: &mut Simulation) -> Result<(), SimError> {
         for item in std::mem::take(&mut self.items) {
+            if sim.crash().is_some() {
+                break;
+            }
             match item {
                 Item::Fault(fault) => self.fault(sim, &fault)?,
                 Item::Call(call) => self.call(sim, &call)?,
@@ -224,6 +234,8 @@ impl Replayer {
                 let action = Action::Protect { start, len, read: prot & 1 != 0, write: prot & 2 != 0 };
                 self.on_mapping(sim, call, cpu, (start, len), action)?;
             }
+            Recorded::SyncBegins(synced) => self.sync_begins(sim, call.pid, synced),
+            Recorded::SyncEnds { name, success } => self.sync_ends(sim, call, cpu, name, success),
             Recorded::Changed { fd, change } => self.change_file(sim, call, cpu, fd, change)?,
             Recorded::Forked { child, shares_mm } => self.state.fork(sim, call.pid, &comm, child, shares_mm),
             Recorded::NotSimulated(name) => {
@@ -232,6 +244,45 @@ impl Replayer {
             }
         }
         Ok(())
+    }
+
+    /// A recorded sync call begins: what it covers will be promised. Its writeback has events of its own.
+    fn sync_begins(&mut self, sim: &mut Simulation, pid: u32, synced: Synced) {
+        let Some(mm) = self.state.known_process(pid) else { return };
+        let Some(slot) = (0..SYNCS).find(|slot| !self.syncs.values().any(|taken| taken == slot)) else {
+            return;
+        };
+        let file = match synced {
+            Synced::File { fd } => self.state.fd(pid, fd),
+            Synced::Range { .. } => None,
+        };
+        let now = sim.now();
+        let any = sim.with(|m| {
+            let covered = match synced {
+                Synced::Range { start, len } => m.synced_by_msync(mm, start, start.saturating_add(len)),
+                Synced::File { .. } => file.map(|file| (file, 0, MAX_PGOFF)).into_iter().collect(),
+            };
+            m.begin_sync(slot, &covered, now);
+            !covered.is_empty()
+        });
+        if any {
+            self.syncs.insert(pid, slot);
+        }
+    }
+
+    /// A recorded sync call has returned.
+    fn sync_ends(
+        &mut self,
+        sim: &mut Simulation,
+        call: &RecordedCall,
+        cpu: CpuId,
+        name: &'static str,
+        success: bool,
+    ) {
+        let Some(slot) = self.syncs.remove(&call.pid) else { return };
+        let at = sim.now();
+        let returned = Call { name, line: call.line, thread: call.pid as u16, cpu, at };
+        sim.with(|m| m.end_sync(slot, at, success.then_some(returned)));
     }
 
     /// madvise, where it touches a DAX mapping.
@@ -381,6 +432,11 @@ impl Replayer {
             Err(SimError::Livelock { .. }) => true,
             result => result.map(|()| false)?,
         };
+        if sim.crash().is_some() {
+            // The power went in the middle of it: neither reproduced nor diverged.
+            self.outcome.recorded -= 1;
+            return Ok(());
+        }
         let got = sim.drain_faults();
         let why = if stuck { Some("the simulated access faults for ever") } else { difference(fault, &got) };
         match why {

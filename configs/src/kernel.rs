@@ -126,6 +126,14 @@ pub struct TreeKnobs {
     pub flush_ceiling_pages: u32,
     /// Kernel page-table isolation.
     pub pti: bool,
+    /// `transparent_hugepage=always`: faults in anonymous memory take huge pages where they fit.
+    pub thp_always: bool,
+    /// Whether a store to the huge zero page gets a huge page. Otherwise the huge zero page is split.
+    pub thp_zero_page_replaced: bool,
+    /// `fault_around_bytes`, in pages.
+    pub fault_around_pages: u32,
+    /// `RLIMIT_STACK` of the programs, in bytes: as far as a stack grows.
+    pub stack_limit: u64,
 }
 
 /// `[path_length]`: instructions of each building block (spec section 7.2), without the entry and
@@ -231,6 +239,16 @@ pub struct CommonPath {
     pub fsync: u32,
     /// A task switch.
     pub task_switch: u32,
+    /// A new anonymous page: allocation, charge, LRU, reverse mapping, without its zeroing or copy.
+    pub anon_page: u32,
+    /// A new anonymous huge page, the same.
+    pub anon_huge_page: u32,
+    /// The mapping of a zero page into anonymous memory.
+    pub anon_zero_page: u32,
+    /// The search of the page cache in a fault.
+    pub filemap_fault: u32,
+    /// Each page of the page cache that a fault maps.
+    pub filemap_map_page: u32,
 }
 
 /// `[path_length.<fs>]`, in instructions.

@@ -4,10 +4,12 @@ use daxsim_types::{
     AccessKind, CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault,
 };
 
+use super::anon::expand_stack;
 use super::cow::wp_page_copy;
+use super::file::FileId;
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
-use super::vma::Vma;
+use super::vma::{Backing, Vma};
 use super::vmf::{FaultTrail, Vmf};
 use super::zap::zap_huge_pmd;
 use crate::engine::{Cx, LockMode};
@@ -56,7 +58,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         let kind = match signal {
             Some(Signal::Sigbus) => FaultKind::Sigbus,
             Some(Signal::Sigsegv) => FaultKind::Sigsegv,
-            None => trail.kind.unwrap_or(FaultKind::Spurious),
+            None => trail.kind(),
         };
         let counts = &mut m.measure.faults;
         counts.total += 1;
@@ -136,7 +138,7 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
             unlock_vma(cx, &vma).await;
             return None;
         }
-        let mut vmf = Vmf::new(mm, vma, va, error_code, true)?;
+        let mut vmf = Vmf::new(mm, vma, va, error_code, true);
         let ret = handle_mm_fault(cx, &mut vmf).await;
         if ret != VmFault::RETRY {
             unlock_vma(cx, &vma).await;
@@ -155,9 +157,12 @@ async fn fault_under_mmap_lock(
 ) -> Option<VmFault> {
     let mmap_lock = cx.with(|m| m.mm(mm).mmap_lock);
     cx.step(|p| p.mmap_lock);
+    if cx.with(|m| m.mm(mm).find_vma(va).is_none() && m.stack_above(mm, va).is_some()) {
+        expand_stack(cx, mm, va).await;
+    }
     cx.lock(mmap_lock, LockMode::Shared).await;
     let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(vma, error_code));
-    let ret = match vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) {
+    let ret = match vma.map(|vma| Vmf::new(mm, vma, va, error_code, false)) {
         Some(mut vmf) => Some(handle_mm_fault(cx, &mut vmf).await),
         None => None,
     };
@@ -166,7 +171,7 @@ async fn fault_under_mmap_lock(
     ret
 }
 
-async fn unlock_vma(cx: &Cx<'_>, vma: &Vma) {
+pub(super) async fn unlock_vma(cx: &Cx<'_>, vma: &Vma) {
     cx.step(|p| p.vma_unlock);
     cx.unlock(vma.lock, LockMode::Shared).await;
 }
@@ -176,7 +181,7 @@ fn access_error(vma: &Vma, error_code: ErrorCode) -> bool {
     if error_code.is_write() {
         return !vma.write;
     }
-    error_code.is_protection() || !(vma.read || vma.write)
+    error_code.is_protection() || !(vma.read || vma.write || vma.exec)
 }
 
 /// Releases the VMA lock for a handler that may not run under it (`vmf_can_call_fault`, spec 2.3).
@@ -201,6 +206,9 @@ async fn handle_mm_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 
 /// `__handle_mm_fault` (spec 2.5).
 async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    if !matches!(vmf.vma.backing, Backing::Dax { .. }) {
+        return super::anon::handle_levels(cx, vmf).await;
+    }
     let (mm, va) = (vmf.mm, vmf.address);
     let pud_table = ensure_table(cx, mm, va, 2).await;
     let pud = read_entry(cx, Slot::of(pud_table, va, 2)).await;
@@ -246,7 +254,7 @@ async fn huge_attempt(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 }
 
 /// `huge_pmd_set_accessed`: the PMD already allows the access.
-async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) -> VmFault {
+pub(super) async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) -> VmFault {
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.step(|p| p.spurious);
@@ -270,16 +278,16 @@ async fn huge_pmd_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry) 
 }
 
 /// `handle_pte_fault` (spec 2.6).
-async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+pub(super) async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
     let Some(table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 0)) else {
         vmf.orig_pte = Entry::NONE;
-        return do_fault(cx, vmf, false).await;
+        return do_pte_missing(cx, vmf, false).await;
     };
     let slot = Slot::of(table, va, 0);
     vmf.orig_pte = read_entry(cx, slot).await;
     if vmf.orig_pte.is_none() {
-        return do_fault(cx, vmf, true).await;
+        return do_pte_missing(cx, vmf, true).await;
     }
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return VmFault::default() };
     cx.lock(ptl, LockMode::Exclusive).await;
@@ -313,6 +321,14 @@ async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     VmFault::default()
 }
 
+async fn do_pte_missing(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
+    match vmf.vma.backing {
+        Backing::Dax { .. } => do_fault(cx, vmf, has_table).await,
+        Backing::Anonymous => super::anon::do_anonymous_page(cx, vmf).await,
+        Backing::Cached { .. } => super::filemap::do_fault(cx, vmf).await,
+    }
+}
+
 /// `do_fault` for a shared file mapping: `do_read_fault` or `do_shared_fault`, then `__do_fault`.
 async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
     let fs = cx.with(|m| m.file(vmf.file).fs);
@@ -343,6 +359,11 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     cx.step(|p| p.wp_page);
     if !vmf.vma.shared {
         let ret = wp_private(cx, vmf, slot).await;
+        cx.note(PathStep::Returned("do_wp_page", ret));
+        return ret;
+    }
+    if !matches!(vmf.vma.backing, Backing::Dax { .. }) {
+        let ret = wp_page_reuse(cx, vmf, slot).await;
         cx.note(PathStep::Returned("do_wp_page", ret));
         return ret;
     }
@@ -394,7 +415,7 @@ pub(crate) async fn fault_in(cx: &Cx<'_>, mm: MmId, va: VirtAddr, write: bool) -
         }
         let error_code = ErrorCode::new(kind, false, false);
         let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(vma, error_code));
-        let Some(mut vmf) = vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) else {
+        let Some(mut vmf) = vma.map(|vma| Vmf::new(mm, vma, va, error_code, false)) else {
             return false;
         };
         let ret = handle_mm_fault(cx, &mut vmf).await;
@@ -477,10 +498,9 @@ async fn install_table(cx: &Cx<'_>, mm: MmId, slot: Slot) -> Entry {
 }
 
 impl Vmf {
-    /// `None` for anonymous memory, which is populated when it is mapped and so does not fault.
-    fn new(mm: MmId, vma: Vma, va: VirtAddr, error_code: ErrorCode, vma_locked: bool) -> Option<Self> {
-        let (file, pgoff) = vma.file_page(va)?;
-        Some(Self {
+    fn new(mm: MmId, vma: Vma, va: VirtAddr, error_code: ErrorCode, vma_locked: bool) -> Self {
+        let (file, pgoff) = vma.file_page(va).unwrap_or((FileId::NONE, 0));
+        Self {
             mm,
             vma,
             file,
@@ -490,6 +510,6 @@ impl Vmf {
             vma_locked,
             orig_pte: Entry::NONE,
             sync_pfn: None,
-        })
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! fork and exit of a process: `dup_mmap`, `copy_page_range`, `exit_mmap` (spec 3.7).
 
-use daxsim_types::VirtAddr;
+use daxsim_types::{PageSize, VirtAddr};
 
 use super::fault::ensure_table;
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
 use super::syscall::unmap_locked;
-use super::vma::Vma;
+use super::vma::{Backing, Vma};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
 use crate::measure::Part;
@@ -38,6 +38,10 @@ async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) {
     while at < vma.end {
         let va = VirtAddr(at);
         at = cx.with(|m| m.tables.next_after(m.mm(parent).pgd, va));
+        if vma.backing == Backing::Anonymous && copy_huge_pmd(cx, parent, child, vma, va).await {
+            at = va.align_down(PageSize::Size2M).0 + PageSize::Size2M.bytes();
+            continue;
+        }
         let Some(table) = cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 0)) else { continue };
         let from = Slot::of(table, va, 0);
         cx.load(from.line()).await;
@@ -55,6 +59,22 @@ async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) {
         cx.step(|p| p.zap_entry);
     }
     cx.set_part(before);
+}
+
+/// `copy_huge_pmd` of anonymous memory: both sides are write-protected. False if there is no huge page.
+async fn copy_huge_pmd(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma, va: VirtAddr) -> bool {
+    let Some(table) = cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 1)) else { return false };
+    let from = Slot::of(table, va, 1);
+    let pmd = cx.with(|m| m.tables.read(from));
+    if pmd.is_none() || !pmd.is_leaf_at(1) {
+        return false;
+    }
+    let to = Slot::of(ensure_table(cx, child, va, 1).await, va, 1);
+    cx.rmw(from.line()).await;
+    cx.with(|m| m.copy_entry(vma, child, from, to));
+    cx.store(to.line()).await;
+    cx.step(|p| p.zap_entry);
+    true
 }
 
 /// `exit_mmap`: the whole address space goes.

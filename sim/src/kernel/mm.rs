@@ -70,6 +70,8 @@ pub struct Mm {
     pub gathers_line: CacheLine,
     /// MM_FILEPAGES, in 4 KiB pages.
     pub rss_file: i64,
+    /// MM_ANONPAGES, in 4 KiB pages.
+    pub rss_anon: i64,
 }
 
 impl Mm {

@@ -4,6 +4,7 @@
 //! change what they touch, they give way in simulated time. "Spec" is the behavioural specification of the
 //! DAX fault path in `docs/linux-dax-fault-path.md`; kernel sources are named with their version.
 
+mod anon;
 mod cow;
 pub mod dax_entry;
 mod dax_fault;
@@ -11,6 +12,7 @@ pub mod extent;
 mod fault;
 pub mod file;
 mod file_ops;
+pub mod filemap;
 pub mod flush;
 mod fork;
 mod fs;

@@ -137,7 +137,7 @@ fn protection(cx: &Cx<'_>, vma: &Vma) -> u64 {
     }
     let notify = match vma.backing {
         Backing::Dax { file, .. } => cx.with(|m| m.file(file).fs) != daxsim_types::FileSystem::Devdax,
-        Backing::Anonymous => false,
+        Backing::Anonymous | Backing::Cached { .. } => false,
     };
     vma.page_prot(notify)
 }

@@ -2,10 +2,11 @@
 
 use daxsim_types::{PageSize, Pfn, VirtAddr};
 
+use super::anon::split_anonymous;
 use super::file::FileId;
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
-use super::vma::Vma;
+use super::vma::{Backing, Vma};
 use super::writeback::take_entry;
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Part, PathStep};
@@ -123,7 +124,7 @@ pub(crate) async fn unmap_region(cx: &Cx<'_>, mm: MmId, detached: &[Vma]) {
 
 /// `unlink_file_vma`: waits for walks over the file's mappings, so that no table is freed under one.
 async fn unlink_from_file(cx: &Cx<'_>, mm: MmId, vma: &Vma) {
-    let super::vma::Backing::Dax { file, .. } = vma.backing else { return };
+    let Backing::Dax { file, .. } = vma.backing else { return };
     let lock = cx.with(|m| m.file(file).i_mmap_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.with(|m| m.unlink_mapping(mm, vma));
@@ -178,12 +179,18 @@ async fn zap_pmd(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, gather: &mut 
     cx.unlock(lock, LockMode::Exclusive).await;
 }
 
-/// `__split_huge_pmd` of a file mapping removes the entry: cleared and flushed as a range of 2 MiB (spec 2.5, 5.3).
-async fn split_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr) {
+/// `__split_huge_pmd`: of a file mapping it removes the entry, cleared and flushed as a range of 2 MiB (spec 2.5, 5.3); of
+/// anonymous memory it leaves a page table.
+pub(super) async fn split_huge_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr) {
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     if is_huge(cx, slot) {
         cx.note(PathStep::Event("__split_huge_pmd"));
+        if vma.backing == Backing::Anonymous {
+            split_anonymous(cx, mm, slot, va).await;
+            cx.unlock(lock, LockMode::Exclusive).await;
+            return;
+        }
         clear_pmd(cx, mm, vma, slot).await;
         let start = va.align_down(PageSize::Size2M).0;
         flush_tlb_mm_range(cx, mm, (start, start + PageSize::Size2M.bytes()), 12, true).await;
@@ -205,6 +212,11 @@ async fn clear_pmd(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot) {
     if is_counted(cx, vma, old) {
         uncount(cx, mm, old, PageSize::Size2M).await;
     }
+    cx.with(|m| {
+        if m.is_private_copy(vma, old) {
+            m.release_huge_frame(old.pfn());
+        }
+    });
 }
 
 /// `zap_pte_range`: the entries of one table. Where mappings are counted, a dirty page forces the flush before the lock is
@@ -247,7 +259,7 @@ async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64,
 fn is_counted(cx: &Cx<'_>, vma: &Vma, old: Entry) -> bool {
     cx.with(|m| {
         let (knobs, pfn) = (&m.kernel.dax, old.pfn());
-        let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !m.is_private_copy(vma, old);
+        let dax = matches!(vma.backing, Backing::Dax { .. }) && !m.is_private_copy(vma, old);
         let counted = if pfn == m.globals.huge_zero_page {
             false
         } else {
@@ -370,7 +382,7 @@ pub(crate) async fn unmap_mapping_pages(
 
 /// The addresses of a VMA at which file pages `first..first + pages` appear.
 pub(crate) fn overlap(vma: &Vma, first: u64, pages: u64) -> Option<(u64, u64)> {
-    let super::vma::Backing::Dax { pgoff, .. } = vma.backing else { return None };
+    let Backing::Dax { pgoff, .. } = vma.backing else { return None };
     let vma_pages = (vma.end - vma.start) >> 12;
     let from = first.max(pgoff);
     let to = first.saturating_add(pages).min(pgoff + vma_pages);

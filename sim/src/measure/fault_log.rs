@@ -26,6 +26,22 @@ pub enum FaultKind {
     PmdWrite,
     /// A write that upgraded a read-only 2 MiB PMD.
     PmdMkwrite,
+    /// A load of anonymous memory that mapped the zero page.
+    AnonRead,
+    /// A store to anonymous memory that mapped a new page.
+    AnonWrite,
+    /// A load or store of anonymous memory that mapped a huge page.
+    AnonHuge,
+    /// A store outside DAX that copied a page which others map too, or the zero page.
+    AnonCow,
+    /// A store outside DAX to a page that nobody else maps any more, made writable.
+    AnonReuse,
+    /// A load of a file in the page cache.
+    FileRead,
+    /// A store to a shared file in the page cache.
+    FileWrite,
+    /// A store to a private page of a file in the page cache that was not mapped: a copy at once.
+    FileCow,
     /// The access got SIGBUS.
     Sigbus,
     /// The access got SIGSEGV.
@@ -34,7 +50,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind, in report order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Read,
         Self::Write,
         Self::Mkwrite,
@@ -43,6 +59,14 @@ impl FaultKind {
         Self::PmdRead,
         Self::PmdWrite,
         Self::PmdMkwrite,
+        Self::AnonRead,
+        Self::AnonWrite,
+        Self::AnonHuge,
+        Self::AnonCow,
+        Self::AnonReuse,
+        Self::FileRead,
+        Self::FileWrite,
+        Self::FileCow,
         Self::Sigbus,
         Self::Sigsegv,
     ];
@@ -59,6 +83,14 @@ impl FaultKind {
             Self::PmdRead => "pmd_read",
             Self::PmdWrite => "pmd_write",
             Self::PmdMkwrite => "pmd_mkwrite",
+            Self::AnonRead => "anon_read",
+            Self::AnonWrite => "anon_write",
+            Self::AnonHuge => "anon_huge",
+            Self::AnonCow => "anon_cow",
+            Self::AnonReuse => "anon_reuse",
+            Self::FileRead => "file_read",
+            Self::FileWrite => "file_write",
+            Self::FileCow => "file_cow",
             Self::Sigbus => "sigbus",
             Self::Sigsegv => "sigsegv",
         }

@@ -256,6 +256,34 @@ pub(super) async fn expand_stack(cx: &Cx<'_>, mm: MmId, va: VirtAddr) {
 }
 
 impl Machine {
+    /// Adds a mapping outside DAX in no time, as a trace tells of it: private and readable but for what `change` makes of it. It
+    /// is joined with its neighbours if they are alike.
+    pub fn map_ordinary(
+        &mut self,
+        mm: MmId,
+        (start, end): (u64, u64),
+        backing: Backing,
+        change: impl FnOnce(&mut Vma),
+    ) {
+        let mut vma = Vma {
+            start,
+            end,
+            backing,
+            read: true,
+            write: false,
+            exec: false,
+            grows_down: false,
+            shared: false,
+            sync: false,
+            no_huge: false,
+            has_copies: false,
+            lock: self.new_vma_lock(),
+        };
+        change(&mut vma);
+        self.insert_vma(mm, vma);
+        self.join_vmas(mm, start, end);
+    }
+
     /// The stack that would grow down to an address: the next VMA above, within `RLIMIT_STACK`.
     pub(crate) fn stack_above(&self, mm: MmId, va: VirtAddr) -> Option<Vma> {
         let limit = self.kernel.tree.stack_limit;

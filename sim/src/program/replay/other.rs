@@ -48,9 +48,11 @@ impl State {
         let index = self.process_index(sim, fault.pid, comm);
         let mm = self.processes[index].mm;
         self.resolve_pending(sim, index, fault);
+        let grows = sim.with(|m| m.stack_above(mm, va).is_some());
         match sim.with(|m| m.mm(mm).find_vma(va).copied()) {
             Some(vma) => self.adjust_inferred(sim, index, &vma, fault),
-            None if sim.with(|m| m.stack_above(mm, va).is_some()) => {}
+            // Where an entry was, the stack had grown already.
+            None if grows && !fault.error_code.is_protection() => {}
             None => self.infer_mapping(sim, index, fault)?,
         }
         Ok(mm)
@@ -75,9 +77,11 @@ impl State {
             } else {
                 Backing::Anonymous
             };
-            let vma = Vma { no_huge: map.flags & MAP_STACK != 0, ..plain(m, (start, end), backing) };
-            m.insert_vma(mm, Vma { shared, ..with_rights(vma, map.prot) });
-            m.join_vmas(mm, start, end);
+            m.map_ordinary(mm, (start, end), backing, |vma| {
+                set_rights(vma, map.prot);
+                vma.shared = shared;
+                vma.no_huge = map.flags & MAP_STACK != 0;
+            });
         });
         mm
     }
@@ -131,8 +135,10 @@ impl State {
         sim.with(|m| {
             m.forget_range(mm, start, map.end - start);
             let backing = Backing::Cached { file, pgoff: map.pgoff };
-            let vma = with_rights(plain(m, (start, map.end), backing), map.prot);
-            m.insert_vma(mm, Vma { shared: map.shared, ..vma });
+            m.map_ordinary(mm, (start, map.end), backing, |vma| {
+                set_rights(vma, map.prot);
+                vma.shared = map.shared;
+            });
         });
     }
 
@@ -166,10 +172,11 @@ impl State {
         let end = page + PageSize::Size4K.bytes();
         let stack = page >= STACKS && shown.backing == Backing::Anonymous;
         sim.with(|m| {
-            let vma = Vma { grows_down: stack, ..plain(m, (page, end), shown.backing) };
-            let vma = Vma { shared: shown.shared, ..with_rights(vma, rights(fault)) };
-            m.insert_vma(mm, vma);
-            m.join_vmas(mm, page, end);
+            m.map_ordinary(mm, (page, end), shown.backing, |vma| {
+                set_rights(vma, rights(fault));
+                vma.shared = shown.shared;
+                vma.grows_down = stack;
+            });
         });
         self.processes[index].inferred.insert(page >> 12);
         if shown.present {
@@ -232,7 +239,8 @@ impl State {
         if !self.processes[index].inferred.contains(&page) || fault.ret.is_none_or(VmFault::is_error) {
             return;
         }
-        let wanted = with_rights(*vma, rights(fault));
+        let mut wanted = *vma;
+        set_rights(&mut wanted, rights(fault));
         let more = (vma.write < wanted.write) || (vma.exec < wanted.exec);
         if more {
             self.note("rights of inferred mappings, from the faults in them");
@@ -260,27 +268,9 @@ impl State {
     }
 }
 
-/// A private mapping without rights.
-fn plain(m: &mut Machine, (start, end): (u64, u64), backing: Backing) -> Vma {
-    Vma {
-        start,
-        end,
-        backing,
-        read: false,
-        write: false,
-        exec: false,
-        grows_down: false,
-        shared: false,
-        sync: false,
-        no_huge: false,
-        has_copies: false,
-        lock: m.new_vma_lock(),
-    }
-}
-
-/// With the PROT bits of mmap.
-fn with_rights(vma: Vma, prot: u32) -> Vma {
-    Vma { read: prot & 1 != 0, write: prot & 2 != 0, exec: prot & 4 != 0, ..vma }
+/// Sets the PROT bits of mmap.
+const fn set_rights(vma: &mut Vma, prot: u32) {
+    (vma.read, vma.write, vma.exec) = (prot & 1 != 0, prot & 2 != 0, prot & 4 != 0);
 }
 
 /// The PROT bits that an access needs.

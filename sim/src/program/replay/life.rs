@@ -67,7 +67,7 @@ impl Lives {
             }
             // The old address space goes, or the stack of the new one is made ready.
             Event::KprobeOther { name }
-                if matches!(&*name.to_string(), "unmap_vmas" | "change_protection_ret") =>
+                if matches!(name.as_str(), Some("unmap_vmas" | "change_protection_ret")) =>
             {
                 self.executing.remove(&pid).then_some((pid, Action::Executed))
             }

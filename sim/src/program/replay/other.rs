@@ -241,7 +241,7 @@ impl State {
         }
         let mut wanted = *vma;
         set_rights(&mut wanted, rights(fault));
-        let more = (vma.write < wanted.write) || (vma.exec < wanted.exec);
+        let more = (wanted.write && !vma.write) || (wanted.exec && !vma.exec);
         if more {
             self.note("rights of inferred mappings, from the faults in them");
             let mm = self.processes[index].mm;

@@ -218,7 +218,7 @@ fn a_device_smaller_than_the_recorded_one_is_noted() {
     let trace = recorded("kernel-7.2/ext4/s10_msync_loop/trace.txt.xz");
     replay(dir.path(), path(&trace), &["--set", "pmem.capacity=64 MiB", "-q"]).exits(0);
     let report = report(dir.path());
-    assert_eq!(report["replay"]["reproduced"], 628, "{:#}", report["replay"]);
+    assert_eq!(report["replay"]["dax"]["reproduced"], 628, "{:#}", report["replay"]);
     let assumed = report["assumptions"].as_array().unwrap();
     let noted =
         |a: &Value| a.as_str().unwrap().contains("extents beyond the end of the device (pmem.capacity)");

@@ -17,7 +17,7 @@ const STACKS: u64 = USER_END - (16 << 30) - (8 << 20);
 /// `MAP_STACK`: a stack of a thread, which gets no huge pages (`calc_vm_flag_bits`, since Linux 6.7).
 const MAP_STACK: u32 = 0x2_0000;
 /// Reasons to leave a fault out.
-const NO_RESULT: &str = "faults outside DAX mappings without a result (probe handle_mm_fault_ret)";
+const NO_RESULT: &str = "faults outside DAX mappings without a result (page faults disabled, or no probe)";
 const NO_MAPPING: &str = "faults outside DAX mappings that failed";
 
 /// What a fault in an unknown mapping shows of it.
@@ -42,7 +42,8 @@ impl State {
         let va = fault.address;
         let known = self.known_process(fault.pid);
         let covered = |mm| sim.with(|m| m.mm(mm).find_vma(va).is_some() || m.stack_above(mm, va).is_some());
-        if !known.is_some_and(covered) && fault.ret.is_none() {
+        // A kernel access with page faults disabled is not handled: the kernel tries again where it may sleep.
+        if fault.ret.is_none() && (fault.kernel || !known.is_some_and(covered)) {
             return Err(NO_RESULT);
         }
         let index = self.process_index(sim, fault.pid, comm);

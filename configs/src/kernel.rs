@@ -141,6 +141,14 @@ pub struct TreeKnobs {
     pub flush_ceiling_pages: u32,
     /// Kernel page-table isolation.
     pub pti: bool,
+    /// `transparent_hugepage=always`: faults in anonymous memory take huge pages where they fit.
+    pub thp_always: bool,
+    /// Whether a store to the huge zero page gets a huge page. Otherwise the huge zero page is split.
+    pub thp_zero_page_replaced: bool,
+    /// `fault_around_bytes`, in pages.
+    pub fault_around_pages: u32,
+    /// `RLIMIT_STACK` of the programs, in bytes: as far as a stack grows.
+    pub stack_limit: u64,
 }
 
 /// What `update_mmu_cache` and its relatives do.
@@ -318,6 +326,14 @@ pub struct CommonPath {
     pub fsync: PathLength,
     /// A task switch.
     pub task_switch: PathLength,
+    /// A new anonymous huge page: allocation, charge, LRU, reverse mapping, without its zeroing.
+    pub anon_huge_page: PathLength,
+    /// The mapping of a zero page into anonymous memory.
+    pub anon_zero_page: PathLength,
+    /// The search of the page cache in a fault.
+    pub filemap_fault: PathLength,
+    /// Each page of the page cache that a fault maps.
+    pub filemap_map_page: PathLength,
 }
 
 /// `[path_length.<fs>]`

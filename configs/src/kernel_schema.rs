@@ -95,6 +95,13 @@ section!(tree: TreeKnobs, "tree" {
     flush_ceiling_pages "flush_ceiling_pages": Kind::Count { min: 0, max: 1 << 20 },
         "`tlb_single_page_flush_ceiling`: most pages flushed one by one.";
     pti "pti": BOOL, "Kernel page-table isolation.";
+    thp_always "thp_always": BOOL, "`transparent_hugepage=always`.";
+    thp_zero_page_replaced "thp_zero_page_replaced": BOOL,
+        "Whether a store to the huge zero page gets a huge page, rather than splitting it.";
+    fault_around_pages "fault_around_pages": Kind::Count { min: 1, max: 512 },
+        "`fault_around_bytes`, in pages (a power of two).";
+    stack_limit "stack_limit": Kind::Size { min: 1 << 16, max: 1 << 40, multiple: 4096 },
+        "`RLIMIT_STACK`: as far as a stack grows.";
 });
 
 section!(arch: ArchKnobs, "arch" {
@@ -164,6 +171,10 @@ section!(common: CommonPath, "path_length.common" {
     mprotect "mprotect": LENGTH, "mprotect, without the entries.";
     fsync "fsync": LENGTH, "msync or fsync, without the per-entry work and the journal.";
     task_switch "task_switch": LENGTH, "A task switch.";
+    anon_huge_page "anon_huge_page": LENGTH, "A new anonymous huge page, without its zeroing.";
+    anon_zero_page "anon_zero_page": LENGTH, "The mapping of a zero page into anonymous memory.";
+    filemap_fault "filemap_fault": LENGTH, "The search of the page cache in a fault.";
+    filemap_map_page "filemap_map_page": LENGTH, "Each page of the page cache that a fault maps.";
 });
 
 macro_rules! fs_section {

@@ -13,6 +13,7 @@ use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
+use crate::kernel::filemap::PageCache;
 use crate::kernel::mm::{CpuSet, Mm, MmId};
 use crate::kernel::page::PageMap;
 use crate::kernel::vma::{Backing, Vma};
@@ -59,6 +60,7 @@ pub struct Machine {
     pub(crate) free_user_frames: Vec<Pfn>,
     /// Failures that tests asked for.
     pub(crate) injections: Injections,
+    pub(crate) page_cache: PageCache,
     pub(crate) measure: Measurements,
     /// Pauses of racing threads, where interleavings are explored.
     pub(crate) stalls: Option<Stalls>,
@@ -104,6 +106,7 @@ impl Machine {
             mms: Vec::new(),
             files: Vec::new(),
             injections: Injections::default(),
+            page_cache: PageCache::default(),
             measure: Measurements::default(),
             stalls: None,
             ledger: Ledger::default(),
@@ -277,10 +280,7 @@ impl Machine {
 
     /// The part of a VMA from `start` on.
     fn tail_of(&self, vma: &Vma, start: u64) -> Vma {
-        let backing = match vma.backing {
-            Backing::Dax { file, pgoff } => Backing::Dax { file, pgoff: pgoff + ((start - vma.start) >> 12) },
-            Backing::Anonymous => Backing::Anonymous,
-        };
+        let backing = vma.backing.later((start - vma.start) >> 12);
         Vma { start, backing, ..*vma }
     }
 
@@ -327,23 +327,7 @@ impl Machine {
     /// Makes a read-only entry, as a read fault before the trace would have left it; false if an entry is there already.
     pub(crate) fn preset_read_only(&mut self, mm: MmId, va: VirtAddr, pfn: Pfn, huge: bool) -> bool {
         let level = u32::from(huge);
-        let mut table = self.mm(mm).pgd;
-        for at in ((level + 1)..=3).rev() {
-            let slot = Slot::of(table, va, at);
-            let entry = self.tables.read(slot);
-            if entry.is_leaf_at(at) && !entry.is_none() {
-                return false;
-            }
-            if !entry.is_present() {
-                let new = self.new_table();
-                self.tables.write(slot, Entry::table(new));
-            }
-            table = self.tables.read(slot).pfn();
-        }
-        let slot = Slot::of(table, va, level);
-        if !self.tables.read(slot).is_none() {
-            return false;
-        }
+        let Some(slot) = self.free_slot(mm, va, level) else { return false };
         let knobs = &self.kernel.dax;
         let (sw, leaf) =
             if huge { (knobs.pmd_block_sw_bits, Entry::PS) } else { (knobs.pte_block_sw_bits, 0) };
@@ -354,6 +338,25 @@ impl Machine {
         self.tables.write(slot, Entry::leaf(head, bits));
         self.count_at_once(mm, Entry::leaf(head, bits), level, 1);
         true
+    }
+
+    /// The slot of `level` for an address, with the tables above it; `None` if it is taken.
+    pub(crate) fn free_slot(&mut self, mm: MmId, va: VirtAddr, level: u32) -> Option<Slot> {
+        let mut table = self.mm(mm).pgd;
+        for at in ((level + 1)..=3).rev() {
+            let slot = Slot::of(table, va, at);
+            let entry = self.tables.read(slot);
+            if entry.is_leaf_at(at) && !entry.is_none() {
+                return None;
+            }
+            if !entry.is_present() {
+                let new = self.new_table();
+                self.tables.write(slot, Entry::table(new));
+            }
+            table = self.tables.read(slot).pfn();
+        }
+        let slot = Slot::of(table, va, level);
+        self.tables.read(slot).is_none().then_some(slot)
     }
 
     /// Counts one mapping of a frame of the device more or less, where the variant counts them, in no time.
@@ -380,6 +383,8 @@ impl Machine {
             backing: Backing::Anonymous,
             read: true,
             write: true,
+            exec: false,
+            grows_down: false,
             shared: false,
             sync: false,
             no_huge: true,
@@ -390,17 +395,9 @@ impl Machine {
         let bits = Entry::P | Entry::RW | Entry::US | Entry::A | Entry::D | Entry::NX;
         for page in 0..pages {
             let va = VirtAddr(start + (page << 12));
-            let mut table = self.mm(mm).pgd;
-            for level in (1..=3).rev() {
-                let slot = Slot::of(table, va, level);
-                if !self.tables.read(slot).is_present() {
-                    let new = self.new_table();
-                    self.tables.write(slot, Entry::table(new));
-                }
-                table = self.tables.read(slot).pfn();
-            }
+            let Some(slot) = self.free_slot(mm, va, 0) else { continue };
             let frame = self.new_user_frame();
-            self.tables.write(Slot::of(table, va, 0), Entry::leaf(frame, bits));
+            self.tables.write(slot, Entry::leaf(frame, bits));
         }
     }
 
@@ -463,7 +460,7 @@ impl Machine {
     }
 
     /// `vma_merge`: joins each VMA that touches the range with a following one that continues it.
-    fn join_vmas(&mut self, mm: MmId, start: u64, end: u64) {
+    pub(crate) fn join_vmas(&mut self, mm: MmId, start: u64, end: u64) {
         let Some(mut at) = self
             .mm(mm)
             .vmas
@@ -481,6 +478,7 @@ impl Machine {
                     self.remove_vma(mm, &next);
                     if let Some(joined) = self.mm_mut(mm).vmas.get_mut(&at) {
                         joined.end = next.end;
+                        joined.has_copies |= next.has_copies;
                     }
                 }
                 Some(_) if vma.end <= end => at = vma.end,
@@ -511,7 +509,7 @@ impl Machine {
             self.cpus[index].spend_as(Part::Memory, latency - hit);
         }
         match kind {
-            AccessKind::Read => self.measure.reads += 1,
+            AccessKind::Read | AccessKind::Fetch => self.measure.reads += 1,
             AccessKind::Write => self.measure.writes += 1,
         }
         Ok(())
@@ -587,6 +585,8 @@ mod tests {
             backing: Backing::Dax { file, pgoff: 0 },
             read: true,
             write: true,
+            exec: false,
+            grows_down: false,
             shared: true,
             sync: false,
             has_copies: false,

@@ -34,7 +34,7 @@ fn replay(scenario: &str, keep: fn(&Event) -> bool) -> (Outcome, Measurements, u
 fn threads_that_never_fault_are_interrupted_too() {
     // Four threads on four CPUs; only two of them take faults, and all four are told of each write-protection.
     let (outcome, measured, recorded) = replay("s10_msync_loop", |_| true);
-    assert_eq!((outcome.recorded, outcome.reproduced), (628, 628));
+    assert_eq!((outcome.dax.recorded, outcome.dax.reproduced), (628, 628));
     let simulated = measured.flushes[&FlushReason::RemoteShootdown].count;
     // Not to the last one: an msync is one step, so switches between its flushes are not replayed.
     assert!(simulated.abs_diff(recorded) * 10 <= recorded, "{simulated} simulated, {recorded} recorded");
@@ -44,7 +44,7 @@ fn threads_that_never_fault_are_interrupted_too() {
 #[test]
 fn a_process_on_one_cpu_interrupts_nobody() {
     let (outcome, measured, recorded) = replay("s19_unmap_1thread", |_| true);
-    assert_eq!((outcome.recorded, outcome.reproduced), (1923, 1923));
+    assert_eq!((outcome.dax.recorded, outcome.dax.reproduced), (1923, 1923));
     let simulated = measured.flushes.get(&FlushReason::RemoteShootdown).map_or(0, |f| f.count);
     assert_eq!((simulated, measured.shootdowns.ipis_sent), (0, 0), "{recorded} recorded");
 }
@@ -63,8 +63,8 @@ fn page_faults_and_fs_dax_events_are_enough_to_reproduce_the_faults() {
         )
     };
     let (outcome, measured, _) = replay("s10_msync_loop", keep);
-    assert_eq!((outcome.recorded, outcome.reproduced), (628, 628));
+    assert_eq!((outcome.dax.recorded, outcome.dax.reproduced), (628, 628));
     assert_eq!(measured.shootdowns.requests, 564);
     let (outcome, ..) = replay("s16_map_sync", keep);
-    assert_eq!((outcome.recorded, outcome.reproduced), (179, 179));
+    assert_eq!((outcome.dax.recorded, outcome.dax.reproduced), (179, 179));
 }

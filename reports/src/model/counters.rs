@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rounding;
 
 /// The fault kinds in reading order, as `faults` and `latency` name them.
-pub const FAULT_KINDS: [&str; 15] = [
+pub const FAULT_KINDS: [&str; 23] = [
     "read",
     "write",
     "mkwrite",
@@ -17,6 +17,14 @@ pub const FAULT_KINDS: [&str; 15] = [
     "pud_read",
     "pud_write",
     "pmd_fallback",
+    "anon_read",
+    "anon_write",
+    "anon_huge",
+    "anon_cow",
+    "anon_reuse",
+    "file_read",
+    "file_write",
+    "file_cow",
     "sigbus",
     "sigsegv",
     "access_flags",
@@ -63,6 +71,22 @@ pub struct Faults {
     pub pud_write: u64,
     /// The huge handler declined and the fault was done at 4 KiB.
     pub pmd_fallback: u64,
+    /// A load of anonymous memory that mapped the zero page.
+    pub anon_read: u64,
+    /// A store to anonymous memory that mapped a new page.
+    pub anon_write: u64,
+    /// A huge page of anonymous memory.
+    pub anon_huge: u64,
+    /// A store outside DAX that copied a page.
+    pub anon_cow: u64,
+    /// A store outside DAX to a page that was made writable.
+    pub anon_reuse: u64,
+    /// A load or fetch of a file in the page cache.
+    pub file_read: u64,
+    /// A store to a shared file in the page cache.
+    pub file_write: u64,
+    /// A store to a private file page that was not mapped: a copy.
+    pub file_cow: u64,
     /// Ended in SIGBUS.
     pub sigbus: u64,
     /// Ended in SIGSEGV.
@@ -82,7 +106,7 @@ const fn is_zero(n: &u64) -> bool {
 impl Faults {
     /// The counts by kind, in the order of [`FAULT_KINDS`].
     #[must_use]
-    pub const fn by_kind(&self) -> [(&'static str, u64); 15] {
+    pub const fn by_kind(&self) -> [(&'static str, u64); 23] {
         [
             (FAULT_KINDS[0], self.read),
             (FAULT_KINDS[1], self.write),
@@ -95,10 +119,18 @@ impl Faults {
             (FAULT_KINDS[8], self.pud_read),
             (FAULT_KINDS[9], self.pud_write),
             (FAULT_KINDS[10], self.pmd_fallback),
-            (FAULT_KINDS[11], self.sigbus),
-            (FAULT_KINDS[12], self.sigsegv),
-            (FAULT_KINDS[13], self.access_flags),
-            (FAULT_KINDS[14], self.other),
+            (FAULT_KINDS[11], self.anon_read),
+            (FAULT_KINDS[12], self.anon_write),
+            (FAULT_KINDS[13], self.anon_huge),
+            (FAULT_KINDS[14], self.anon_cow),
+            (FAULT_KINDS[15], self.anon_reuse),
+            (FAULT_KINDS[16], self.file_read),
+            (FAULT_KINDS[17], self.file_write),
+            (FAULT_KINDS[18], self.file_cow),
+            (FAULT_KINDS[19], self.sigbus),
+            (FAULT_KINDS[20], self.sigsegv),
+            (FAULT_KINDS[21], self.access_flags),
+            (FAULT_KINDS[22], self.other),
         ]
     }
 }

@@ -21,7 +21,7 @@ pub use counters::{
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
 pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
-pub use replay::{Divergence, Replay, Warning};
+pub use replay::{Agreement, Divergence, Replay, Warning};
 pub use rounding::{ps_to_ns, round3};
 
 /// The schema of the JSON form. A field may be added under the same number; none changes its meaning.

@@ -1,6 +1,20 @@
 //! How far a simulation agrees with what was recorded, and what to be wary of.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+/// Agreement on one kind of outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Agreement {
+    /// Outcomes that the recording holds.
+    pub recorded: u64,
+    /// Those that the simulation reproduced.
+    pub reproduced: u64,
+    /// Those that came out otherwise.
+    pub diverged: u64,
+}
 
 /// Recorded outcomes against simulated ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +30,12 @@ pub struct Replay {
     pub inferred: u64,
     /// Recorded events that the simulator has no use for.
     pub ignored: u64,
+    /// Of the recorded outcomes, those of faults in DAX mappings.
+    pub dax: Agreement,
+    /// Those of other faults: anonymous memory, and files in the page cache.
+    pub other: Agreement,
+    /// Outcomes that came out otherwise, by cause.
+    pub causes: BTreeMap<String, u64>,
     /// The first divergences, as examples.
     pub divergences: Vec<Divergence>,
 }

@@ -1,7 +1,7 @@
 //! The blocks of the summary. Each is empty if it has nothing to say.
 
 use super::table::aligned;
-use crate::model::{Latency, RunReport};
+use crate::model::{Agreement, Latency, RunReport};
 use crate::units::{average, count, percent, ratio, time};
 
 /// Kinds whose parts are shown.
@@ -121,6 +121,10 @@ pub(super) fn replay(report: &RunReport) -> String {
         count(r.inferred),
         count(r.ignored)
     );
+    if r.other.recorded > 0 {
+        let of = |a: &Agreement| format!("{} of {}", count(a.reproduced), count(a.recorded));
+        text += &format!("\n  in DAX mappings {}, outside {} reproduced", of(&r.dax), of(&r.other));
+    }
     for d in r.divergences.iter().take(EXAMPLES) {
         let place = match (d.line, d.time_ns) {
             (Some(line), _) => format!("{}:{line}", d.input),

@@ -258,6 +258,9 @@ fn replay() -> Replay {
         diverged: 12,
         inferred: 5,
         ignored: 611,
+        dax: Agreement { recorded: 16_000, reproduced: 15_990, diverged: 10 },
+        other: Agreement { recorded: 392, reproduced: 390, diverged: 2 },
+        causes: BTreeMap::from([("return value".to_owned(), 12)]),
         divergences: vec![
             divergence(9_813, "0x7f31a2c41000", "the event before it was lost"),
             divergence(9_820, "0x7f31a2c43000", "a stale read-only TLB entry"),

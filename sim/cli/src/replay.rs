@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use daxsim_configs::machine::{MachineSpec, TlbSpec};
 use daxsim_configs::{Override, load_kernel, load_machine};
-use daxsim_reports::model::{Divergence, Mode, Replay, Warning};
+use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
 use daxsim_sim::measure::FaultRecord;
-use daxsim_sim::program::replay::{Outcome, Replayer};
+use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
 use daxsim_sim::{Results, Simulation};
 use daxsim_traces::fault_table::{self, FaultRow};
@@ -343,7 +343,7 @@ fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> 
     let outcome = replayer.finish(&mut sim).with_context(|| input.display().to_string())?;
     bar.finish_and_clear();
     let stats = reader.stats();
-    if outcome.recorded == 0 && sim.crash().is_none() {
+    if outcome.dax.recorded == 0 && sim.crash().is_none() {
         let hint = if choice.fs == FileSystem::Devdax {
             "faults of device-dax raise no fs_dax events and cannot be replayed from a trace; run the workload script"
         } else {
@@ -417,12 +417,20 @@ fn reading_warnings(stats: &Stats, damage: Option<String>) -> Vec<Warning> {
     warnings
 }
 
+fn agreement(tally: Tally) -> Agreement {
+    Agreement { recorded: tally.recorded, reproduced: tally.reproduced, diverged: tally.diverged }
+}
+
 fn add_outcome(report: &mut RunReport, input: &Path, outcome: &Outcome) {
     let name = input.display().to_string();
+    let all = outcome.all();
     report.replay = Replay {
-        recorded: outcome.recorded,
-        reproduced: outcome.reproduced,
-        diverged: outcome.diverged,
+        recorded: all.recorded,
+        reproduced: all.reproduced,
+        diverged: all.diverged,
+        dax: agreement(outcome.dax),
+        other: agreement(outcome.other),
+        causes: outcome.causes.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
         inferred: outcome.inferred.values().sum(),
         ignored: outcome.ignored.values().sum(),
         divergences: outcome

@@ -221,7 +221,7 @@ fn events_that_cannot_be_are_counted_and_left_out() {
     run.exits(0);
     let report = report(dir.path());
     assert!(warning(&report, "events with addresses or ranges that cannot be").0 >= 2);
-    assert_eq!(report["replay"]["reproduced"], 628);
+    assert_eq!(report["replay"]["dax"]["reproduced"], 628);
 }
 
 // ---- scripts

@@ -185,16 +185,20 @@ impl Machine {
         (first..first + (self.spec.pmem.capacity >> 12)).contains(&pfn.0)
     }
 
-    /// Whether an entry of a private DAX mapping maps a copy: neither a frame of the device nor a zero page.
+    /// Whether an entry of a private mapping maps an anonymous page: neither a frame of its file nor a zero page.
     pub(crate) fn is_private_copy(&self, vma: &Vma, entry: Entry) -> bool {
-        let private = !vma.shared && matches!(vma.backing, Backing::Dax { .. });
         let pfn = entry.pfn();
         let zero = pfn == self.globals.zero_page || pfn == self.globals.huge_zero_page;
-        private && entry.is_present() && !zero && !self.is_device_frame(pfn)
+        let of_file = match vma.backing {
+            Backing::Dax { .. } => self.is_device_frame(pfn),
+            Backing::Cached { .. } => self.is_cache_frame(pfn),
+            Backing::Anonymous => false,
+        };
+        !vma.shared && entry.is_present() && !zero && !of_file
     }
 
     /// The VMA of a fault now holds a private copy.
-    fn note_copy(&mut self, vmf: &Vmf) {
+    pub(crate) fn note_copy(&mut self, vmf: &Vmf) {
         if let Some(vma) = self.mm_mut(vmf.mm).vmas.get_mut(&vmf.vma.start) {
             vma.has_copies = true;
         }

@@ -6,11 +6,13 @@ use daxsim_types::{
 };
 
 use super::access_flags::ptep_set_access_flags;
+use super::anon::expand_stack;
 use super::cow::wp_page_copy;
+use super::file::FileId;
 use super::fs::{Order, fs_fault};
 use super::mm::MmId;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
-use super::vma::Vma;
+use super::vma::{Backing, Vma};
 use super::vmf::{FaultTrail, Vmf};
 use super::zap::{zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
@@ -62,7 +64,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
             Some(Signal::Sigbus) => FaultKind::Sigbus,
             Some(Signal::Sigsegv) => FaultKind::Sigsegv,
             None if ret.is_some_and(|ret| ret.contains(VmFault::OOM)) => FaultKind::Oom,
-            None => trail.kind.unwrap_or(FaultKind::Spurious),
+            None => trail.kind(),
         };
         let counts = &mut m.measure.faults;
         counts.total += 1;
@@ -142,7 +144,7 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
             unlock_vma(cx, &vma).await;
             return None;
         }
-        let mut vmf = Vmf::new(mm, vma, va, error_code, true)?;
+        let mut vmf = Vmf::new(mm, vma, va, error_code, true);
         let ret = handle_mm_fault(cx, &mut vmf).await;
         if ret != VmFault::RETRY {
             unlock_vma(cx, &vma).await;
@@ -161,9 +163,12 @@ async fn fault_under_mmap_lock(
 ) -> Option<VmFault> {
     let mmap_lock = cx.with(|m| m.mm(mm).mmap_lock);
     cx.step(|p| p.mmap_lock);
+    if cx.with(|m| m.mm(mm).find_vma(va).is_none() && m.stack_above(mm, va).is_some()) {
+        expand_stack(cx, mm, va).await;
+    }
     cx.lock(mmap_lock, LockMode::Shared).await;
     let vma = cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(cx, vma, error_code));
-    let ret = match vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) {
+    let ret = match vma.map(|vma| Vmf::new(mm, vma, va, error_code, false)) {
         Some(mut vmf) => Some(handle_mm_fault(cx, &mut vmf).await),
         None => None,
     };
@@ -172,7 +177,7 @@ async fn fault_under_mmap_lock(
     ret
 }
 
-async fn unlock_vma(cx: &Cx<'_>, vma: &Vma) {
+pub(super) async fn unlock_vma(cx: &Cx<'_>, vma: &Vma) {
     cx.step(|p| p.vma_unlock);
     cx.unlock(vma.lock, LockMode::Shared).await;
 }
@@ -183,7 +188,7 @@ fn access_error(cx: &Cx<'_>, vma: &Vma, error_code: ErrorCode) -> bool {
         return !vma.write;
     }
     let refused = error_code.is_protection() && cx.with(|m| m.cpu_has_hw_af());
-    refused || !(vma.read || vma.write)
+    refused || !(vma.read || vma.write || vma.exec)
 }
 
 /// Releases the VMA lock for a handler that may not run under it (`vmf_can_call_fault`, spec 2.3).
@@ -208,6 +213,9 @@ async fn handle_mm_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 
 /// `__handle_mm_fault` (spec 2.5).
 async fn handle_levels(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+    if !matches!(vmf.vma.backing, Backing::Dax { .. }) {
+        return super::anon::handle_levels(cx, vmf).await;
+    }
     let (mm, va) = (vmf.mm, vmf.address);
     let Some(pud_table) = ensure_table(cx, mm, va, 2).await else { return VmFault::OOM };
     let pud_slot = Slot::of(pud_table, va, 2);
@@ -267,7 +275,13 @@ async fn huge_attempt(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 }
 
 /// `huge_pmd_set_accessed` and `huge_pud_set_accessed`: the entry already allows the access.
-async fn huge_set_accessed(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, seen: Entry, size: PageSize) -> VmFault {
+pub(super) async fn huge_set_accessed(
+    cx: &Cx<'_>,
+    vmf: &Vmf,
+    slot: Slot,
+    seen: Entry,
+    size: PageSize,
+) -> VmFault {
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.step(|p| p.spurious);
@@ -291,16 +305,16 @@ fn wanted_flags(vmf: &Vmf, entry: Entry) -> Entry {
 }
 
 /// `handle_pte_fault` (spec 2.6).
-async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
+pub(super) async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let (mm, va) = (vmf.mm, vmf.address);
     let Some(table) = cx.with(|m| m.tables.find(m.mm(mm).pgd, va, 0)) else {
         vmf.orig_pte = Entry::NONE;
-        return do_fault(cx, vmf, false).await;
+        return do_pte_missing(cx, vmf, false).await;
     };
     let slot = Slot::of(table, va, 0);
     vmf.orig_pte = read_entry(cx, slot).await;
     if vmf.orig_pte.is_none() {
-        return do_fault(cx, vmf, true).await;
+        return do_pte_missing(cx, vmf, true).await;
     }
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return VmFault::default() };
     cx.lock(ptl, LockMode::Exclusive).await;
@@ -328,6 +342,14 @@ async fn handle_pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     }
     cx.unlock(ptl, LockMode::Exclusive).await;
     VmFault::default()
+}
+
+async fn do_pte_missing(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
+    match vmf.vma.backing {
+        Backing::Dax { .. } => do_fault(cx, vmf, has_table).await,
+        Backing::Anonymous => super::anon::do_anonymous_page(cx, vmf).await,
+        Backing::Cached { .. } => super::filemap::do_fault(cx, vmf).await,
+    }
 }
 
 /// `do_fault` for a shared file mapping: `do_read_fault` or `do_shared_fault`, then `__do_fault`.
@@ -376,6 +398,11 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
     cx.step(|p| p.wp_page);
     if !vmf.vma.shared {
         let ret = wp_private(cx, vmf, slot).await;
+        cx.note(PathStep::Returned("do_wp_page", ret));
+        return ret;
+    }
+    if !matches!(vmf.vma.backing, Backing::Dax { .. }) {
+        let ret = wp_page_reuse(cx, vmf, slot).await;
         cx.note(PathStep::Returned("do_wp_page", ret));
         return ret;
     }
@@ -439,7 +466,7 @@ pub(crate) async fn fault_in(cx: &Cx<'_>, mm: MmId, va: VirtAddr, write: bool) -
         let error_code = ErrorCode::new(kind, false, false);
         let vma =
             cx.with(|m| m.mm(mm).find_vma(va).copied()).filter(|vma| !access_error(cx, vma, error_code));
-        let Some(mut vmf) = vma.and_then(|vma| Vmf::new(mm, vma, va, error_code, false)) else {
+        let Some(mut vmf) = vma.map(|vma| Vmf::new(mm, vma, va, error_code, false)) else {
             return false;
         };
         let ret = handle_mm_fault(cx, &mut vmf).await;
@@ -534,10 +561,9 @@ pub(super) async fn install(cx: &Cx<'_>, mm: MmId, slot: Slot, table: Pfn) -> En
 }
 
 impl Vmf {
-    /// `None` for anonymous memory, which is populated when it is mapped and so does not fault.
-    fn new(mm: MmId, vma: Vma, va: VirtAddr, error_code: ErrorCode, vma_locked: bool) -> Option<Self> {
-        let (file, pgoff) = vma.file_page(va)?;
-        Some(Self {
+    fn new(mm: MmId, vma: Vma, va: VirtAddr, error_code: ErrorCode, vma_locked: bool) -> Self {
+        let (file, pgoff) = vma.file_page(va).unwrap_or((FileId::NONE, 0));
+        Self {
             mm,
             vma,
             file,
@@ -549,6 +575,6 @@ impl Vmf {
             orig_pte: Entry::NONE,
             prealloc: None,
             sync_pfn: None,
-        })
+        }
     }
 }

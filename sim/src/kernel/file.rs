@@ -12,6 +12,11 @@ use crate::engine::LockId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
 
+impl FileId {
+    /// No DAX file: what faults outside DAX, which no file system handles, have in its place.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
 /// How a file's blocks come to be before the program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewFile {

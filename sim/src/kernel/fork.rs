@@ -55,7 +55,7 @@ pub(crate) async fn dup_mmap(cx: &Cx<'_>, parent: MmId, child: MmId) -> Result<(
 async fn link_copy(cx: &Cx<'_>, child: MmId, vma: &Vma) {
     let i_mmap = match vma.backing {
         Backing::Dax { file, .. } => Some(cx.with(|m| m.file(file).i_mmap_lock)),
-        Backing::Anonymous => None,
+        Backing::Anonymous | Backing::Cached { .. } => None,
     };
     if let Some(i_mmap) = i_mmap {
         cx.lock(i_mmap, LockMode::Exclusive).await;
@@ -76,6 +76,10 @@ async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) -> R
     let mut at = vma.start;
     while at < vma.end && result.is_ok() {
         let va = VirtAddr(at);
+        if vma.backing == Backing::Anonymous && copy_huge_pmd(cx, parent, child, vma, va).await? {
+            at = va.align_down(PageSize::Size2M).0 + PageSize::Size2M.bytes();
+            continue;
+        }
         match cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 0)) {
             Some(table) => {
                 let span = PageSize::Size2M.bytes();
@@ -128,6 +132,29 @@ async fn copy_present_pte(cx: &Cx<'_>, vma: &Vma, child: MmId, from: Slot, to: S
         cx.rmw_struct_page(line).await;
     }
     cx.step(|p| p.zap_entry);
+}
+
+/// `copy_huge_pmd` of anonymous memory: both sides are write-protected. False if there is no huge page.
+async fn copy_huge_pmd(
+    cx: &Cx<'_>,
+    parent: MmId,
+    child: MmId,
+    vma: &Vma,
+    va: VirtAddr,
+) -> Result<bool, SyscallError> {
+    let Some(table) = cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 1)) else { return Ok(false) };
+    let from = Slot::of(table, va, 1);
+    let pmd = cx.with(|m| m.tables.read(from));
+    if pmd.is_none() || !pmd.is_leaf_at(1) {
+        return Ok(false);
+    }
+    let Some(to_table) = ensure_table(cx, child, va, 1).await else { return Err(SyscallError::NoMemory) };
+    let to = Slot::of(to_table, va, 1);
+    cx.rmw(from.line()).await;
+    cx.with(|m| m.copy_entry(vma, child, from, to));
+    cx.store(to.line()).await;
+    cx.step(|p| p.zap_entry);
+    Ok(true)
 }
 
 /// `exit_mmap`: the whole address space goes.

@@ -88,6 +88,8 @@ mod tests {
             backing: Backing::Dax { file, pgoff: 0 },
             read: true,
             write: true,
+            exec: false,
+            grows_down: false,
             shared: true,
             sync: false,
             has_copies: false,

@@ -5,6 +5,7 @@
 //! DAX fault path in `docs/linux-dax-fault-path.md`; kernel sources are named with their version.
 
 mod access_flags;
+mod anon;
 pub mod broadcast;
 mod cow;
 pub mod dax_entry;
@@ -13,6 +14,7 @@ pub mod extent;
 mod fault;
 pub mod file;
 mod file_ops;
+pub mod filemap;
 pub mod flush;
 mod fork;
 mod fs;

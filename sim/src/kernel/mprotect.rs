@@ -171,7 +171,7 @@ impl Machine {
         }
         let notify = match vma.backing {
             Backing::Dax { file, .. } => self.file(file).fs != daxsim_types::FileSystem::Devdax,
-            Backing::Anonymous => false,
+            Backing::Anonymous | Backing::Cached { .. } => false,
         };
         vma.page_prot(notify, accessed)
     }

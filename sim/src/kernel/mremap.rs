@@ -79,6 +79,9 @@ async fn move_vma(cx: &Cx<'_>, mm: MmId, vma: &Vma, (start, to, kept): (u64, u64
     cx.with(|m| {
         let backing = match vma.backing {
             Backing::Dax { file, pgoff } => Backing::Dax { file, pgoff: pgoff + ((start - vma.start) >> 12) },
+            Backing::Cached { file, pgoff } => {
+                Backing::Cached { file, pgoff: pgoff + ((start - vma.start) >> 12) }
+            }
             Backing::Anonymous => Backing::Anonymous,
         };
         let lock = m.new_vma_lock();
@@ -94,7 +97,7 @@ async fn move_vma(cx: &Cx<'_>, mm: MmId, vma: &Vma, (start, to, kept): (u64, u64
 fn i_mmap_lock(cx: &Cx<'_>, vma: &Vma) -> Option<LockId> {
     match vma.backing {
         Backing::Dax { file, .. } => Some(cx.with(|m| m.file(file).i_mmap_lock)),
-        Backing::Anonymous => None,
+        Backing::Anonymous | Backing::Cached { .. } => None,
     }
 }
 

@@ -157,6 +157,8 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
                 backing: Backing::Dax { file: request.file, pgoff: request.pgoff },
                 read: request.read,
                 write: request.write,
+                exec: false,
+                grows_down: false,
                 shared: request.shared,
                 sync: request.sync,
                 no_huge: false,

@@ -1,8 +1,9 @@
-//! Virtual memory areas of DAX and anonymous mappings.
+//! Virtual memory areas: of DAX files, of files in the page cache, and of anonymous memory.
 
 use daxsim_types::{PageSize, VirtAddr};
 
 use super::file::FileId;
+use super::filemap::CacheId;
 use crate::engine::LockId;
 use crate::mmu::entry::Entry;
 
@@ -16,8 +17,27 @@ pub enum Backing {
         /// File page of the VMA's first page.
         pgoff: u64,
     },
-    /// Anonymous memory, populated when it is made.
+    /// Anonymous memory.
     Anonymous,
+    /// A file in the page cache, from a page offset on.
+    Cached {
+        /// The file.
+        file: CacheId,
+        /// File page of the VMA's first page.
+        pgoff: u64,
+    },
+}
+
+impl Backing {
+    /// What a VMA maps that begins `pages` pages later.
+    #[must_use]
+    pub const fn later(self, pages: u64) -> Self {
+        match self {
+            Self::Dax { file, pgoff } => Self::Dax { file, pgoff: pgoff + pages },
+            Self::Cached { file, pgoff } => Self::Cached { file, pgoff: pgoff + pages },
+            Self::Anonymous => Self::Anonymous,
+        }
+    }
 }
 
 /// One mapping.
@@ -33,6 +53,10 @@ pub struct Vma {
     pub read: bool,
     /// VM_WRITE.
     pub write: bool,
+    /// VM_EXEC.
+    pub exec: bool,
+    /// VM_GROWSDOWN: a stack.
+    pub grows_down: bool,
     /// VM_SHARED.
     pub shared: bool,
     /// VM_SYNC: a store may be seen only when the metadata that it needs is durable.
@@ -52,27 +76,30 @@ impl Vma {
         self.start <= va.0 && va.0 < self.end
     }
 
-    /// The file page at an address inside; `None` for anonymous memory.
+    /// The DAX file and its page at an address inside; `None` for other memory.
     #[must_use]
     pub const fn file_page(&self, va: VirtAddr) -> Option<(FileId, u64)> {
         match self.backing {
             Backing::Dax { file, pgoff } => Some((file, pgoff + ((va.0 - self.start) >> 12))),
-            Backing::Anonymous => None,
+            Backing::Anonymous | Backing::Cached { .. } => None,
         }
+    }
+
+    /// Whether it maps a DAX file.
+    #[must_use]
+    pub const fn is_dax(&self) -> bool {
+        matches!(self.backing, Backing::Dax { .. })
     }
 
     /// Whether `next` begins where this ends and goes on in the same way.
     #[must_use]
     pub fn continues_in(&self, next: &Self) -> bool {
-        let flags = |v: &Self| (v.read, v.write, v.shared, v.sync, v.no_huge, v.has_copies);
-        let backing = match (self.backing, next.backing) {
-            (Backing::Dax { file: a, pgoff }, Backing::Dax { file: b, pgoff: after }) => {
-                a == b && pgoff + ((self.end - self.start) >> 12) == after
-            }
-            (Backing::Anonymous, Backing::Anonymous) => true,
-            _ => false,
-        };
-        self.end == next.start && backing && flags(self) == flags(next)
+        let flags = |v: &Self| (v.read, v.write, v.exec, v.grows_down, v.shared, v.sync, v.no_huge);
+        // Of anonymous memory one of the two may have no anon_vma yet (`is_mergeable_anon_vma`).
+        let anonymous = self.backing == Backing::Anonymous;
+        let copies = anonymous || self.has_copies == next.has_copies;
+        let backing = self.backing.later((self.end - self.start) >> 12) == next.backing;
+        self.end == next.start && backing && copies && flags(self) == flags(next)
     }
 
     /// The address at which file page `page` appears, if it does.
@@ -91,7 +118,8 @@ impl Vma {
     /// which for a DAX file is device-dax; A where the architecture's table of protections has it.
     #[must_use]
     pub const fn page_prot(&self, write_notify: bool, accessed: bool) -> u64 {
-        let base = Entry::P | Entry::US | Entry::NX | if accessed { Entry::A } else { 0 };
+        let exec = if self.exec { 0 } else { Entry::NX };
+        let base = Entry::P | Entry::US | exec | if accessed { Entry::A } else { 0 };
         if self.shared && self.write && !write_notify { base | Entry::RW } else { base }
     }
 

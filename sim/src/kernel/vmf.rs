@@ -13,6 +13,7 @@ use crate::mmu::entry::Entry;
 pub(crate) struct Vmf {
     pub(crate) mm: MmId,
     pub(crate) vma: Vma,
+    /// The DAX file; [`FileId::NONE`] outside DAX.
     pub(crate) file: FileId,
     /// Faulting address, not rounded.
     pub(crate) address: VirtAddr,
@@ -55,4 +56,18 @@ pub(crate) struct FaultTrail {
     pub(crate) ret: Option<VmFault>,
     pub(crate) kind: Option<FaultKind>,
     pub(crate) pmd_fallback: bool,
+    /// In anonymous memory or a file in the page cache.
+    pub(crate) outside_dax: bool,
+}
+
+impl FaultTrail {
+    /// What the fault turned out to be. Private copies and upgrades share their code with those of DAX mappings.
+    pub(crate) fn kind(&self) -> FaultKind {
+        match self.kind {
+            Some(FaultKind::Cow) if self.outside_dax => FaultKind::AnonCow,
+            Some(FaultKind::Mkwrite) if self.outside_dax => FaultKind::AnonReuse,
+            Some(kind) => kind,
+            None => FaultKind::Spurious,
+        }
+    }
 }

@@ -2,11 +2,12 @@
 
 use daxsim_types::{PageSize, Pfn, VirtAddr};
 
+use super::anon::split_anonymous;
 use super::file::FileId;
 use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
 use super::page::drop_counts;
-use super::vma::Vma;
+use super::vma::{Backing, Vma};
 use super::writeback::take_entry;
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
@@ -167,7 +168,7 @@ pub(crate) async fn unmap_region(cx: &Cx<'_>, mm: MmId, detached: &[Vma]) {
 
 /// `unlink_file_vma`: waits for walks over the file's mappings, so that no table is freed under one.
 async fn unlink_from_file(cx: &Cx<'_>, mm: MmId, vma: &Vma) {
-    let super::vma::Backing::Dax { file, .. } = vma.backing else { return };
+    let Backing::Dax { file, .. } = vma.backing else { return };
     let lock = cx.with(|m| m.file(file).i_mmap_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.with(|m| m.unlink_mapping(mm, vma));
@@ -245,13 +246,19 @@ async fn zap_huge(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSi
     }
 }
 
-/// `__split_huge_pmd` and `__split_huge_pud` of a file mapping remove the entry: cleared and flushed as a range (spec 2.5, 5.3).
-async fn split_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize) {
+/// `__split_huge_pmd` and `__split_huge_pud`: of a file mapping they remove the entry, cleared and flushed as a range (spec 2.5,
+/// 5.3); of anonymous memory a page table is left.
+pub(super) async fn split_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSize) {
     let lock = cx.with(|m| m.mm(mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     if is_huge(cx, slot, size) {
         let pud = size == PageSize::Size1G;
         cx.note(PathStep::Event(if pud { "__split_huge_pud" } else { "__split_huge_pmd" }));
+        if vma.backing == Backing::Anonymous {
+            split_anonymous(cx, mm, slot, va).await;
+            cx.unlock(lock, LockMode::Exclusive).await;
+            return;
+        }
         clear_huge(cx, mm, vma, slot, size).await;
         let start = va.align_down(size).0;
         flush_tlb_mm_range(cx, mm, (start, start + size.bytes()), 12, true).await;
@@ -275,6 +282,11 @@ async fn clear_huge(cx: &Cx<'_>, mm: MmId, vma: &Vma, slot: Slot, size: PageSize
         cx.step(|p| p.zap_counted);
         uncount(cx, mm, old, size).await;
     }
+    cx.with(|m| {
+        if m.is_private_copy(vma, old) {
+            m.release_huge_frame(old.pfn());
+        }
+    });
     counted
 }
 
@@ -479,7 +491,7 @@ pub(crate) async fn unmap_mapping_pages(
 
 /// The addresses of a VMA at which file pages `first..first + pages` appear.
 pub(crate) fn overlap(vma: &Vma, first: u64, pages: u64) -> Option<(u64, u64)> {
-    let super::vma::Backing::Dax { pgoff, .. } = vma.backing else { return None };
+    let Backing::Dax { pgoff, .. } = vma.backing else { return None };
     let vma_pages = (vma.end - vma.start) >> 12;
     let from = first.max(pgoff);
     let to = first.saturating_add(pages).min(pgoff + vma_pages);

@@ -33,6 +33,22 @@ pub enum FaultKind {
     PudRead,
     /// A write that inserted a 1 GiB PUD.
     PudWrite,
+    /// A load of anonymous memory that mapped the zero page.
+    AnonRead,
+    /// A store to anonymous memory that mapped a new page.
+    AnonWrite,
+    /// A load or store of anonymous memory that mapped a huge page.
+    AnonHuge,
+    /// A store outside DAX that copied a page which others map too, or the zero page.
+    AnonCow,
+    /// A store outside DAX to a page that nobody else maps any more, made writable.
+    AnonReuse,
+    /// A load of a file in the page cache.
+    FileRead,
+    /// A store to a shared file in the page cache.
+    FileWrite,
+    /// A store to a private page of a file in the page cache that was not mapped: a copy at once.
+    FileCow,
     /// The access got SIGBUS.
     Sigbus,
     /// The access got SIGSEGV.
@@ -43,7 +59,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind, in report order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 22] = [
         Self::Read,
         Self::Write,
         Self::Mkwrite,
@@ -55,6 +71,14 @@ impl FaultKind {
         Self::PmdMkwrite,
         Self::PudRead,
         Self::PudWrite,
+        Self::AnonRead,
+        Self::AnonWrite,
+        Self::AnonHuge,
+        Self::AnonCow,
+        Self::AnonReuse,
+        Self::FileRead,
+        Self::FileWrite,
+        Self::FileCow,
         Self::Sigbus,
         Self::Sigsegv,
         Self::Oom,
@@ -75,6 +99,14 @@ impl FaultKind {
             Self::PmdMkwrite => "pmd_mkwrite",
             Self::PudRead => "pud_read",
             Self::PudWrite => "pud_write",
+            Self::AnonRead => "anon_read",
+            Self::AnonWrite => "anon_write",
+            Self::AnonHuge => "anon_huge",
+            Self::AnonCow => "anon_cow",
+            Self::AnonReuse => "anon_reuse",
+            Self::FileRead => "file_read",
+            Self::FileWrite => "file_write",
+            Self::FileCow => "file_cow",
             Self::Sigbus => "sigbus",
             Self::Sigsegv => "sigsegv",
             Self::Oom => "other",

@@ -30,6 +30,17 @@ struct Leaf {
     user: bool,
 }
 
+impl Leaf {
+    /// Whether RW and NX allow the access (SDM 4.6.1). Instructions are looked up in the data TLBs: there are no others.
+    const fn allows(&self, kind: AccessKind) -> bool {
+        match kind {
+            AccessKind::Read => true,
+            AccessKind::Write => self.writable,
+            AccessKind::Fetch => self.entry.0 & Entry::NX == 0,
+        }
+    }
+}
+
 /// The address in `frame` that `va` translates to.
 #[inline]
 const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
@@ -50,13 +61,16 @@ impl Machine {
     ) -> Result<PhysAddr, Refusal> {
         let cpu = &mut self.cpus[index];
         let pcid = cpu.pcid;
-        if let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write()) {
+        if kind != AccessKind::Fetch
+            && let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write())
+        {
             cpu.spend_as(Part::Walk, penalty);
             return Ok(inside(frame, va));
         }
         let cached = cpu.tlbs.lookup(va, pcid);
         if let Some((entry, _, penalty)) = &cached
             && (!kind.is_write() || (entry.writable && entry.dirty))
+            && !(entry.nx && kind == AccessKind::Fetch)
         {
             cpu.spend_as(Part::Walk, *penalty);
             return Ok(inside(entry.frame(va), va));
@@ -85,6 +99,9 @@ impl Machine {
         let result = match cached {
             None => self.walk(index, va, kind, false),
             Some((entry, ..)) if kind.is_write() && !entry.writable => {
+                Err(Refusal(ErrorCode::new(kind, true, true)))
+            }
+            Some((entry, ..)) if entry.nx && kind == AccessKind::Fetch => {
                 Err(Refusal(ErrorCode::new(kind, true, true)))
             }
             // D is not set in the cached copy: the walker goes back to the entry (SDM 4.8).
@@ -117,9 +134,7 @@ impl Machine {
         self.measure.walks += 1;
         let found = self.descend(index, va);
         let result = match found {
-            Some(leaf) if !leaf.user || (kind.is_write() && !leaf.writable) => {
-                Err(Refusal(ErrorCode::new(kind, true, true)))
-            }
+            Some(leaf) if !leaf.user || !leaf.allows(kind) => Err(Refusal(ErrorCode::new(kind, true, true))),
             Some(leaf) => self.finish(index, va, kind, leaf, clean_copy),
             None => Err(Refusal(ErrorCode::new(kind, true, false))),
         };

@@ -4,13 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A data access of the program.
+/// An access of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AccessKind {
     /// A load.
     Read,
     /// A store.
     Write,
+    /// An instruction fetch.
+    Fetch,
 }
 
 impl AccessKind {
@@ -50,6 +52,9 @@ impl ErrorCode {
         }
         if user {
             bits |= Self::USER;
+        }
+        if matches!(kind, AccessKind::Fetch) {
+            bits |= Self::INSTR;
         }
         Self(bits)
     }
@@ -107,6 +112,8 @@ impl VmFault {
     pub const SIGSEGV: Self = Self(0x40);
     /// The handler installed the entry; there is no page to finish with.
     pub const NOPAGE: Self = Self(0x100);
+    /// The page comes back locked, and is mapped.
+    pub const LOCKED: Self = Self(0x200);
     /// The lock was dropped; do the fault again.
     pub const RETRY: Self = Self(0x400);
     /// The huge handler declined; try the smaller size.
@@ -115,6 +122,8 @@ impl VmFault {
     pub const DONE_COW: Self = Self(0x1000);
     /// A MAP_SYNC fault needs an fsync before it may map.
     pub const NEEDDSYNC: Self = Self(0x2000);
+    /// Done, and the lock was dropped on the way.
+    pub const COMPLETED: Self = Self(0x4000);
 
     /// Whether every bit of `flags` is set (and `flags` is not empty).
     #[must_use]

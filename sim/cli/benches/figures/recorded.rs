@@ -88,7 +88,8 @@ pub fn lines() -> Vec<Line> {
 fn import(traces: &[Trace], lines: &mut Vec<Line>) {
     let bytes: usize = traces.iter().map(|t| t.text.len()).sum();
     let (parsed, records) = best_cpu(|| (), |()| traces.iter().map(Trace::parse).sum::<u64>());
-    let (replayed, faults) = best_cpu(|| (), |()| traces.iter().map(|t| t.replay().recorded).sum::<u64>());
+    let (replayed, faults) =
+        best_cpu(|| (), |()| traces.iter().map(|t| t.replay().all().recorded).sum::<u64>());
     let speed = |seconds| format!("{:.0} MB/s", bytes as f64 / seconds / 1e6);
     let how =
         format!("{} traces, {:.1} MB, {records} records, from memory", traces.len(), bytes as f64 / 1e6);
@@ -106,7 +107,7 @@ fn sweep(traces: &[Trace], lines: &mut Vec<Line>) {
     let seconds = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         best_wall(3, || {
-            let faults: u64 = pool.install(|| jobs.par_iter().map(|t| t.replay().recorded).sum());
+            let faults: u64 = pool.install(|| jobs.par_iter().map(|t| t.replay().all().recorded).sum());
             assert!(faults > 0);
         })
     };

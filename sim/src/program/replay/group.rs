@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::life::{Lives, shares_mm};
 use daxsim_traces::ftrace::{Event, Marker, Probe, Record, SysCall, SysEnter};
 use daxsim_types::{CpuId, ErrorCode, Pfn, VirtAddr, VmFault};
 
@@ -74,6 +75,12 @@ pub struct RecordedFault {
     pub new: Option<u64>,
     /// Frame, if a probe showed it.
     pub pfn: Option<Pfn>,
+    /// Whether a pass of `handle_mm_fault` asked for another.
+    pub retried: bool,
+    /// Whether `finish_fault` mapped a page that a handler found.
+    pub finished: bool,
+    /// Whether the page was copied and its old entry flushed.
+    pub copied: bool,
     /// Last result: of `handle_mm_fault` if probed, otherwise of the DAX handler.
     pub ret: Option<VmFault>,
 }
@@ -161,6 +168,10 @@ pub enum Action {
         /// Whether it shares the address space.
         shares_mm: bool,
     },
+    /// A new program: the address space is another one.
+    Executed,
+    /// The end of the task.
+    Exited,
     /// madvise.
     Advised {
         /// First address.
@@ -230,12 +241,19 @@ pub struct Grouper {
     calls: BTreeMap<u32, SysEnter>,
     /// Tasks whose open synchronous fault has synced.
     synced: BTreeSet<u32>,
+    lives: Lives,
 }
 
 impl Grouper {
     /// Takes the next record; appends what it completes to `out`, in order.
     pub fn push(&mut self, record: &Record, out: &mut Vec<Item>) {
         let pid = record.pid;
+        if let Some((task, action)) =
+            self.lives.watch(record, self.faults.contains_key(&pid), self.calls.iter())
+        {
+            self.close(task, out);
+            self.call(&Record { pid: task, ..record.clone() }, action, out);
+        }
         match &record.event {
             Event::PageFault { kernel, address, error_code, .. } => {
                 self.close(pid, out);
@@ -252,6 +270,9 @@ impl Grouper {
                     old: None,
                     new: None,
                     pfn: None,
+                    retried: false,
+                    finished: false,
+                    copied: false,
                     ret: None,
                 };
                 self.faults.insert(pid, fault);
@@ -271,6 +292,7 @@ impl Grouper {
                     note(record, Action::SyncEnds { name, success }, out);
                 } else if enter.call() == *call
                     && let Some(action) = completed(&enter, *ret)
+                    && !self.lives.is_announced(&action)
                 {
                     self.call(record, action, out);
                 }
@@ -355,8 +377,6 @@ fn synced(enter: &SysEnter) -> Option<(&'static str, Synced)> {
 
 /// What a successful call did.
 fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
-    /// `CLONE_VM` (include/uapi/linux/sched.h).
-    const CLONE_VM: u64 = 0x100;
     // Addresses come back as positive numbers; errors are -4095..=-1.
     if (-4095..0).contains(&ret) {
         return None;
@@ -384,10 +404,9 @@ fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
         SysEnter::Ftruncate { fd, length } => {
             Some(Action::Changed { fd, change: FileChange::Truncated(length) })
         }
-        SysEnter::Clone { flags } => child(flags & CLONE_VM != 0),
-        SysEnter::Fork | SysEnter::Vfork => child(false),
-        // The flags of clone3 are in memory that the trace does not show; threads are what it is used for.
-        SysEnter::Clone3 => child(true),
+        SysEnter::Clone { .. } | SysEnter::Clone3 | SysEnter::Fork | SysEnter::Vfork => {
+            child(shares_mm(enter) == Some(true))
+        }
         other => Some(Action::NotSimulated(other.call())),
     }
 }
@@ -457,11 +476,14 @@ fn add_probe(fault: &mut RecordedFault, probe: &Probe) -> bool {
     match *probe {
         Probe::HandleMmFaultRet { ret, .. } => {
             fault.ret = Some(ret);
+            fault.retried |= ret.contains(VmFault::RETRY);
             return !ret.contains(VmFault::RETRY);
         }
         Probe::PtepSetAccessFlags { old, new, .. } | Probe::PmdpSetAccessFlags { old, new, .. } => {
             (fault.old, fault.new) = (Some(old), Some(new));
         }
+        Probe::FinishFaultRet { .. } => fault.finished = true,
+        Probe::PtepClearFlushRet { .. } => fault.copied = true,
         Probe::InsertPfnRet { pfn, .. } => fault.pfn = Some(pfn),
         Probe::InsertPageIntoPteLocked { old, .. } => fault.old = Some(old),
         Probe::InsertPageIntoPteLockedRet { new, .. } => fault.new = Some(new),

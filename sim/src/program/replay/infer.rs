@@ -1,13 +1,13 @@
-//! What the trace does not say outright: processes, mappings, files and blocks that were there before it began.
+//! What the trace does not say outright: processes, DAX mappings, files and blocks that were there before it began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daxsim_types::{FileSystem, PageSize, Pfn, VirtAddr};
 
 use super::group::{DaxView, IomapView, RecordedFault};
-use crate::engine::LockId;
 use crate::kernel::dax_entry::PMD_PAGES;
 use crate::kernel::extent::BlockState;
+use crate::kernel::filemap::CacheId;
 use crate::kernel::vma::{Backing, Vma};
 use crate::kernel::{FileId, MmId, NewFile, USER_END};
 use crate::machine::Machine;
@@ -15,11 +15,16 @@ use crate::simulation::{SimError, Simulation};
 
 /// A recorded mmap whose file is not known yet: the fd says nothing, the first fault in it will.
 #[derive(Clone, Copy, Debug)]
-struct PendingMap {
-    end: u64,
-    prot: u32,
+pub(super) struct PendingMap {
+    pub(super) end: u64,
+    pub(super) prot: u32,
     fd: i32,
     sync: bool,
+    pub(super) shared: bool,
+    /// File page of the first page.
+    pub(super) pgoff: u64,
+    /// Mappings of one number are of one file.
+    pub(super) file: u64,
 }
 
 /// What a recorded mmap asked for.
@@ -31,30 +36,66 @@ pub struct MapCall {
     pub flags: u32,
     /// File descriptor.
     pub fd: i32,
+    /// File offset in bytes.
+    pub offset: u64,
 }
 
 /// `MAP_SYNC` (include/uapi/asm-generic/mman-common.h).
 const MAP_SYNC: u32 = 0x8_0000;
+/// `MAP_TYPE`, and `MAP_PRIVATE` among the types.
+pub(super) const MAP_TYPE: u32 = 0xf;
+pub(super) const MAP_PRIVATE: u32 = 2;
+
+impl PendingMap {
+    /// The part from `at` on, where the whole begins at `start`.
+    const fn from(self, start: u64, at: u64) -> Self {
+        Self { pgoff: self.pgoff + ((at - start) >> 12), ..self }
+    }
+}
 
 /// One process of the trace.
-#[derive(Debug)]
-struct Process {
-    mm: MmId,
-    pending: BTreeMap<u64, PendingMap>,
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) mm: MmId,
+    pub(super) pending: BTreeMap<u64, PendingMap>,
     /// File behind each descriptor, as the first fault in a mapping made through it showed.
     fds: BTreeMap<i32, FileId>,
+    /// Pages whose mapping was inferred.
+    pub(super) inferred: BTreeSet<u64>,
+    /// Whether its program was started before the trace began.
+    pub(super) old: bool,
+    /// The file of its program.
+    pub(super) program: Option<CacheId>,
+}
+
+impl Process {
+    /// One with an address space of which nothing is known yet.
+    pub(super) const fn new(mm: MmId, old: bool) -> Self {
+        Self {
+            mm,
+            pending: BTreeMap::new(),
+            fds: BTreeMap::new(),
+            inferred: BTreeSet::new(),
+            old,
+            program: None,
+        }
+    }
 }
 
 /// Processes and files as far as the trace has shown them.
 #[derive(Debug)]
 pub struct State {
     fs: FileSystem,
-    processes: Vec<Process>,
+    pub(super) processes: Vec<Process>,
     /// Process of each pid.
-    pids: BTreeMap<u32, usize>,
+    pub(super) pids: BTreeMap<u32, usize>,
     /// Process of each command name: tasks of one name are taken for threads of one process.
-    comms: BTreeMap<String, usize>,
+    pub(super) comms: BTreeMap<String, usize>,
     files: BTreeMap<((u32, u32), u64), FileId>,
+    /// Files in the page cache, by the number that their mappings have in common.
+    pub(super) cached: BTreeMap<u64, CacheId>,
+    /// Mappings of files so far.
+    mapped: u64,
     /// Things inferred, by what they are.
     pub inferred: BTreeMap<&'static str, u64>,
 }
@@ -73,11 +114,13 @@ impl State {
             pids: BTreeMap::new(),
             comms: BTreeMap::new(),
             files: BTreeMap::new(),
+            cached: BTreeMap::new(),
+            mapped: 0,
             inferred: BTreeMap::new(),
         }
     }
 
-    fn note(&mut self, what: &'static str) {
+    pub(super) fn note(&mut self, what: &'static str) {
         *self.inferred.entry(what).or_default() += 1;
     }
 
@@ -104,7 +147,7 @@ impl State {
         self.processes[index].mm
     }
 
-    fn process_index(&mut self, sim: &Simulation, pid: u32, comm: &str) -> usize {
+    pub(super) fn process_index(&mut self, sim: &Simulation, pid: u32, comm: &str) -> usize {
         if let Some(index) = self.pids.get(&pid) {
             return *index;
         }
@@ -116,7 +159,7 @@ impl State {
             }
             None => {
                 let mm = sim.with(Machine::new_mm);
-                self.processes.push(Process { mm, pending: BTreeMap::new(), fds: BTreeMap::new() });
+                self.processes.push(Process::new(mm, true));
                 let index = self.processes.len() - 1;
                 self.comms.insert(comm.to_owned(), index);
                 index
@@ -126,36 +169,48 @@ impl State {
         index
     }
 
-    /// A fork: the child gets an address space of its own with the parent's mappings and no page tables, as shared DAX mappings
-    /// are not copied (spec 3.7).
-    pub fn fork(&mut self, sim: &Simulation, parent: u32, comm: &str, child: u32, shares_mm: bool) {
+    /// A new task. Unless it shares the address space it gets one of its own, empty as yet: that of its parent and its own
+    /// are returned.
+    pub fn fork(
+        &mut self,
+        sim: &Simulation,
+        parent: u32,
+        comm: &str,
+        child: u32,
+        shares_mm: bool,
+    ) -> Option<(MmId, MmId)> {
         let index = self.process_index(sim, parent, comm);
         if shares_mm {
             self.pids.insert(child, index);
-            return;
+            return None;
         }
-        let (pending, fds) = (self.processes[index].pending.clone(), self.processes[index].fds.clone());
         let from = self.processes[index].mm;
-        let mm = sim.with(|m| {
-            let mm = m.new_mm();
-            let vmas: Vec<Vma> = m.mm(from).vmas.values().copied().collect();
-            for vma in vmas {
-                let lock: LockId = m.new_vma_lock();
-                m.insert_vma(mm, Vma { lock, ..vma });
-            }
-            mm
-        });
-        self.processes.push(Process { mm, pending, fds });
+        let mm = sim.with(Machine::new_mm);
+        self.processes.push(Process { mm, ..self.processes[index].clone() });
         self.pids.insert(child, self.processes.len() - 1);
+        Some((from, mm))
     }
 
     /// A recorded mmap.
     pub fn mapped(&mut self, sim: &Simulation, pid: u32, comm: &str, range: (u64, u64), map: MapCall) {
         let index = self.process_index(sim, pid, comm);
+        // A loader maps a file whole, then its segments over that.
+        let under = self.processes[index].pending.range(..=range.0).next_back().map(|(_, p)| *p);
+        let same = under.filter(|p| p.end > range.0 && p.fd == map.fd).map(|p| p.file);
+        self.mapped += u64::from(same.is_none());
+        let file = same.unwrap_or(self.mapped);
         self.forget_pending(index, range.0, range.1);
         self.processes[index].pending.insert(
             range.0,
-            PendingMap { end: range.1, prot: map.prot, fd: map.fd, sync: map.flags & MAP_SYNC != 0 },
+            PendingMap {
+                end: range.1,
+                prot: map.prot,
+                fd: map.fd,
+                sync: map.flags & MAP_SYNC != 0,
+                shared: map.flags & MAP_TYPE != MAP_PRIVATE,
+                pgoff: map.offset >> 12,
+                file,
+            },
         );
     }
 
@@ -174,9 +229,10 @@ impl State {
             if at < start {
                 pending.insert(at, PendingMap { end: start, ..map });
             }
-            pending.insert(at.max(start), PendingMap { end: map.end.min(end), prot, ..map });
+            let inner = at.max(start);
+            pending.insert(inner, PendingMap { end: map.end.min(end), prot, ..map.from(at, inner) });
             if map.end > end {
-                pending.insert(end, map);
+                pending.insert(end, map.from(at, end));
             }
         }
     }
@@ -187,7 +243,8 @@ impl State {
         self.forget_pending(index, range.0, range.1);
     }
 
-    fn forget_pending(&mut self, index: usize, start: u64, end: u64) {
+    pub(super) fn forget_pending(&mut self, index: usize, start: u64, end: u64) {
+        self.forget_inferred(index, start, end);
         let pending = &mut self.processes[index].pending;
         let touched: Vec<(u64, PendingMap)> =
             pending.range(..end).filter(|(_, p)| p.end > start).map(|(s, p)| (*s, *p)).collect();
@@ -197,7 +254,7 @@ impl State {
                 pending.insert(at, PendingMap { end: start, ..map });
             }
             if map.end > end {
-                pending.insert(end, map);
+                pending.insert(end, map.from(at, end));
             }
         }
     }
@@ -335,6 +392,8 @@ impl State {
                     backing,
                     read: true,
                     write,
+                    exec: false,
+                    grows_down: false,
                     shared: dax.shared,
                     sync,
                     no_huge: false,
@@ -440,7 +499,8 @@ impl State {
     /// Whether an address lies in a mapping that is known to be of a DAX file.
     #[must_use]
     pub fn is_known_dax(&self, sim: &Simulation, pid: u32, va: VirtAddr) -> bool {
-        self.known_process(pid).is_some_and(|mm| sim.with(|m| m.mm(mm).find_vma(va).is_some()))
+        self.known_process(pid)
+            .is_some_and(|mm| sim.with(|m| m.mm(mm).find_vma(va).is_some_and(|v| v.file_page(va).is_some())))
     }
 }
 

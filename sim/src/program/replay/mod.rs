@@ -7,8 +7,10 @@
 
 mod group;
 mod infer;
+mod life;
+mod other;
 mod run;
 
 pub use group::{Action as RecordedAction, Grouper, RecordedCall, RecordedFault};
 pub use infer::State;
-pub use run::{Divergence, Outcome, Replayer};
+pub use run::{Divergence, Outcome, Replayer, Tally};

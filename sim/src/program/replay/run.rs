@@ -8,6 +8,7 @@ use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use super::group::{Action as Recorded, FileChange, Grouper, Item, RecordedCall, RecordedFault, Synced};
 use super::infer::{MapCall, State};
 use crate::durability::Call;
+use crate::kernel::vma::Vma;
 use crate::kernel::{Advice, FallocMode, USER_END};
 use crate::measure::FaultRecord;
 use crate::mmu::entry::Entry;
@@ -46,15 +47,35 @@ pub struct Divergence {
     pub why: &'static str,
 }
 
-/// How well a replay went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// DAX faults in the trace.
+/// How many faults were recorded, and how many of them reproduced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// In the trace.
     pub recorded: u64,
     /// Of these, reproduced.
     pub reproduced: u64,
     /// Of these, not reproduced.
     pub diverged: u64,
+}
+
+impl std::ops::Add for Tally {
+    type Output = Self;
+    fn add(self, more: Self) -> Self {
+        Self {
+            recorded: self.recorded + more.recorded,
+            reproduced: self.reproduced + more.reproduced,
+            diverged: self.diverged + more.diverged,
+        }
+    }
+}
+
+/// How well a replay went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Faults in DAX mappings.
+    pub dax: Tally,
+    /// Faults in anonymous memory and in files of the page cache.
+    pub other: Tally,
     /// The first of them.
     pub divergences: Vec<Divergence>,
     /// Divergences by cause.
@@ -63,6 +84,14 @@ pub struct Outcome {
     pub inferred: BTreeMap<&'static str, u64>,
     /// What was left out, by kind.
     pub ignored: BTreeMap<String, u64>,
+}
+
+impl Outcome {
+    /// All faults that were replayed.
+    #[must_use]
+    pub fn all(&self) -> Tally {
+        self.dax + self.other
+    }
 }
 
 /// What a CPU runs, as its last record or switch showed.
@@ -193,14 +222,17 @@ impl Replayer {
         let comm = self.comm(call.pid);
         let cpu = self.fold(call.cpu);
         match call.action {
-            Recorded::Mapped { start, len, prot, flags, fd, .. } => {
+            Recorded::Mapped { start, len, prot, flags, fd, offset } => {
                 let Some(end) = range_end(start, len) else {
                     self.ignore(IMPOSSIBLE);
                     return Ok(());
                 };
                 self.replace_mappings(sim, call, cpu, start, end - start)?;
+                let map = MapCall { prot, flags, fd, offset };
                 if fd >= 0 {
-                    self.state.mapped(sim, call.pid, &comm, (start, end), MapCall { prot, flags, fd });
+                    self.state.mapped(sim, call.pid, &comm, (start, end), map);
+                } else {
+                    self.map_anonymous(sim, call, cpu, (start, end), map)?;
                 }
             }
             Recorded::Unmapped { start, len } => {
@@ -237,7 +269,24 @@ impl Replayer {
             Recorded::SyncBegins(synced) => self.sync_begins(sim, call.pid, synced),
             Recorded::SyncEnds { name, success } => self.sync_ends(sim, call, cpu, name, success),
             Recorded::Changed { fd, change } => self.change_file(sim, call, cpu, fd, change)?,
-            Recorded::Forked { child, shares_mm } => self.state.fork(sim, call.pid, &comm, child, shares_mm),
+            Recorded::Forked { child, shares_mm } => {
+                if let Some((parent, child)) = self.state.fork(sim, call.pid, &comm, child, shares_mm) {
+                    self.step(sim, call.line, call.pid, cpu, Some(parent), Action::Fork(child))?;
+                }
+            }
+            Recorded::Executed => {
+                let Some((mm, old)) = self.state.execute(sim, call.pid) else { return Ok(()) };
+                if old.is_some() {
+                    self.step(sim, call.line, call.pid, cpu, old, Action::Exit)?;
+                }
+                sim.place(cpu, mm)?;
+            }
+            Recorded::Exited => {
+                if let Some(mm) = self.state.exit(call.pid) {
+                    self.step(sim, call.line, call.pid, cpu, Some(mm), Action::Exit)?;
+                    self.running.remove(&cpu);
+                }
+            }
             Recorded::NotSimulated(name) => {
                 let what = format!("{} calls (not simulated)", name.event_name());
                 self.ignore(&what);
@@ -285,7 +334,27 @@ impl Replayer {
         sim.with(|m| m.end_sync(slot, at, success.then_some(returned)));
     }
 
-    /// madvise, where it touches a DAX mapping.
+    fn map_anonymous(
+        &mut self,
+        sim: &mut Simulation,
+        call: &RecordedCall,
+        cpu: CpuId,
+        (start, end): (u64, u64),
+        map: MapCall,
+    ) -> Result<(), SimError> {
+        /// `MAP_POPULATE` (include/uapi/asm-generic/mman-common.h).
+        const MAP_POPULATE: u32 = 0x8000;
+        let comm = self.comm(call.pid);
+        let mm = self.state.mapped_anonymous(sim, call.pid, &comm, (start, end), map);
+        if map.flags & MAP_POPULATE != 0 {
+            let advice = Advice::Populate { write: map.prot & 2 != 0 };
+            let action = Action::Advise { start, len: end - start, advice };
+            self.step(sim, call.line, call.pid, cpu, Some(mm), action)?;
+        }
+        Ok(())
+    }
+
+    /// madvise, where it touches a known mapping.
     fn advise(
         &mut self,
         sim: &mut Simulation,
@@ -413,17 +482,24 @@ impl Replayer {
             None if self.state.is_known_dax(sim, fault.pid, fault.address) => {
                 self.state.process(sim, fault.pid, &comm)
             }
-            None => {
-                self.ignore("faults outside DAX mappings");
-                return Ok(());
-            }
+            None => match self.state.prepare_other(sim, fault, &comm) {
+                Ok(mm) => mm,
+                Err(why) => {
+                    self.ignore(why);
+                    return Ok(());
+                }
+            },
         };
-        self.outcome.recorded += 1;
+        let dax = sim.with(|m| m.mm(mm).find_vma(fault.address).is_some_and(Vma::is_dax));
         if fault.kernel {
             // The access is made from user mode all the same: the path below the entry is the same but for the VMA lock.
             self.ignore("kernel mode of faults taken in system calls (replayed as user accesses)");
         }
-        let kind = if fault.error_code.is_write() { AccessKind::Write } else { AccessKind::Read };
+        let kind = match fault.error_code {
+            code if code.is_write() => AccessKind::Write,
+            code if code.is_fetch() => AccessKind::Fetch,
+            _ => AccessKind::Read,
+        };
         let cpu = self.fold(fault.cpu);
         sim.drain_faults();
         let access = Action::Access(Accesses::List(vec![(fault.address, kind)]));
@@ -434,20 +510,22 @@ impl Replayer {
         };
         if sim.crash().is_some() {
             // The power went in the middle of it: neither reproduced nor diverged.
-            self.outcome.recorded -= 1;
             return Ok(());
         }
         let got = sim.drain_faults();
-        let why = if stuck { Some("the simulated access faults for ever") } else { difference(fault, &got) };
-        match why {
-            None => self.outcome.reproduced += 1,
-            Some(why) => self.diverge(fault, &got, why),
+        let why =
+            if stuck { Some("the simulated access faults for ever") } else { difference(fault, &got, dax) };
+        let tally = if dax { &mut self.outcome.dax } else { &mut self.outcome.other };
+        tally.recorded += 1;
+        tally.reproduced += u64::from(why.is_none());
+        tally.diverged += u64::from(why.is_some());
+        if let Some(why) = why {
+            self.diverge(fault, &got, why);
         }
         Ok(())
     }
 
     fn diverge(&mut self, fault: &RecordedFault, got: &[FaultRecord], why: &'static str) {
-        self.outcome.diverged += 1;
         *self.outcome.causes.entry(why).or_default() += 1;
         if self.outcome.divergences.len() < EXAMPLES {
             let mut simulated: Vec<String> = got.iter().take(FAULTS_SHOWN).map(show_simulated).collect();
@@ -472,8 +550,9 @@ fn range_end(start: u64, len: u64) -> Option<u64> {
     start.checked_add(len).filter(|end| start.is_multiple_of(4096) && *end <= USER_END)
 }
 
-/// What differs first, in the order of importance.
-fn difference(fault: &RecordedFault, got: &[FaultRecord]) -> Option<&'static str> {
+/// What differs first, in the order of importance. Entries are compared in DAX mappings only: outside, those made before the
+/// trace began are not known.
+fn difference(fault: &RecordedFault, got: &[FaultRecord], dax: bool) -> Option<&'static str> {
     let [one] = got else {
         return Some(if got.is_empty() {
             "no fault was simulated"
@@ -488,6 +567,9 @@ fn difference(fault: &RecordedFault, got: &[FaultRecord]) -> Option<&'static str
     }
     if fault.ret.is_some() && fault.ret != one.ret {
         return Some("return value");
+    }
+    if !dax {
+        return None;
     }
     let differs = |want: Option<u64>, got: Option<Entry>| {
         want.is_some_and(|want| got.is_none_or(|got| got.without_frame() != Entry(want).without_frame()))

@@ -30,6 +30,7 @@ mod pti;
 mod syscall;
 pub mod tlbstate;
 pub mod vma;
+mod vmas;
 mod vmf;
 mod writeback;
 mod young;

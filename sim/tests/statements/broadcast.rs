@@ -45,7 +45,7 @@ fn statement_92_an_address_space_on_four_cpus_gets_a_global_asid_and_needs_no_mo
 }
 
 #[test]
-fn statement_92_three_cpus_are_too_few() {
+fn three_cpus_are_too_few() {
     let machine = ["cpu.count=5", "mmu.invlpgb_pages=8"];
     let mut bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &machine, &[]);
     bench.mapped(8);

@@ -76,9 +76,15 @@ async fn copy_page_range(cx: &Cx<'_>, parent: MmId, child: MmId, vma: &Vma) -> R
     let mut at = vma.start;
     while at < vma.end && result.is_ok() {
         let va = VirtAddr(at);
-        if vma.backing == Backing::Anonymous && copy_huge_pmd(cx, parent, child, vma, va).await? {
-            at = va.align_down(PageSize::Size2M).0 + PageSize::Size2M.bytes();
-            continue;
+        if vma.backing == Backing::Anonymous {
+            match copy_huge_pmd(cx, parent, child, vma, va).await {
+                Ok(false) => {}
+                copied => {
+                    result = copied.map(drop);
+                    at = va.align_down(PageSize::Size2M).0 + PageSize::Size2M.bytes();
+                    continue;
+                }
+            }
         }
         match cx.with(|m| m.tables.find(m.mm(parent).pgd, va, 0)) {
             Some(table) => {

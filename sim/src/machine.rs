@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
-use crate::engine::{LockId, Locks, Stalls};
+use crate::engine::{LockId, Locks};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
 use crate::kernel::extent::Mapping;
@@ -62,8 +62,6 @@ pub struct Machine {
     pub(crate) injections: Injections,
     pub(crate) page_cache: PageCache,
     pub(crate) measure: Measurements,
-    /// Pauses of racing threads, where interleavings are explored.
-    pub(crate) stalls: Option<Stalls>,
     pub(crate) ledger: Ledger,
 }
 
@@ -108,7 +106,6 @@ impl Machine {
             injections: Injections::default(),
             page_cache: PageCache::default(),
             measure: Measurements::default(),
-            stalls: None,
             ledger: Ledger::default(),
             spec,
             kernel,

@@ -146,7 +146,7 @@ impl Simulation {
         let mut jitter = Jitter::new(seed);
         let stalls = jitter.stalls();
         self.jitter = Some(jitter);
-        self.sys.with(|m| m.stalls = Some(stalls));
+        self.sys.stall_by(stalls);
     }
 
     /// Lets the machine lose power at a time: what happens before it happens, nothing else, and steps later do nothing.
@@ -306,7 +306,7 @@ impl Simulation {
                 Some(Task { cpu, work: Box::pin(run_steps(cx, steps, delays, result)) })
             })
             .collect();
-        self.sys.with(|m| m.stalls.iter_mut().for_each(|stalls| stalls.active = racing));
+        self.sys.set_racing(racing);
         let ended = run(&self.sys, tasks)?;
         if ended == Ended::PowerLost
             || self.sys.with(|m| used.iter().any(|(cpu, _)| m.cpus[cpu.index()].has_stopped()))

@@ -153,7 +153,7 @@ impl<'s> Cx<'s> {
     }
 
     async fn touch(&self, line: CacheLine, access: Access) {
-        self.sys.with(|m| m.stall(self.cpu.index()));
+        self.sys.stall(self.cpu.index());
         self.sync().await;
         self.sys.with(|m| m.kernel_access(self.cpu.index(), line, access));
     }

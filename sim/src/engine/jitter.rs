@@ -6,9 +6,6 @@ use daxsim_types::Time;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::machine::Machine;
-use crate::measure::Part;
-
 /// Delays of threads that run at once. A run draws two scales, log-uniformly: how far starts lie apart (up to 17 ms, since a
 /// wake-up takes microseconds and a descheduled virtual CPU milliseconds), and how long a step waits for the one before it
 /// (up to 1 ms, for what the program does between its accesses). Each delay is uniform below its scale.
@@ -41,7 +38,7 @@ impl Jitter {
         let one_in = 4 << (self.draws.next_u64() % 12);
         let scale = 1 << (self.draws.next_u64() % 31);
         let draws = Xoshiro256PlusPlus::seed_from_u64(self.draws.next_u64());
-        Stalls { draws, one_in, scale, active: false }
+        Stalls { draws, one_in, scale }
     }
 }
 
@@ -52,24 +49,13 @@ pub(crate) struct Stalls {
     draws: Xoshiro256PlusPlus,
     one_in: u64,
     scale: u64,
-    /// Whether threads race now.
-    pub(crate) active: bool,
 }
 
 impl Stalls {
     /// The pause before the next access, if there is one.
     pub(crate) fn draw(&mut self) -> Option<Time> {
-        let stalls = self.active && self.draws.next_u64().is_multiple_of(self.one_in);
+        let stalls = self.draws.next_u64().is_multiple_of(self.one_in);
         stalls.then(|| Time(self.draws.next_u64() % self.scale))
-    }
-}
-
-impl Machine {
-    /// Lets the host take a CPU away, if it is time for that.
-    pub(crate) fn stall(&mut self, index: usize) {
-        if let Some(pause) = self.stalls.as_mut().and_then(Stalls::draw) {
-            self.cpus[index].spend_as(Part::Stolen, pause);
-        }
     }
 }
 
@@ -82,17 +68,10 @@ mod tests {
         let draw = |seed| {
             let mut jitter = Jitter::new(seed);
             let mut stalls = jitter.stalls();
-            stalls.active = true;
             (jitter.delays(50), (0..50_000).filter_map(|_| stalls.draw()).collect::<Vec<_>>())
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         assert!((0..64).all(|seed| !draw(seed).1.is_empty()));
-    }
-
-    #[test]
-    fn nothing_stalls_unless_threads_race() {
-        let mut stalls = Jitter::new(1).stalls();
-        assert!((0..50_000).all(|_| stalls.draw().is_none()));
     }
 }

@@ -23,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use daxsim_types::Time;
 
 use crate::machine::Machine;
+use crate::measure::Part;
 
 /// A point in the total order of actions: simulated time, then CPU number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,13 +43,43 @@ pub struct Sys {
     horizon: Cell<Moment>,
     /// When the machine loses power.
     stop: Cell<Time>,
+    /// Pauses of racing threads, where interleavings are explored; taken out while nothing races.
+    stalls: RefCell<Option<Stalls>>,
+    /// Whether there are any now: asked before every access, so apart from them.
+    stalling: Cell<bool>,
 }
 
 impl Sys {
     /// Wraps a machine for a run.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        Self { machine: RefCell::new(machine), horizon: Cell::new(Moment::NEVER), stop: Cell::new(Time::MAX) }
+        Self {
+            machine: RefCell::new(machine),
+            horizon: Cell::new(Moment::NEVER),
+            stop: Cell::new(Time::MAX),
+            stalls: RefCell::new(None),
+            stalling: Cell::new(false),
+        }
+    }
+
+    /// Lets racing threads stand still now and then.
+    pub(crate) fn stall_by(&self, stalls: Stalls) {
+        *self.stalls.borrow_mut() = Some(stalls);
+    }
+
+    /// Says whether threads race from now on.
+    pub(crate) fn set_racing(&self, racing: bool) {
+        self.stalling.set(racing && self.stalls.borrow().is_some());
+    }
+
+    /// Lets the host take a CPU away before its next access, if it is time for that.
+    pub(crate) fn stall(&self, index: usize) {
+        if !self.stalling.get() {
+            return;
+        }
+        if let Some(pause) = self.stalls.borrow_mut().as_mut().and_then(Stalls::draw) {
+            self.with(|m| m.cpus[index].spend_as(Part::Stolen, pause));
+        }
     }
 
     /// Looks at or changes the machine. Not to be called from within itself.

@@ -47,6 +47,8 @@ pub struct CpuSpec {
     /// Thousandths of a cycle per instruction of straight-line kernel code whose
     /// loads hit the L1D: the price of the counted path lengths.
     pub milli_cpi: u32,
+    /// Lines that a core's string operation has in flight at most.
+    pub fill_buffers: u32,
 }
 
 /// `[mmu]`

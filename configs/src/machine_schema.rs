@@ -31,6 +31,8 @@ section!(cpu: CpuSpec, "cpu" {
     count "count": Kind::Count { min: 1, max: 256 }, "Logical CPUs.";
     clock "clock": Kind::Frequency, "Core clock; its period is rounded to a whole picosecond.";
     milli_cpi "cpi": Kind::Cpi, "Cycles per instruction of straight-line kernel code whose loads hit the L1D.";
+    fill_buffers "fill_buffers": Kind::Count { min: 1, max: 1024 },
+        "Lines that a string operation (zeroing or copying a page) has in flight at most.";
 });
 
 section!(mmu: MmuSpec, "mmu" {

@@ -33,7 +33,7 @@ fn machine(cores: u16) -> MachineSpec {
     MachineSpec {
         name: "bench".into(),
         description: String::new(),
-        cpu: CpuSpec { count: cores, clock, milli_cpi: 500 },
+        cpu: CpuSpec { count: cores, clock, milli_cpi: 500, fill_buffers: 10 },
         mmu: MmuSpec {
             pcid: true,
             rewalk_before_fault: false,

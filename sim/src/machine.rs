@@ -397,11 +397,17 @@ impl Machine {
         accepted
     }
 
-    /// A non-temporal store by the kernel, waiting for its acceptance.
-    pub(crate) fn kernel_nt_store(&mut self, index: usize, line: CacheLine) {
+    /// A load or store that the CPU does not wait for; when its line will be there.
+    pub(crate) fn kernel_access_in_flight(&mut self, index: usize, line: CacheLine, access: Access) -> Time {
         let now = self.cpus[index].now;
-        let latency = self.memory.nt_store(index, line, now);
-        self.cpus[index].spend_as(Part::Memory, latency);
+        let latency = self.memory.access(index, line, access, now).latency;
+        now + latency.saturating_sub(self.spec.cache.l1d.latency)
+    }
+
+    /// A non-temporal store by the kernel; when it is accepted.
+    pub(crate) fn kernel_nt_store(&mut self, index: usize, line: CacheLine) -> Time {
+        let now = self.cpus[index].now;
+        now + self.memory.nt_store(index, line, now)
     }
 
     /// Notes a flush in the fault that the CPU is handling, if faults are recorded.

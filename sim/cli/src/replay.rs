@@ -189,8 +189,8 @@ impl Choice {
         let mut report = assemble::report(&setup, results)?;
         report.assumptions.extend(self.assumptions.iter().cloned());
         report.assumptions.push(
-            "a CPU makes one memory access at a time: zeroing and copying whole pages costs a miss a line, which real cores \
-             overlap"
+            "a CPU makes one memory access at a time, but for the zeroing and copying of pages, whose lines overlap in its fill \
+             buffers (cpu.fill_buffers)"
                 .into(),
         );
         Ok(report)

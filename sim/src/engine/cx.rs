@@ -4,9 +4,9 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use daxsim_configs::kernel::{CommonPath, PathLength};
-use daxsim_types::{CacheLine, CpuId, LINE_BYTES, PageSize, Time};
+use daxsim_types::{CacheLine, CpuId, Time};
 
-use super::{LockId, LockMode, Moment, Sys};
+use super::{LockId, LockMode, Moment, StringOp, Sys};
 use crate::cpu::{Cpu, RunState};
 use crate::kernel::FaultTrail;
 use crate::machine::Machine;
@@ -215,16 +215,23 @@ impl<'s> Cx<'s> {
         });
     }
 
-    /// Counts a string operation over a page, whose time is that of its lines.
-    pub(crate) fn string_step(&self, block: impl FnOnce(&CommonPath) -> PathLength) {
+    /// Counts a string operation over a page, whose time is that of its lines, and begins it.
+    pub(crate) fn string_step(&self, block: impl FnOnce(&CommonPath) -> PathLength) -> StringOp<'s> {
         self.sys.with(|m| {
             let block = block(&m.kernel.path_length.common);
-            let lines = PageSize::Size4K.bytes() / LINE_BYTES;
-            let time = Time(m.spec.cost.string_line.0 * lines);
-            let cpu = &mut m.cpus[self.cpu.index()];
-            cpu.count(block);
-            cpu.spend(time);
+            m.cpus[self.cpu.index()].count(block);
         });
+        self.string_op()
+    }
+
+    /// Begins a string operation that a path length holds, or none.
+    pub(crate) fn string_op(&self) -> StringOp<'s> {
+        StringOp::new(*self, self.sys.with(|m| m.spec.cost.string_line))
+    }
+
+    /// Begins a run of stores that the core overlaps, and whose instructions are counted elsewhere.
+    pub(crate) fn stores(&self) -> StringOp<'s> {
+        StringOp::new(*self, Time::ZERO)
     }
 
     /// Adds to what is known of the fault being handled.

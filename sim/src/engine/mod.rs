@@ -12,11 +12,13 @@ mod cx;
 mod exec;
 mod jitter;
 mod lock;
+mod string_op;
 
 pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub use lock::{LockId, LockMode, Locks};
+pub(crate) use string_op::StringOp;
 
 use std::cell::{Cell, RefCell};
 

@@ -1,6 +1,6 @@
 //! Anonymous memory: zero pages, pages on first write, transparent huge pages (`mm/memory.c`, `mm/huge_memory.c`).
 
-use daxsim_types::{CacheLine, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault};
+use daxsim_types::{PageSize, Pfn, VirtAddr, VmFault};
 
 use super::fault::{ensure_table, handle_pte_fault, huge_set_accessed, read_entry};
 use super::flush::flush_tlb_mm_range;
@@ -201,9 +201,9 @@ pub(super) async fn split_anonymous(cx: &Cx<'_>, mm: MmId, slot: Slot, va: VirtA
     flush_tlb_mm_range(cx, mm, (start, start + HUGE), 21, false).await;
     // The table was put aside when the huge page was mapped (pgtable_trans_huge_deposit).
     let table = cx.with(Machine::new_table);
-    for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
-        cx.store(CacheLine(table.addr().line().0 + line)).await;
-    }
+    let mut op = cx.stores();
+    op.store_page(table).await;
+    op.finish();
     cx.with(|m| {
         let zero = old.pfn() == m.globals.huge_zero_page;
         if !zero {
@@ -223,11 +223,11 @@ pub(super) async fn split_anonymous(cx: &Cx<'_>, mm: MmId, slot: Slot, va: VirtA
     cx.store(slot.line()).await;
 }
 
-/// Zeroes one page.
+/// `clear_page`.
 pub(super) async fn clear_page(cx: &Cx<'_>, frame: Pfn) {
-    for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
-        cx.store(CacheLine(frame.addr().line().0 + line)).await;
-    }
+    let mut op = cx.string_step(|p| p.clear_page);
+    op.store_page(frame).await;
+    op.finish();
 }
 
 /// Reverse mapping, LRU and RSS of a new anonymous page.

@@ -3,6 +3,7 @@
 use daxsim_configs::kernel::{CommonPath, PathLength};
 use daxsim_types::{AccessKind, CacheLine, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault};
 
+use super::anon::clear_page;
 use super::fault::{ensure_table, install};
 use super::flush::flush_tlb_mm_range;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
@@ -12,8 +13,6 @@ use super::zap::{is_counted, uncount};
 use crate::engine::{Cx, LockMode};
 use crate::machine::Machine;
 use crate::measure::{FaultKind, Part, PathStep};
-use crate::memory::Access;
-use crate::mmu::Refusal;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
@@ -33,16 +32,15 @@ pub(crate) async fn copy_page(
     copy: impl FnOnce(&CommonPath) -> PathLength,
 ) {
     let before = cx.set_part(Part::Insert);
-    if source.is_some() {
-        cx.string_step(copy);
-    } else {
-        cx.string_step(|p| p.clear_page);
-    }
-    for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
-        if let Some(source) = source {
-            cx.load(CacheLine(source.addr().line().0 + line)).await;
+    if let Some(source) = source {
+        let mut op = cx.string_step(copy);
+        for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
+            op.load(CacheLine(source.addr().line().0 + line)).await;
+            op.store(CacheLine(frame.addr().line().0 + line)).await;
         }
-        cx.store(CacheLine(frame.addr().line().0 + line)).await;
+        op.finish();
+    } else {
+        clear_page(cx, frame).await;
     }
     cx.set_part(before);
 }
@@ -52,22 +50,20 @@ pub(crate) async fn copy_page(
 async fn copy_through_user_address(cx: &Cx<'_>, va: VirtAddr, frame: Pfn) -> bool {
     let before = cx.set_part(Part::Insert);
     let index = cx.cpu().index();
-    cx.string_step(|p| p.copy_user_page);
+    let mut op = cx.string_step(|p| p.copy_user_page);
     let page = va.align_down(PageSize::Size4K);
     for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
         cx.sync().await;
         let at = VirtAddr(page.0 + line * LINE_BYTES);
-        let read = cx.with(|m| {
-            let physical = m.translate(index, at, AccessKind::Read, false)?;
-            m.kernel_access(index, physical.line(), Access::Read);
-            Ok::<(), Refusal>(())
-        });
-        if read.is_err() {
+        let Ok(physical) = cx.with(|m| m.translate(index, at, AccessKind::Read, false)) else {
+            op.finish();
             cx.set_part(before);
             return false;
-        }
-        cx.store(CacheLine(frame.addr().line().0 + line)).await;
+        };
+        op.load(physical.line()).await;
+        op.store(CacheLine(frame.addr().line().0 + line)).await;
     }
+    op.finish();
     cx.set_part(before);
     true
 }

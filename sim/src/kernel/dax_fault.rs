@@ -259,11 +259,12 @@ async fn iomap_begin(cx: &Cx<'_>, vmf: &Vmf, page: u64, size: PageSize) -> Resul
 async fn zero_blocks(cx: &Cx<'_>, mapping: Mapping, size: PageSize) {
     let Some((pfn, _)) = mapping.block else { return };
     let lines = mapping.len.min(size.pages()) * 64;
+    let mut op = cx.stores();
     for line in 0..lines {
         cx.step(|p| p.zero_line);
-        cx.sync().await;
-        cx.with(|m| m.kernel_nt_store(cx.cpu().index(), daxsim_types::CacheLine(pfn.addr().line().0 + line)));
+        op.nt_store(daxsim_types::CacheLine(pfn.addr().line().0 + line)).await;
     }
+    op.finish();
 }
 
 fn iomap_type(mapping: &Mapping) -> &'static str {

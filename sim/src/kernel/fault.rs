@@ -1,12 +1,10 @@
 //! From the exception to the handlers: `arch/x86/mm/fault.c` and the dispatch of `mm/memory.c` (spec section 2).
 
 use daxsim_configs::kernel::WpCallback;
-use daxsim_types::{
-    AccessKind, CacheLine, ErrorCode, FileSystem, LINE_BYTES, PageSize, Pfn, VirtAddr, VmFault,
-};
+use daxsim_types::{AccessKind, ErrorCode, FileSystem, PageSize, Pfn, VirtAddr, VmFault};
 
 use super::access_flags::ptep_set_access_flags;
-use super::anon::expand_stack;
+use super::anon::{clear_page, expand_stack};
 use super::cow::wp_page_copy;
 use super::file::FileId;
 use super::fs::{Order, fs_fault};
@@ -530,11 +528,8 @@ pub(super) async fn allocate_table(cx: &Cx<'_>) -> Option<Pfn> {
     }
     let part = cx.set_part(Part::Insert);
     cx.step(|p| p.table_alloc);
-    cx.string_step(|p| p.clear_page);
     let table = cx.with(crate::Machine::new_table);
-    for line in 0..PageSize::Size4K.bytes() / LINE_BYTES {
-        cx.store(CacheLine(table.addr().line().0 + line)).await;
-    }
+    clear_page(cx, table).await;
     cx.set_part(part);
     Some(table)
 }

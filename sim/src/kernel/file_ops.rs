@@ -154,21 +154,22 @@ pub(crate) async fn pread(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
 /// Moves the data of a range: non-temporal stores for a write, loads for a read.
 async fn copy_lines(cx: &Cx<'_>, file: FileId, start: u64, end: u64, write: bool) {
     let mut at = start / LINE_BYTES * LINE_BYTES;
+    let mut op = cx.string_op();
     while at < end {
         let mapping = cx.with(|m| m.file(file).extents.lookup(at / PAGE));
         if let Some((pfn, BlockState::Written)) = mapping.block {
             let line = CacheLine(pfn.addr().line().0 + (at % PAGE) / LINE_BYTES);
             if write {
-                cx.sync().await;
-                cx.with(|m| m.kernel_nt_store(cx.cpu().index(), line));
+                op.nt_store(line).await;
             } else {
-                cx.load(line).await;
+                op.load(line).await;
             }
             at += LINE_BYTES;
         } else {
             at = (at / PAGE).saturating_add(mapping.len).saturating_mul(PAGE);
         }
     }
+    op.finish();
 }
 
 impl Machine {

@@ -9,8 +9,8 @@
 //!
 //! The caches follow Skylake-SP: the L2 includes the L1D, the L3 takes the L2's victims, clean or
 //! modified, and includes neither. What is not modelled: prefetchers, instruction
-//! fetch, DRAM banks and refresh, wear levelling, and limits on outstanding misses (the caller
-//! decides how many accesses overlap).
+//! fetch, DRAM banks and refresh, wear levelling, and limits on outstanding misses: the caller
+//! decides how many accesses overlap (`engine::StringOp` has as many as fill buffers, all else one).
 
 mod cache;
 mod coherence;

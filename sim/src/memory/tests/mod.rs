@@ -45,6 +45,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
             count: cores,
             clock: CpuClock::from_hertz(2_000_000_000).expect("a clock"),
             milli_cpi: 500,
+            fill_buffers: 10,
         },
         mmu: MmuSpec {
             pcid: true,

@@ -59,7 +59,7 @@ impl<'s> StringOp<'s> {
 
     async fn access(&mut self, line: CacheLine, access: Access) {
         let index = self.cx.cpu().index();
-        self.cx.with(|m| m.stall(index));
+        self.cx.sys().stall(index);
         self.cx.sync().await;
         if !self.cx.with(|m| m.memory.try_l1(index, line, access.is_write())) {
             self.free_buffer().await;

@@ -412,9 +412,14 @@ impl Machine {
 
     /// Notes a flush in the fault that the CPU is handling, if faults are recorded.
     pub(crate) fn note_flush_in_fault(&mut self, cpu: CpuId, reason: FlushReason, pages: Option<u64>) {
+        let pages = pages.map_or(-1, |n| n as i64);
+        self.note_in_fault(cpu, PathStep::TlbFlush(reason as u8, pages));
+    }
+
+    /// Notes a step of the fault that the CPU is handling, if faults are recorded.
+    pub(crate) fn note_in_fault(&mut self, cpu: CpuId, step: PathStep) {
         if self.measure.keep_faults {
-            let pages = pages.map_or(-1, |n| n as i64);
-            self.trails[cpu.index()].path.push(PathStep::TlbFlush(reason as u8, pages));
+            self.trails[cpu.index()].path.push(step);
         }
     }
 

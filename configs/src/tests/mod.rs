@@ -5,6 +5,7 @@ mod inheritance;
 mod overriding;
 mod path_lengths;
 mod semantics;
+mod semantics_table;
 
 use crate::{ConfigError, Override};
 

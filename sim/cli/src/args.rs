@@ -182,7 +182,7 @@ pub struct ConfigArgs {
 /// The `config` commands.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// List the builtin machines and kernels
+    /// List the builtin machines, kernels and insert semantics
     List,
     /// Print every key of a machine or kernel with its value and meaning
     Show {

@@ -241,11 +241,7 @@ impl<'s> Cx<'s> {
 
     /// Notes a step on the fault's path, if faults are recorded.
     pub(crate) fn note(&self, step: PathStep) {
-        self.sys.with(|m| {
-            if m.measure.keep_faults {
-                m.trails[self.cpu.index()].path.push(step);
-            }
-        });
+        self.sys.with(|m| m.note_in_fault(self.cpu, step));
     }
 
     /// Turns interrupts off or on; returns what they were.

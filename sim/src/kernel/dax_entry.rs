@@ -148,6 +148,11 @@ impl DaxEntries {
         next
     }
 
+    /// `mapping_tagged` of the dirty mark: whether any entry of the file has it.
+    pub fn any_dirty(&self) -> bool {
+        self.entries.values().any(|entry| entry.dirty)
+    }
+
     /// Tags the dirty entries that cover pages `first..=last` for writeback.
     pub fn tag_dirty_for_writeback(&mut self, first: u64, last: u64) {
         let head = first & !(PMD_PAGES - 1);

@@ -280,6 +280,8 @@ pub(super) async fn huge_set_accessed(
     seen: Entry,
     size: PageSize,
 ) -> VmFault {
+    let pmd = size == PageSize::Size2M;
+    cx.note(PathStep::Event(if pmd { "huge_pmd_set_accessed" } else { "huge_pud_set_accessed" }));
     let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
     cx.lock(lock, LockMode::Exclusive).await;
     cx.step(|p| p.spurious);

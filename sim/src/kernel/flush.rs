@@ -7,7 +7,7 @@ use super::mm::MmId;
 use crate::apic::{ShootdownIpi, icr_writes};
 use crate::engine::{Cx, Moment, Sys};
 use crate::machine::Machine;
-use crate::measure::{FlushReason, Part};
+use crate::measure::{FlushReason, Part, PathStep};
 use crate::memory::Access;
 
 /// `struct flush_tlb_info`.
@@ -51,6 +51,7 @@ pub(crate) async fn flush_tlb_mm_range(
     shift: u32,
     freed_tables: bool,
 ) {
+    cx.note(PathStep::Event("flush_tlb_mm_range"));
     let before = cx.set_part(Part::Flush);
     let began = cx.now();
     let (path, gen_line, mask_line) = cx.with(|m| {

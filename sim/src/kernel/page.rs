@@ -10,6 +10,7 @@ use super::dax_entry::EntryKind;
 use super::file::FileId;
 use crate::engine::Cx;
 use crate::machine::Machine;
+use crate::measure::PathStep;
 
 /// Reference and map count of one frame (of the head page, for a large folio).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +116,10 @@ pub(crate) async fn folio_put(cx: &Cx<'_>, pfn: Pfn) {
 /// before the series (`put_devmap_managed_folio_refs`), to 0 since (`free_zone_device_folio`).
 pub(crate) fn drop_counts(cx: &Cx<'_>, pfn: Pfn, change: impl FnOnce(&mut PageCounts)) {
     let woken = cx.with(|m| {
-        m.pages.update(pfn, change);
+        let counts = m.pages.update(pfn, change);
+        if counts.refs == 0 && m.kernel.dax.refcount_per_map > 0 && m.is_device_frame(pfn) {
+            m.note_in_fault(cx.cpu(), PathStep::Event("free_zone_device_folio"));
+        }
         if m.is_free(pfn) { m.pages.waiters.remove(&pfn.0).unwrap_or_default() } else { Vec::new() }
     });
     for index in woken {

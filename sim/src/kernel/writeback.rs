@@ -9,7 +9,7 @@ use super::flush::flush_tlb_mm_range;
 use super::mm::MmId;
 use super::vma::Vma;
 use crate::engine::{Cx, LockMode};
-use crate::measure::Part;
+use crate::measure::{Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 
@@ -40,6 +40,11 @@ pub(crate) async fn dax_writeback_mapping_range(
     if mode == SyncMode::None {
         return;
     }
+    // filemap_fdatawrite_wbc does not even call it for a file with nothing dirty.
+    let tagged = cx.with(|m| m.file(file).entries.any_dirty());
+    if tagged {
+        cx.note(PathStep::Event("dax_writeback_range"));
+    }
     let before = cx.set_part(Part::Writeback);
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     lock_xa(cx, xa_lock).await;
@@ -56,6 +61,10 @@ pub(crate) async fn dax_writeback_mapping_range(
     }
     cx.on_cpu(|c| c.wait_until(durable, Part::Writeback));
     cx.set_part(before);
+    if tagged {
+        cx.note(PathStep::Event("dax_writeback_range_done"));
+        cx.note(PathStep::Value("dax_writeback_mapping_range", 0));
+    }
 }
 
 /// `dax_writeback_one`: returns the page after the entry.

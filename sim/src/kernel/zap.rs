@@ -239,6 +239,7 @@ async fn zap_huge(cx: &Cx<'_>, vma: &Vma, slot: Slot, va: VirtAddr, size: PageSi
         gather.add(va.align_down(size).0, size.bytes());
         gather.cleared_pmd |= size == PageSize::Size2M;
         full = counted && gather.pages.add(false);
+        cx.note(PathStep::Value(if size == PageSize::Size2M { "zap_huge_pmd" } else { "zap_huge_pud" }, 1));
     }
     cx.unlock(lock, LockMode::Exclusive).await;
     if full {
@@ -482,6 +483,7 @@ pub(crate) async fn unmap_mapping_pages(
     cx.lock(lock, LockMode::Shared).await;
     for (mm, vma) in cx.with(|m| m.mappings_of(file)) {
         if let Some((start, end)) = overlap(&vma, first, pages) {
+            cx.note(PathStep::Event("zap_vma_range_batched"));
             zap_vma_range(cx, mm, &vma, (start, end), even_cows).await;
         }
     }

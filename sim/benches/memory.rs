@@ -3,12 +3,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use daxsim_configs::machine::{
-    AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
-    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
-};
+use daxsim_configs::load_machine;
+use daxsim_configs::machine::MachineSpec;
 use daxsim_sim::memory::{Access, Memory};
-use daxsim_types::{CacheLine, CpuClock, PageSize, Time};
+use daxsim_types::{CacheLine, Time};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -17,81 +15,14 @@ const BATCH: usize = 4096;
 /// First line of persistent memory.
 const PMEM: u64 = (64 << 30) / 64;
 
-/// A Skylake-SP 8160 with six Optane DIMMs (`reference/hardware.md` B.1, D.2).
+/// A Skylake-SP with six Optane DIMMs, with room for streams that overflow everything.
 fn machine(cores: u16) -> MachineSpec {
-    let clock = CpuClock::from_hertz(2_100_000_000).expect("a clock");
-    let cache = |size, ways, cycles| CacheSpec { size, ways, latency: clock.cycles(cycles) };
-    let tlb = TlbSpec {
-        entries: 64,
-        ways: 4,
-        replacement: Replacement::Lru,
-        index: SetIndex::Linear,
-        page_sizes: vec![PageSize::Size4K],
-        hit_penalty: Time::ZERO,
-    };
-    let zero = Time::ZERO;
-    MachineSpec {
-        name: "bench".into(),
-        description: String::new(),
-        cpu: CpuSpec { count: cores, clock, milli_cpi: 500, fill_buffers: 10 },
-        mmu: MmuSpec {
-            pcid: true,
-            rewalk_before_fault: false,
-            accessed: AccessedBit::Hardware,
-            dirty: DirtyBit::Hardware,
-            accessed_assist: zero,
-            dirty_assist: zero,
-            invlpgb_pages: 0,
-        },
-        tlb: TlbsSpec { dtlb_4k: tlb.clone(), dtlb_2m: None, dtlb_1g: None, stlb: tlb },
-        psc: PscSpec { pml4e: 0, pdpte: 0, pde: 0, latency: zero },
-        cache: CachesSpec {
-            l1d: cache(32 << 10, 8, 4),
-            l2: cache(1 << 20, 16, 14),
-            l3: cache(33 << 20, 11, 76),
-            transfer: Time(48_000),
-        },
-        cost: CostSpec {
-            exception_entry: zero,
-            iret: zero,
-            syscall_entry: zero,
-            syscall_exit: zero,
-            invlpg: zero,
-            cr3_write: zero,
-            invlpgb: zero,
-            tlbsync: zero,
-            clwb_issue: zero,
-            tlb_write: zero,
-            locked_rmw: zero,
-            invpcid: zero,
-            string_line: zero,
-        },
-        ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
-        dram: DramSpec {
-            capacity: 64 << 30,
-            channels: 6,
-            read_latency: Time(60_000),
-            line_occupancy: Time(3_000),
-        },
-        pmem: PmemSpec {
-            write_cache: true,
-            base: 64 << 30,
-            capacity: 512 << 30,
-            devdax_alignment: PageSize::Size2M,
-            dimms: 6,
-            interleave: 4096,
-            media_line: 256,
-            buffer_lines: 64,
-            read_latency_buffered: Time(120_000),
-            read_latency_media: Time(270_000),
-            write_latency: Time(62_300),
-            wpq_lines: 8,
-            media_read_occupancy: Time(39_000),
-            media_write_occupancy: Time(116_000),
-            eadr: false,
-        },
-        trust: None,
-    }
+    let mut spec = load_machine("skylake-sp-optane", &[]).expect("a builtin");
+    spec.cpu.count = cores;
+    spec.dram.capacity = 64 << 30;
+    spec.pmem.base = 64 << 30;
+    spec.pmem.capacity = 512 << 30;
+    spec
 }
 
 /// `count` random lines of the `span` that starts at `base`.

@@ -5,11 +5,9 @@ mod levels;
 mod persistence;
 mod reference;
 
-use daxsim_configs::machine::{
-    AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
-    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec,
-};
-use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, PageSize, Pfn, Time};
+use daxsim_configs::load_machine;
+use daxsim_configs::machine::{CacheSpec, CachesSpec, DramSpec, MachineSpec, PmemSpec};
+use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, Pfn, Time};
 
 /// First line of persistent memory in [`machine`].
 pub(super) const PMEM: u64 = (1 << 30) / LINE_BYTES;
@@ -27,79 +25,35 @@ pub(super) fn geometry(sets: u64, ways: u32, latency: Time) -> CacheSpec {
     CacheSpec { size: sets * u64::from(ways) * LINE_BYTES, ways, latency }
 }
 
-/// A machine with caches small enough to overflow by hand: L1D 2 x 2, L2 2 x 4, L3 3 x 4.
+/// A machine with caches small enough to overflow by hand (L1D 2 x 2, L2 2 x 4, L3 3 x 4) and round latencies.
 pub(super) fn machine(cores: u16) -> MachineSpec {
-    let tlb = TlbSpec {
-        entries: 64,
-        ways: 4,
-        replacement: Replacement::Lru,
-        index: SetIndex::Linear,
-        page_sizes: vec![PageSize::Size4K],
-        hit_penalty: Time::ZERO,
+    let mut spec = load_machine("skylake-sp-optane", &[]).unwrap();
+    spec.cpu.count = cores;
+    spec.cpu.clock = CpuClock::from_hertz(2_000_000_000).expect("a clock");
+    spec.cache = CachesSpec {
+        l1d: geometry(2, 2, L1),
+        l2: geometry(2, 4, L2),
+        l3: geometry(3, 4, L3),
+        transfer: TRANSFER,
     };
-    let zero = Time::ZERO;
-    MachineSpec {
-        name: "test".into(),
-        description: String::new(),
-        cpu: CpuSpec {
-            count: cores,
-            clock: CpuClock::from_hertz(2_000_000_000).expect("a clock"),
-            milli_cpi: 500,
-            fill_buffers: 10,
-        },
-        mmu: MmuSpec {
-            pcid: true,
-            rewalk_before_fault: false,
-            accessed: AccessedBit::Hardware,
-            dirty: DirtyBit::Hardware,
-            accessed_assist: zero,
-            dirty_assist: zero,
-            invlpgb_pages: 0,
-        },
-        tlb: TlbsSpec { dtlb_4k: tlb.clone(), dtlb_2m: None, dtlb_1g: None, stlb: tlb },
-        psc: PscSpec { pml4e: 0, pdpte: 0, pde: 0, latency: zero },
-        cache: CachesSpec {
-            l1d: geometry(2, 2, L1),
-            l2: geometry(2, 4, L2),
-            l3: geometry(3, 4, L3),
-            transfer: TRANSFER,
-        },
-        cost: CostSpec {
-            exception_entry: zero,
-            iret: zero,
-            syscall_entry: zero,
-            syscall_exit: zero,
-            invlpg: zero,
-            cr3_write: zero,
-            invlpgb: zero,
-            tlbsync: zero,
-            clwb_issue: zero,
-            tlb_write: zero,
-            locked_rmw: zero,
-            invpcid: zero,
-            string_line: zero,
-        },
-        ipi: IpiSpec { icr_write: zero, delivery: zero, handler_entry: zero, handler_exit: zero },
-        dram: DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) },
-        pmem: PmemSpec {
-            write_cache: true,
-            base: 1 << 30,
-            capacity: 1 << 30,
-            devdax_alignment: daxsim_types::PageSize::Size2M,
-            dimms: 2,
-            interleave: 4096,
-            media_line: 256,
-            buffer_lines: 64,
-            read_latency_buffered: BUFFERED,
-            read_latency_media: MEDIA,
-            write_latency: PMEM_WRITE,
-            wpq_lines: 8,
-            media_read_occupancy: Time(39_000),
-            media_write_occupancy: Time(116_000),
-            eadr: false,
-        },
-        trust: None,
-    }
+    spec.cost.clwb_issue = Time::ZERO;
+    spec.dram = DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) };
+    spec.pmem = PmemSpec {
+        base: 1 << 30,
+        capacity: 1 << 30,
+        dimms: 2,
+        interleave: 4096,
+        media_line: 256,
+        buffer_lines: 64,
+        read_latency_buffered: BUFFERED,
+        read_latency_media: MEDIA,
+        write_latency: PMEM_WRITE,
+        wpq_lines: 8,
+        media_read_occupancy: Time(39_000),
+        media_write_occupancy: Time(116_000),
+        ..spec.pmem
+    };
+    spec
 }
 
 pub(super) const fn line(n: u64) -> CacheLine {

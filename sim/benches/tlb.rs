@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use daxsim_configs::machine::{Replacement, SetIndex, TlbSpec, TlbsSpec};
+use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::mmu::tlb::TlbEntry;
 use daxsim_sim::mmu::tlbs::Tlbs;
 use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
@@ -38,17 +39,8 @@ fn skylake() -> Tlbs {
 }
 
 fn walked(va: VirtAddr, size: PageSize) -> TlbEntry {
-    TlbEntry {
-        page: va.0 >> size.shift(),
-        size,
-        pcid: 1,
-        global: false,
-        pfn: Pfn(va.align_down(size).0 >> 12),
-        writable: true,
-        user: true,
-        dirty: true,
-        nx: true,
-    }
+    let leaf = Entry::leaf(Pfn(va.align_down(size).0 >> 12), Entry::P | Entry::RW | Entry::US | Entry::D);
+    TlbEntry::of(va, size, 1, leaf, true, true)
 }
 
 /// Runs of `run` accesses to each of a random choice of `pages` pages of `size`.

@@ -10,6 +10,7 @@
 //! `cargo test --release -- --ignored`.
 
 use daxsim_configs::machine::{PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec};
+use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::mmu::psc::Psc;
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
 use daxsim_sim::mmu::tlbs::{HitLevel, Tlbs};
@@ -110,17 +111,8 @@ fn geometry(sets: &Value, ways: &Value, size: PageSize) -> TlbSpec {
 }
 
 fn entry(va: VirtAddr, size: PageSize) -> TlbEntry {
-    TlbEntry {
-        page: va.0 >> size.shift(),
-        size,
-        pcid: 0,
-        global: false,
-        pfn: Pfn(va.align_down(size).0 >> 12),
-        writable: true,
-        user: true,
-        dirty: true,
-        nx: true,
-    }
+    let leaf = Entry::leaf(Pfn(va.align_down(size).0 >> 12), Entry::P | Entry::RW | Entry::US | Entry::D);
+    TlbEntry::of(va, size, 0, leaf, true, true)
 }
 
 fn check_level(stats: TlbStats, want: &Value, what: &str) {

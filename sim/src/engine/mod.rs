@@ -14,7 +14,7 @@ mod jitter;
 mod lock;
 
 pub use cx::Cx;
-pub use exec::{Deadlock, Ended, Task, run};
+pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub use lock::{LockId, LockMode, Locks};
 

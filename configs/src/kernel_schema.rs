@@ -78,7 +78,8 @@ section!(dax: DaxKnobs, "dax" {
         "The write-protect callback of fsdax.";
     zap_forces_flush_if_dirty "zap_forces_flush_if_dirty": BOOL,
         "Whether zapping a dirty PTE flushes before the page-table lock is dropped.";
-    busy_test "busy_test": Kind::Choice(BUSY_TESTS), "`dax_busy_page`.";
+    busy_test "busy_test": Kind::Choice(BUSY_TESTS),
+        "Which count of references makes a page busy (`dax_busy_page`).";
     break_layout_skips_unmapped "break_layout_skips_unmapped": BOOL,
         "Whether breaking layouts leaves a file alone that nobody maps, whoever holds its pages.";
     break_layout_deletes_entries "break_layout_deletes_entries": BOOL,

@@ -29,10 +29,12 @@ pub(crate) fn layer(entry: &Entry, folder: &Path) -> Result<Vec<Entry>, ConfigEr
         ConfigError::from(entry.place.problem(Some(KEY), ProblemKind::BadValue { found, expected }))
     };
     let Value::Text(text) = &entry.value else { return Err(wrong(entry.value.to_string())) };
-    let mut parts = text.split('+');
-    let mut knobs = table(entry, parts.next().unwrap_or_default(), folder)?;
-    for part in parts {
-        let Some((knob, other)) = part.split_once('@') else { return Err(wrong(format!("{part:?}, no @"))) };
+    let (name, mut rest) = split_name(text, folder);
+    let mut knobs = table(entry, name, folder)?;
+    while let Some(text) = rest {
+        let Some((knob, text)) = text.split_once('@') else { return Err(wrong(format!("{text:?}, no @"))) };
+        let (other, more) = split_name(text, folder);
+        rest = more;
         let key = format!("dax.{knob}");
         let mut other = table(entry, other, folder)?;
         let Some(value) = other.remove(&key) else {
@@ -43,6 +45,15 @@ pub(crate) fn layer(entry: &Entry, folder: &Path) -> Result<Vec<Entry>, ConfigEr
         knobs.insert(key, value);
     }
     Ok(knobs.into_values().collect())
+}
+
+/// The name that `text` begins with, and what follows its `+`. A `+` in the path of a file that is there belongs to it.
+fn split_name<'t>(text: &'t str, folder: &Path) -> (&'t str, Option<&'t str>) {
+    let mut splits =
+        text.match_indices('+').filter_map(|(at, _)| text.split_at_checked(at)).chain([(text, "")]);
+    let of_file = splits.clone().filter(|(name, _)| folder.join(name).is_file()).last();
+    let (name, rest) = of_file.or_else(|| splits.next()).unwrap_or((text, ""));
+    (name, rest.strip_prefix('+'))
 }
 
 /// The knobs of one named semantics, by full key.

@@ -83,6 +83,25 @@ pub enum SimError {
     Deadlock(#[from] Deadlock),
 }
 
+impl SimError {
+    /// The same with other line numbers, for programs whose steps are numbered in another way than their text.
+    #[must_use]
+    pub fn renumbered(mut self, to: impl Fn(u64) -> u64) -> Self {
+        match &mut self {
+            Self::NoSuchCpu { line, .. } | Self::Migration { line, .. } | Self::Livelock { line } => {
+                *line = to(*line);
+            }
+            Self::Deadlock(Deadlock(waits)) => {
+                for (_, line) in waits.iter_mut().filter_map(|wait| wait.step.as_mut()) {
+                    *line = to(*line);
+                }
+            }
+            Self::SharedCpu { .. } | Self::NoSpace { .. } | Self::FlagsNeverSet => {}
+        }
+        self
+    }
+}
+
 /// A machine with the programs that run on it.
 pub struct Simulation {
     sys: Sys,

@@ -21,7 +21,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 /// A section of a page: its anchor, its heading, and its content if it has any.
 pub(crate) struct Section<'a> {
-    pub id: &'static str,
+    pub id: &'a str,
     pub heading: &'a str,
     pub body: Markup,
 }

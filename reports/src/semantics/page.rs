@@ -7,9 +7,6 @@ use super::{Comparison, Transition};
 use crate::html::table::{Set, numbers, table};
 use crate::html::{Section, page};
 
-/// Anchors of the transitions; there are three between three semantics.
-const ANCHORS: [&str; 6] = ["change-1", "change-2", "change-3", "change-4", "change-5", "change-6"];
-
 /// The page.
 #[must_use]
 pub fn render(comparison: &Comparison) -> String {
@@ -19,8 +16,9 @@ pub fn render(comparison: &Comparison) -> String {
         .iter()
         .map(|transition| format!("From {} to {}", transition.from, transition.to))
         .collect();
+    let anchors: Vec<String> = (1..=c.transitions.len()).map(|n| format!("change-{n}")).collect();
     let mut sections = vec![measured(c)];
-    for ((id, heading), transition) in ANCHORS.into_iter().zip(&headings).zip(&c.transitions) {
+    for ((id, heading), transition) in anchors.iter().zip(&headings).zip(&c.transitions) {
         sections.push(Section { id, heading, body: changes(transition) });
     }
     let overview = html! {

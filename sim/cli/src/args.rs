@@ -29,7 +29,7 @@ pub enum Command {
     /// Run one input under several insert semantics and trace each difference to the knob that makes it
     #[command(after_help = SEMANTICS_EXAMPLES)]
     Semantics(SemanticsArgs),
-    /// List and show machine and kernel configurations
+    /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
 }
@@ -47,7 +47,8 @@ Examples:
 Exit status: 0 done, 2 bad usage or bad input.";
 
 const CONFORM_EXAMPLES: &str = "\
-Folders are laid out as kernel-<version>/<ext4|xfs|devdax>/<scenario> and hold script.txt and faults.tsv.
+Folders are laid out as kernel-<version>/<ext4|xfs|devdax>/<scenario> and hold script.txt and
+faults.tsv.
 
 Examples:
   daxsim conform traces/recorded/kernel-*/*/s01_read_then_write
@@ -56,8 +57,9 @@ Examples:
 Exit status: 0 all equal, 1 a difference, 2 bad usage or bad input.";
 
 const SEMANTICS_EXAMPLES: &str = "\
-Every run has the same machine and the same kernel tree; only the [dax] knobs differ. Between two semantics the knobs are
-switched one after another, and each change of a number is put down to the knob that made it.
+Every run has the same machine and the same kernel tree; only the [dax] knobs differ. Between two
+semantics the knobs are switched one after another, and each change of a number is put down to the
+knob that made it.
 
 Examples:
   daxsim semantics traces/recorded/kernel-7.2/ext4/s10_msync_loop/script.txt
@@ -70,7 +72,8 @@ const CONFIG_EXAMPLES: &str = "\
 Examples:
   daxsim config list
   daxsim config show skylake-sp-optane
-  daxsim config show linux-7.2 --set tree.pti=true";
+  daxsim config show linux-7.2 --set tree.pti=true
+  daxsim config show merged";
 
 /// `daxsim replay`
 #[derive(Debug, Args)]
@@ -97,13 +100,13 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub layout: Option<PathBuf>,
     /// Seed of everything that is drawn: how late the threads of a racing section start
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
     /// Let the power go in this cycle of simulated time: the run ends there, and the report lists what is not durable
-    #[arg(long, value_name = "CYCLE")]
+    #[arg(long, value_name = "CYCLE", allow_negative_numbers = true)]
     pub crash_at: Option<u64>,
     /// Inputs simulated at the same time
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
     /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/NAME]
     #[arg(long, value_name = "DIR")]
@@ -132,7 +135,7 @@ pub struct ConformArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// Interleavings tried of a racing scenario
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 64, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub seeds: u32,
 }
 
@@ -160,11 +163,11 @@ pub struct SemanticsArgs {
     /// Extents of a script's files, as `filefrag -v` prints them
     #[arg(long, value_name = "FILE")]
     pub layout: Option<PathBuf>,
-    /// Seed of everything that is drawn
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    /// Seed of everything that is drawn: how late the threads of a racing section start
+    #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
     /// Runs at the same time
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
     /// Folder for semantics.json and semantics.html [default: reports/out/NAME.semantics]
     #[arg(long, value_name = "DIR")]
@@ -184,9 +187,9 @@ pub struct ConfigArgs {
 pub enum ConfigCommand {
     /// List the builtin machines, kernels and insert semantics
     List,
-    /// Print every key of a machine or kernel with its value and meaning
+    /// Print every key of a machine, a kernel or an insert semantics with its value and meaning
     Show {
-        /// A builtin's name or a TOML file
+        /// A builtin's name or a TOML file; of a semantics also with any +KNOB@NAME
         name: String,
         /// Override a key first (repeatable)
         #[arg(long = "set", value_name = "KEY=VALUE")]

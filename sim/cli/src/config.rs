@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use daxsim_configs::{
-    KeyValue, Override, builtin_kernels, builtin_machines, builtin_semantics, describe_kernel,
+    BuiltinInfo, KeyValue, Override, builtin_kernels, builtin_machines, builtin_semantics, describe_kernel,
     describe_machine, load_kernel, load_machine, split_overrides,
 };
 
@@ -13,6 +13,7 @@ use crate::{Status, output};
 pub fn with_semantics(texts: &[String], semantics: Option<&str>) -> Vec<String> {
     texts.iter().cloned().chain(semantics.map(|name| format!("semantics={name}"))).collect()
 }
+
 /// The keys of path lengths begin so.
 const PATHS: &str = "path_length.";
 
@@ -50,24 +51,7 @@ fn list() -> Result<()> {
 }
 
 fn show(name: &str, overrides: &[String]) -> Result<()> {
-    let (machine, kernel) = parse_overrides(overrides)?;
-    let is_kernel = builtin_kernels()?.iter().any(|k| k.name == name);
-    let is_machine = builtin_machines()?.iter().any(|m| m.name == name);
-    let keys: Vec<KeyValue> = if is_kernel {
-        describe_kernel(&load_kernel(name, &kernel)?)
-    } else if is_machine {
-        describe_machine(&load_machine(name, &machine)?)
-    } else {
-        match (load_machine(name, &machine), load_kernel(name, &kernel)) {
-            (Ok(spec), _) => describe_machine(&spec),
-            (_, Ok(spec)) => describe_kernel(&spec),
-            (Err(as_machine), Err(as_kernel)) => {
-                bail!(
-                    "{name} is neither a machine nor a kernel\nas a machine:\n{as_machine}\nas a kernel:\n{as_kernel}"
-                )
-            }
-        }
-    };
+    let keys = keys(name, overrides)?;
     let mut text = String::new();
     let mut in_paths = false;
     for k in &keys {
@@ -79,4 +63,41 @@ fn show(name: &str, overrides: &[String]) -> Result<()> {
     }
     output::print(&text)?;
     Ok(())
+}
+
+/// Every key of what `name` names.
+fn keys(name: &str, overrides: &[String]) -> Result<Vec<KeyValue>> {
+    let (machine, kernel) = parse_overrides(overrides)?;
+    let as_machine = || Ok(describe_machine(&load_machine(name, &machine)?));
+    let as_kernel = || Ok(describe_kernel(&load_kernel(name, &kernel)?));
+    let as_semantics = || semantics_keys(name, overrides);
+    let named = |of: Vec<BuiltinInfo>, name: &str| of.iter().any(|builtin| builtin.name == name);
+    if named(builtin_machines()?, name) {
+        return as_machine();
+    } else if named(builtin_kernels()?, name) {
+        return as_kernel();
+    } else if named(builtin_semantics()?, name.split('+').next().unwrap_or_default()) {
+        return as_semantics();
+    }
+    let machine: anyhow::Error = match as_machine() {
+        Ok(keys) => return Ok(keys),
+        Err(error) => error,
+    };
+    as_kernel().or_else(|kernel: anyhow::Error| {
+        as_semantics().or_else(|semantics| {
+            bail!(
+                "{name} is neither a machine, a kernel nor a semantics\nas a machine:\n{machine}\nas a kernel:\n{kernel}\n\
+                 as a semantics:\n{semantics}"
+            )
+        })
+    })
+}
+
+/// The knobs of a semantics, which are the same in every tree.
+fn semantics_keys(name: &str, overrides: &[String]) -> Result<Vec<KeyValue>> {
+    let set = parse_overrides(&with_semantics(overrides, Some(name)))?.1;
+    let tree = builtin_kernels()?.first().map(|kernel| kernel.name).unwrap_or_default();
+    let mut keys = describe_kernel(&load_kernel(tree, &set)?);
+    keys.retain(|k| k.key.starts_with("dax."));
+    Ok(keys)
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use anyhow::{Context, Result, bail};
 use daxsim_reports::model;
 use daxsim_traces::ftrace::{Event, Probe, Reader, Record};
+use daxsim_traces::script::{Script, Section, SectionKind};
 use daxsim_traces::{InputKind, TraceError};
 use daxsim_types::FileSystem;
 use sha2::{Digest, Sha256};
@@ -36,6 +37,19 @@ pub fn kind(path: &Path) -> Result<InputKind> {
         );
     }
     Ok(daxsim_traces::open(path)?.sniff()?)
+}
+
+/// Whether an input is a script whose threads run freely somewhere.
+pub fn races(path: &Path) -> Result<bool> {
+    if kind(path)? != InputKind::Script {
+        return Ok(false);
+    }
+    let script = Script::open(path)?;
+    let races = |section: &Section| {
+        let first = section.lines.first().map(|line| line.thread);
+        section.kind == SectionKind::Par && section.lines.iter().any(|line| Some(line.thread) != first)
+    };
+    Ok(script.sections.iter().any(races))
 }
 
 /// Kernel and file system from a folder laid out as `kernel-<version>/<fs>/<scenario>/file`.

@@ -81,6 +81,7 @@ fn out_folders(args: &ReplayArgs) -> Result<Vec<PathBuf>> {
 /// Replays one input and writes its results; the summary for the terminal.
 fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
     let (report, faults) = simulate(args, input)?;
+    note_damage(&report);
     json::write(&report, &folder.join("report.json"))?;
     html::write(&report, &folder.join("report.html"))?;
     if let Some(table) = faults {
@@ -357,12 +358,6 @@ fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> 
             stats.lines
         );
     }
-    if let Some(damage) = &damage {
-        output::note(&format!(
-            "daxsim: warning: {damage}; the {} records before it are replayed",
-            stats.records
-        ));
-    }
     let mut provenance = inputs::provenance(input, "ftrace")?;
     (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));
     let results = sim.finish();
@@ -389,6 +384,21 @@ fn progress() -> ProgressBar {
     bar
 }
 
+/// What a report's warning of a damaged input is called.
+const DAMAGED: &str = "the input is damaged";
+
+/// The warning that the input is damaged, if it is.
+pub(crate) fn damage(report: &RunReport) -> Option<&Warning> {
+    report.warnings.iter().find(|warning| warning.what == DAMAGED)
+}
+
+/// Says at once, on standard error, that the input is damaged.
+pub(crate) fn note_damage(report: &RunReport) {
+    if let Some(warning) = damage(report) {
+        output::note(&format!("daxsim: warning: {}", warning.detail));
+    }
+}
+
 /// What the reader could not use.
 fn reading_warnings(stats: &Stats, damage: Option<String>) -> Vec<Warning> {
     let mut warnings = Vec::new();
@@ -399,7 +409,7 @@ fn reading_warnings(stats: &Stats, damage: Option<String>) -> Vec<Warning> {
     };
     if let Some(damage) = damage {
         let detail = format!("{damage}; the {} records before it were replayed", stats.records);
-        warn("the input is damaged", 1, detail);
+        warn(DAMAGED, 1, detail);
     }
     if let Some(header) = &stats.header {
         let detail = "the ring buffer was overwritten: enlarge buffer_size_kb".into();

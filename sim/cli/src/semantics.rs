@@ -19,13 +19,24 @@ pub fn run(args: &SemanticsArgs) -> Result<Status> {
     if args.of.len() < 2 {
         bail!("--of {}: expected two semantics or more, separated by commas", args.of.join(","));
     }
+    for (at, name) in args.of.iter().enumerate() {
+        if name.is_empty() {
+            bail!("--of {}: an empty name between commas", args.of.join(","));
+        }
+        if args.of.iter().take(at).any(|before| before == name) {
+            bail!("--of {}: {name} is named twice", args.of.join(","));
+        }
+    }
     let tree = Tree::new(args)?;
     let plans = plans(&tree, &args.of)?;
     let reports = Runs::of(args, &tree, &plans)?;
     let transitions = plans.iter().map(|plan| plan.transition(&tree, &reports)).collect::<Result<_>>()?;
     let ends: Vec<&RunReport> =
         args.of.iter().map(|name| reports.get(&tree.spec(name)?)).collect::<Result<_>>()?;
-    let comparison = document(args, &tree, &ends, transitions);
+    let comparison = document(args, &tree, &ends, transitions)?;
+    if let Some(report) = ends.first() {
+        replay::note_damage(report);
+    }
     let folder = out_folder(args);
     write_atomically(&folder.join("semantics.json"), comparison.to_json()?.as_bytes())?;
     write_atomically(&folder.join("semantics.html"), comparison::html(&comparison).as_bytes())?;
@@ -194,11 +205,20 @@ fn document(
     tree: &Tree<'_>,
     ends: &[&RunReport],
     transitions: Vec<Transition>,
-) -> Comparison {
+) -> Result<Comparison> {
     let first = ends.first();
     let fs = first.and_then(|report| report.fs).map(|fs| fs.to_string());
     let sha256 = first.and_then(|report| report.inputs.first()).map(|input| input.sha256.clone());
     let mut notes = Vec::new();
+    if inputs::races(&args.input)? {
+        notes.push(
+            "threads race in @par sections: a knob also moves who meets whom, so part of a difference can come from another \
+             interleaving; --seed tries others"
+                .to_owned(),
+        );
+    }
+    notes
+        .extend(first.and_then(|report| replay::damage(report)).map(|w| format!("{}: {}", w.what, w.detail)));
     for (name, report) in args.of.iter().zip(ends) {
         if report.replay.diverged > 0 {
             notes.push(format!(
@@ -207,7 +227,7 @@ fn document(
             ));
         }
     }
-    Comparison {
+    Ok(Comparison {
         schema: comparison::SCHEMA.to_owned(),
         input: args.input.display().to_string(),
         sha256: sha256.unwrap_or_default(),
@@ -219,5 +239,5 @@ fn document(
         rows: comparison::rows(ends),
         transitions,
         notes,
-    }
+    })
 }

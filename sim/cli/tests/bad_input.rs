@@ -412,7 +412,7 @@ fn unknown_names_propose_the_nearest() {
         .refuses(&["unknown kernel `linux-7.3`: did you mean `linux-7.2`?", "dax-patch-v1"]);
     with("--fs", "btrfs").refuses(&["unknown file system `btrfs`: expected ext4, xfs or devdax"]);
     run_in(dir.path(), &["config", "show", "skylke"])
-        .refuses(&["neither a machine nor a kernel", "skylake-sp-optane"]);
+        .refuses(&["neither a machine, a kernel nor a semantics", "skylake-sp-optane"]);
 }
 
 // ---- usage and surroundings
@@ -489,4 +489,22 @@ fn a_full_standard_output_is_an_error() {
     // What nobody could read on the terminal is in the report all the same.
     assert!(dir.path().join("out/report.json").exists());
     daxsim().args(["config", "list"]).assert().success();
+}
+
+#[test]
+fn a_script_that_is_stuck_names_the_line_of_the_file() {
+    // Comments and directives count as lines of the file.
+    let lines = "# held for ever\n@threads 2 0 1\n@seq\n0 file 0 f 64k fill\n\
+                 0 map 0 0 0 64k rw shared 0x100000000000\n0 pin 0 0 8192\n1 trunc 0 0\n";
+    script(lines, &[]).refuses(&["stuck: line 7: cpu1 (ftruncate) waits since", "pinned"]);
+    let lines = lines.replace("1 trunc", "@par\n1 str 0 32768 64 64\n0 ldr 0 0 64 64\n1 trunc");
+    script(&lines, &[]).refuses(&["stuck: line 10: cpu1 (ftruncate) waits since"]);
+}
+
+#[test]
+fn a_negative_number_is_refused_as_the_value_that_it_is() {
+    for option in ["--crash-at", "--seed", "--threads"] {
+        let run = run_in(Path::new("."), &["replay", &script_path(), option, "-1"]);
+        run.refuses(&["invalid value '-1' for", option]);
+    }
 }

@@ -149,6 +149,8 @@ fn what_cannot_be_compared_is_refused() {
         compare(dir.path(), STORE_FIRST, &["--of", of]).refuses(parts);
     };
     refuses("merged", &["expected two semantics or more"]);
+    refuses("merged,,patch-v1", &["an empty name"]);
+    refuses("merged,patch-v1,merged", &["merged is named twice"]);
     refuses("merged,mergd", &["unknown semantics `mergd`", "did you mean `merged`?"]);
     refuses("merged,merged+fresh_write_stores_rw@patch-v1", &["dax.fresh_write_sets_d", "shadow-stack"]);
     let run = run_in(dir.path(), &["semantics", "nowhere.txt"]);
@@ -172,4 +174,75 @@ fn replay_and_config_take_a_semantics_of_their_own() {
         shown.exits(0).out.lines().any(|l| l.starts_with("dax.upgrade_sets_d_4k = ") && l.contains(" true "))
     );
     run_in(dir.path(), &["config", "list"]).exits(0).shows(&["v1-intent", "NAME+KNOB@OTHER"]);
+}
+
+#[test]
+fn the_page_shows_every_pair_of_many_semantics() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = "pre-series,patch-v1,v1-intent,merged,merged+memtype_lookup@pre-series";
+    compare(dir.path(), STORE_FIRST, &["--of", of]).exits(0);
+    let page = fs::read_to_string(dir.path().join("out/semantics.html")).unwrap();
+    for n in 1..=10 {
+        assert!(page.contains(&format!("<h2 id=\"change-{n}\">")), "{n}");
+    }
+    assert_eq!(document(dir.path())["transitions"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn a_file_of_knobs_may_have_any_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let merged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/semantics/merged.toml");
+    fs::copy(merged, dir.path().join("a+b@c.toml")).unwrap();
+    compare(dir.path(), STORE_FIRST, &["--of", "./a+b@c.toml,patch-v1"]).exits(0);
+    let with_file = "patch-v1+memtype_lookup@a+b@c.toml+wp_callback_fsdax@merged";
+    compare(dir.path(), STORE_FIRST, &["--of", &format!("patch-v1,{with_file}")]).exits(0);
+    let knobs = |document: &Value| -> Vec<String> {
+        let steps = document["transitions"][0]["steps"].as_array().unwrap();
+        steps.iter().map(|s| s["knob"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(knobs(&document(dir.path())), ["memtype_lookup", "wp_callback_fsdax"]);
+}
+
+#[test]
+fn racing_threads_are_said_to_make_differences_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = ["--of", "patch-v1,merged"];
+    let racing = compare(dir.path(), "kernel-7.2/ext4/s07_race_write_same_page/script.txt", &of);
+    racing.exits(0).shows(&["note: threads race", "--seed"]);
+    assert!(!compare(dir.path(), STORE_FIRST, &of).exits(0).out.contains("note: threads race"));
+}
+
+#[test]
+fn a_damaged_input_is_warned_of_once_and_in_the_document() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = fs::read(recorded("kernel-7.2/ext4/s01_read_then_write/trace.txt.xz")).unwrap();
+    fs::write(dir.path().join("cut.xz"), &whole[..3000]).unwrap();
+    let run = run_in(dir.path(), &["semantics", "cut.xz", "--out", "out"]);
+    run.exits(0).shows(&["note: the input is damaged: "]);
+    assert_eq!(run.err.matches("warning").count(), 1, "{}", run.err);
+}
+
+#[test]
+fn config_shows_the_knobs_of_a_semantics() {
+    let dir = tempfile::tempdir().unwrap();
+    let knob = |name: &str| {
+        let run = run_in(dir.path(), &["config", "show", name]);
+        assert!(run.exits(0).out.lines().all(|l| l.starts_with("dax.")), "{}", run.out);
+        let line = run.out.lines().find(|l| l.starts_with("dax.memtype_lookup = ")).unwrap().to_owned();
+        line.split_whitespace().nth(2).unwrap().to_owned()
+    };
+    assert_eq!((knob("merged"), knob("patch-v1")), ("false".to_owned(), "true".to_owned()));
+    assert_eq!(knob("merged+memtype_lookup@patch-v1"), "true");
+    let text = "base = \"merged\"\n[dax]\nmemtype_lookup = true\n";
+    fs::write(dir.path().join("mine.toml"), text).unwrap();
+    assert_eq!(knob("mine.toml"), "true");
+    run_in(dir.path(), &["config", "show", "mergd"]).refuses(&["nor a semantics", "did you mean `merged`?"]);
+}
+
+#[test]
+fn a_recording_under_another_semantics_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = recorded("kernel-7.2/xfs/s32_mixed_random_c/trace.txt.xz");
+    let args = ["replay", input.to_str().unwrap(), "--semantics", "patch-v1", "--out", "out"];
+    run_in(dir.path(), &args).exits(0);
 }

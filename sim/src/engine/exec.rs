@@ -1,5 +1,6 @@
 //! The executor: runs the work of all CPUs in the total order of (time, CPU).
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -22,8 +23,28 @@ pub struct Task<'s> {
 /// Every CPU with work waits for another one: a defect of the model, unless what one waits for is a page that the program holds
 /// for ever.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("the simulated machine is stuck: {0}")]
-pub struct Deadlock(pub String);
+#[error("the simulated machine is stuck: {}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Deadlock(pub Vec<Wait>);
+
+/// A CPU that waits for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The CPU.
+    pub cpu: usize,
+    /// What it is doing, and the program line or line of the trace.
+    pub step: Option<(&'static str, u64)>,
+    /// Since when it waits, and for what.
+    pub what: String,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some((name, line)) => write!(f, "line {line}: cpu{} ({name}) {}", self.cpu, self.what),
+            None => write!(f, "cpu{} {}", self.cpu, self.what),
+        }
+    }
+}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,20 +144,18 @@ fn drain_interrupts(sys: &Sys) {
 
 /// Says who waits for what.
 fn stuck(m: &crate::Machine) -> Deadlock {
-    let waits: Vec<String> = m
-        .cpus
-        .iter()
-        .enumerate()
-        .filter_map(|(index, cpu)| match cpu.state {
-            RunState::Blocked(part) => Some(match m.pages.waited_for(index) {
-                Some(pfn) => format!(
-                    "cpu{index} waits since {} for frame {:#x} to be idle: it is pinned (or mapped again), and nobody is left to let it go",
-                    cpu.now, pfn.0
-                ),
-                None => format!("cpu{index} waits ({}) since {}", part.name(), cpu.now),
-            }),
-            RunState::Ready | RunState::Asleep(_) | RunState::Parked => None,
-        })
-        .collect();
-    Deadlock(waits.join("; "))
+    let running = m.ledger.running();
+    let wait = |(index, cpu): (usize, &crate::cpu::Cpu)| {
+        let RunState::Blocked(part) = cpu.state else { return None };
+        let step = running.iter().find(|call| call.cpu.index() == index);
+        let what = match m.pages.waited_for(index) {
+            Some(pfn) => format!(
+                "waits since {} for frame {:#x} to be idle: it is pinned (or mapped again), and nobody is left to let it go",
+                cpu.now, pfn.0
+            ),
+            None => format!("waits ({}) since {}", part.name(), cpu.now),
+        };
+        Some(Wait { cpu: index, step: step.map(|call| (call.name, call.line)), what })
+    };
+    Deadlock(m.cpus.iter().enumerate().filter_map(wait).collect())
 }

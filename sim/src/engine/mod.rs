@@ -15,7 +15,7 @@ mod lock;
 mod string_op;
 
 pub use cx::Cx;
-pub use exec::{Deadlock, Ended, Task, run};
+pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub use lock::{LockId, LockMode, Locks};
 pub(crate) use string_op::StringOp;

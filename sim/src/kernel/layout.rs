@@ -1,6 +1,8 @@
 //! Breaking layouts before a file's blocks change: `dax_layout_busy_page`, `ext4_break_layouts`, `xfs_break_layouts` and
 //! `dax_break_layout`; and taking entries off their pages (spec 4.7, 4.8).
 
+use std::collections::BTreeSet;
+
 use daxsim_configs::kernel::BusyTest;
 use daxsim_types::Pfn;
 
@@ -14,12 +16,22 @@ use crate::measure::{KernelWarning, Part};
 /// More pages than any file has.
 pub(super) const ALL: u64 = u64::MAX >> 12;
 
+/// Looks at a page that unmapping the file does not make idle, and that nothing holds but mappings. Another CPU may be about to
+/// drop one; but a mapping that is not of this file, as of a frame that a recording saw in two files, stays.
+const MOST_LOOKS: u32 = 64;
+
 /// Unmaps the whole file and waits until nobody holds a page of it. The caller holds the invalidate lock; it is dropped while
 /// waiting, so faults may map pages again, and the file is looked over anew. Where the kernel deletes all entries with it
 /// (`dax_delete_mapping_range`), their dirty marks go too.
 pub(super) async fn break_layouts(cx: &Cx<'_>, file: FileId) {
-    while let Some(busy) = dax_layout_busy_page(cx, file).await {
-        wait_page_idle(cx, file, busy).await;
+    let (mut given_up, mut last, mut looks) = (BTreeSet::new(), None, 0);
+    while let Some(busy) = dax_layout_busy_page(cx, file, &given_up).await {
+        let waited = wait_page_idle(cx, file, busy).await;
+        looks = if waited || last != Some(busy) { 1 } else { looks + 1 };
+        last = Some(busy);
+        if looks == MOST_LOOKS {
+            given_up.insert(busy.0);
+        }
     }
     if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
         delete_entries(cx, file, 0, ALL).await;
@@ -28,7 +40,7 @@ pub(super) async fn break_layouts(cx: &Cx<'_>, file: FileId) {
 
 /// `dax_layout_busy_page`: unmaps the file, then looks for a page that is still referred to. Entries that are locked, as by
 /// writeback, are waited for.
-async fn dax_layout_busy_page(cx: &Cx<'_>, file: FileId) -> Option<Pfn> {
+async fn dax_layout_busy_page(cx: &Cx<'_>, file: FileId, given_up: &BTreeSet<u64>) -> Option<Pfn> {
     let skipped = cx.with(|m| m.kernel.dax.break_layout_skips_unmapped && m.mappings_of(file).is_empty());
     if skipped {
         return None;
@@ -47,7 +59,7 @@ async fn dax_layout_busy_page(cx: &Cx<'_>, file: FileId) -> Option<Pfn> {
             pass_wake_up_on(cx, file, head);
             continue;
         }
-        busy = dax_busy_page(cx, &entry).await;
+        busy = dax_busy_page(cx, &entry, given_up).await;
         at = head + entry.pages();
     }
     unlock_xa(cx, xa_lock).await;
@@ -55,7 +67,7 @@ async fn dax_layout_busy_page(cx: &Cx<'_>, file: FileId) -> Option<Pfn> {
 }
 
 /// `dax_busy_page`: page by page, or by folio.
-async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry) -> Option<Pfn> {
+async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry, given_up: &BTreeSet<u64>) -> Option<Pfn> {
     if entry.kind != EntryKind::Block {
         return None;
     }
@@ -71,7 +83,7 @@ async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry) -> Option<Pfn> {
             BusyTest::RefNonZero => counts.refs != 0,
             BusyTest::RefNotMapcount => counts.refs != counts.maps,
         };
-        if busy {
+        if busy && !given_up.contains(&frame.0) {
             return Some(frame);
         }
     }
@@ -79,10 +91,11 @@ async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry) -> Option<Pfn> {
 }
 
 /// `___wait_var_event` with `ext4_wait_dax_page`, or `wait_page_idle`: sleeps until the page is idle, without the invalidate
-/// lock. The wait is interruptible, but nobody sends signals here.
-async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) {
+/// lock. The wait is interruptible, but nobody sends signals here. Whether the lock was dropped.
+async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) -> bool {
     let index = cx.cpu().index();
     let (lock, line) = cx.with(|m| (m.file(file).invalidate_lock, m.pages.line(page)));
+    let mut waited = false;
     loop {
         // prepare_to_wait, then the condition: a put between the two is not missed.
         cx.load(line).await;
@@ -94,8 +107,9 @@ async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) {
             free
         });
         if free {
-            return;
+            return waited;
         }
+        waited = true;
         cx.unlock(lock, LockMode::Exclusive).await;
         if cx.with(|m| m.pages.is_waiting(page, index)) {
             cx.schedule(Part::Locks).await;

@@ -120,7 +120,7 @@ impl Runner<'_> {
                 for line in &section.lines {
                     if let Some(step) = self.prepare(line, outcome)? {
                         let cpu = step.cpu;
-                        let ended = self.sim.step(step)?;
+                        let ended = self.sim.step(step).map_err(|error| self.at_source_lines(error))?;
                         if self.sim.crash().is_some() {
                             break;
                         }
@@ -145,7 +145,8 @@ impl Runner<'_> {
             threads.values().map(|steps| steps.iter().map(|s| s.line).collect()).collect();
         let cpus: Vec<(u16, CpuId)> =
             threads.iter().filter_map(|(t, s)| Some((*t, s.first()?.cpu))).collect();
-        let ended = self.sim.parallel(threads.into_values().collect())?;
+        let ended = self.sim.parallel(threads.into_values().collect());
+        let ended = ended.map_err(|error| self.at_source_lines(error))?;
         for (lines, ended) in lines.into_iter().zip(ended) {
             outcome.lines.extend(lines.into_iter().zip(ended));
         }
@@ -153,6 +154,12 @@ impl Runner<'_> {
             self.rest(thread, cpu);
         }
         Ok(())
+    }
+
+    /// Steps are numbered without comments and directives; the user counts the lines of the file.
+    fn at_source_lines(&self, error: SimError) -> ScriptError {
+        let line = |index: u64| u32::try_from(index).ok().and_then(|index| self.script.line(index));
+        error.renumbered(|index| line(index).map_or(index, |line| u64::from(line.source_line))).into()
     }
 
     /// A thread that waits asleep leaves its CPU idle.

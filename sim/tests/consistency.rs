@@ -5,9 +5,12 @@ mod common;
 
 use common::{BASE, Bench, FSDAX, HUGE, KERNELS, PAGE, shared_map, step};
 use daxsim_sim::Simulation;
+use daxsim_sim::consistency::Inconsistency;
 use daxsim_sim::kernel::{Advice, FallocMode, FileId, MapRequest, NewFile};
+use daxsim_sim::measure::PathStep;
+use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::program::{Accesses, Action, Step};
-use daxsim_types::{AccessKind, VirtAddr};
+use daxsim_types::{AccessKind, Pfn, VirtAddr};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -121,11 +124,10 @@ fn racing_programs_leave_every_machine_in_order() {
     let programs = prop::collection::vec(prop::collection::vec(deed(), 1..8), usize::from(THREADS));
     let files = prop_oneof![Just(NewFile::Filled), Just(NewFile::Sparse), Just(NewFile::Preallocated)];
     let machines = prop_oneof![Just("qemu-tcg"), Just("skylake-sp-optane"), Just("zen3-milan")];
-    let cases = std::env::var("CONSISTENCY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
     for kernel in KERNELS {
         for fs in FSDAX {
             let mut runner = TestRunner::new_with_rng(
-                Config { cases, failure_persistence: None, ..Config::default() },
+                Config { failure_persistence: None, ..Config::default() },
                 proptest::test_runner::TestRng::deterministic_rng(
                     proptest::test_runner::RngAlgorithm::ChaCha,
                 ),
@@ -141,4 +143,83 @@ fn racing_programs_leave_every_machine_in_order() {
                 .unwrap_or_else(|failed| panic!("{kernel} {fs}: {failed}"));
         }
     }
+}
+
+/// What is found after the entry of a page that was stored to is changed behind the kernel's back.
+fn after(change: impl Fn(Entry) -> Entry) -> Inconsistency {
+    let mut bench = Bench::new(common::NEW, FSDAX[0]);
+    bench.mapped(8);
+    bench.store(BASE);
+    assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+    bench.inject(BASE, 0, change(bench.pte(BASE)));
+    bench.sim.with(|m| m.check_consistency()).unwrap_err()
+}
+
+#[test]
+fn a_leaf_of_another_frame_is_found() {
+    let found = after(|pte| Entry::leaf(Pfn(pte.pfn().0 + 1), pte.without_frame()));
+    assert!(matches!(found, Inconsistency::Frame { leaf, .. } if leaf.va.0 == BASE), "{found}");
+}
+
+#[test]
+fn a_shadow_stack_entry_and_strange_software_bits_are_found() {
+    let found = after(|pte| Entry(pte.0 & !Entry::RW));
+    assert!(matches!(found, Inconsistency::Rights { .. }), "{found}");
+    let found = after(Entry::mkspecial);
+    assert!(matches!(found, Inconsistency::SoftwareBits { expected: 0, .. }), "{found}");
+}
+
+#[test]
+fn a_mapping_that_is_not_counted_any_more_and_a_skipped_flush_are_found() {
+    let found = after(|_| Entry::NONE);
+    assert!(matches!(found, Inconsistency::Counts { .. }), "{found}");
+    let found = after(|pte| pte.wrprotect());
+    assert!(matches!(found, Inconsistency::StaleTlb { cached, .. } if cached.writable), "{found}");
+}
+
+#[test]
+fn a_store_that_no_writeback_would_find_is_found() {
+    common::everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        bench.mapped(8);
+        bench.load(BASE);
+        bench.inject(BASE, 0, bench.pte(BASE).mkwrite().mkdirty());
+        let found = bench.sim.with(|m| m.check_consistency()).unwrap_err();
+        assert!(matches!(found, Inconsistency::NoMark { page: 0, .. }), "{found}");
+    });
+}
+
+#[test]
+fn a_path_with_a_step_too_many_or_too_few_is_illegal() {
+    common::everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        bench.mapped(8);
+        bench.store(BASE);
+        let fault = bench.faults().remove(0);
+        assert_eq!(fault.illegal_step(), None);
+        for step in 0..fault.path.len() {
+            let mut shorter = fault.clone();
+            shorter.path.remove(step);
+            assert!(shorter.illegal_step().is_some(), "{kernel} {fs}: {:?}", shorter.path);
+            let mut longer = fault.clone();
+            longer.path.insert(step, PathStep::Event("dax_load_hole"));
+            assert!(longer.illegal_step().is_some(), "{kernel} {fs}: {:?}", longer.path);
+        }
+    });
+}
+
+#[test]
+fn private_copies_that_lost_all_rights_are_unmapped_as_copies() {
+    common::everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.file(8, NewFile::Filled);
+        bench.map_private(file, BASE, 8);
+        bench.store(BASE);
+        let (start, len) = (BASE, 8 * PAGE);
+        bench.run(0, bench.mm, Action::Protect { start, len, read: false, write: false });
+        assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+        bench.unmap(BASE, 8);
+        assert_eq!(bench.sim.with(|m| (m.rss_anon(bench.mm), m.rss_file(bench.mm))), (0, 0));
+        assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+    });
 }

@@ -98,6 +98,7 @@ impl Reader<'_> {
                         return Some(Some(ret));
                     }
                     self.split();
+                    break;
                 }
                 Some(Returned("dev_dax_huge_fault", VmFault::FALLBACK)) => {
                     self.at += 1;

@@ -166,16 +166,19 @@ impl Reader<'_> {
 
     fn pmd_fault(&mut self) -> Option<VmFault> {
         (self.next()? == PmdFault(self.write)).then_some(())?;
+        let looked = matches!(self.peek(), Some(Iomap(..)));
         let (told, new) = self.iteration(true)?;
         self.split();
         let Some(PmdFaultDone(ret)) = self.next() else { return None };
-        let early = [VmFault::SIGBUS, VmFault::FALLBACK, DONE];
-        self.ended(ret, told, new, &early)
+        let early: &[VmFault] =
+            if looked { &[VmFault::FALLBACK] } else { &[VmFault::SIGBUS, VmFault::FALLBACK, DONE] };
+        self.ended(ret, told, early)
     }
 
     fn pte_fault(&mut self) -> Option<VmFault> {
         (self.next()? == PteFault(self.write)).then_some(())?;
         self.zap();
+        let looked = matches!(self.peek(), Some(Iomap(..)));
         let (told, new) = self.iteration(false)?;
         let Some(PteFaultDone(ret)) = self.next() else { return None };
         let plain = VmFault(ret.0 & !VmFault::MAJOR.0);
@@ -184,22 +187,17 @@ impl Reader<'_> {
         if major != new {
             return None;
         }
-        let ended = self.ended(plain, told, new, &[VmFault::SIGBUS, VmFault::NOPAGE])?;
+        let early: &[VmFault] = if looked { &[] } else { &[VmFault::SIGBUS, VmFault::NOPAGE] };
+        let ended = self.ended(plain, told, early)?;
         Some(if ended == plain { ret } else { ended })
     }
 
     /// What a handler ended with, against what its insert did (`None`: it did not come so far); and the synchronous fault after it.
-    fn ended(
-        &mut self,
-        ret: VmFault,
-        told: Option<VmFault>,
-        new: bool,
-        early: &[VmFault],
-    ) -> Option<VmFault> {
+    fn ended(&mut self, ret: VmFault, told: Option<VmFault>, early: &[VmFault]) -> Option<VmFault> {
         match told {
             Some(told) if told == ret => Some(ret),
             None if ret == VmFault::NEEDDSYNC => self.sync(),
-            None if early.contains(&ret) && !new => Some(ret),
+            None if early.contains(&ret) => Some(ret),
             _ => None,
         }
     }

@@ -223,3 +223,22 @@ fn private_copies_that_lost_all_rights_are_unmapped_as_copies() {
         assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
     });
 }
+
+#[test]
+fn msync_cleans_pages_that_lost_all_rights() {
+    common::everywhere(|kernel, fs| {
+        for pages in [8, 512] {
+            let mut bench = Bench::new(kernel, fs);
+            let file = bench.mapped(pages);
+            bench.store(BASE);
+            let (start, len) = (BASE, pages * PAGE);
+            bench.run(0, bench.mm, Action::Protect { start, len, read: false, write: false });
+            bench.msync(BASE, pages);
+            assert!(!bench.dax_entry(file, 0).1.dirty);
+            assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+            bench.run(0, bench.mm, Action::Protect { start, len, read: true, write: true });
+            bench.store(BASE);
+            assert!(bench.dax_entry(file, 0).1.dirty, "{kernel} {fs}: the store faulted and left a mark");
+        }
+    });
+}

@@ -167,7 +167,7 @@ impl Reader<'_> {
     fn pmd_fault(&mut self) -> Option<VmFault> {
         (self.next()? == PmdFault(self.write)).then_some(())?;
         let looked = matches!(self.peek(), Some(Iomap(..)));
-        let (told, new) = self.iteration(true)?;
+        let (told, _) = self.iteration(true)?;
         self.split();
         let Some(PmdFaultDone(ret)) = self.next() else { return None };
         let early: &[VmFault] =

@@ -17,6 +17,14 @@ use crate::measure::Part;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockId(u32);
 
+impl LockId {
+    /// Which lock, in order of creation.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        u64::from(self.0)
+    }
+}
+
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMode {
@@ -66,6 +74,13 @@ impl Locks {
     #[must_use]
     pub fn line(&self, id: LockId) -> CacheLine {
         self.0[id.0 as usize].line
+    }
+
+    /// The first lock that somebody holds or queues for, if there is one.
+    #[must_use]
+    pub fn first_in_use(&self) -> Option<LockId> {
+        let used = |lock: &Lock| lock.writer || lock.readers > 0 || !lock.queue.is_empty();
+        self.0.iter().position(used).map(|at| LockId(at as u32))
     }
 
     /// Takes the lock for `cpu` if it is free and nobody queues; otherwise queues the CPU and returns false.

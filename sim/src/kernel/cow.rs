@@ -190,7 +190,7 @@ impl Machine {
             Backing::Cached { .. } => self.is_cache_frame(pfn),
             Backing::Anonymous => false,
         };
-        !vma.shared && entry.is_present() && !zero && !of_file
+        !vma.shared && entry.is_mapped() && !zero && !of_file
     }
 
     /// The VMA of a fault now holds a private copy.

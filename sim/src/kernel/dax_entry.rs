@@ -129,6 +129,12 @@ impl DaxEntries {
         self.waiters.entry(head).or_default().push_back(cpu);
     }
 
+    /// The first page of an entry that a CPU waits for, if there is one.
+    #[must_use]
+    pub fn first_waited_for(&self) -> Option<u64> {
+        self.waiters.keys().next().copied()
+    }
+
     /// Unlocks an entry; returns the next CPU in its queue (`dax_wake_entry` wakes one).
     pub fn unlock(&mut self, head: u64) -> Option<usize> {
         if let Some(entry) = self.entries.get_mut(&head) {

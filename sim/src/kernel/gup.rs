@@ -257,6 +257,15 @@ impl Machine {
         page.kind == PinKind::Get || page.folio.head != self.globals.zero_page
     }
 
+    /// What the holds of an address space add to the counts of frames: references and pins.
+    pub(crate) fn held_counts(&self, mm: MmId) -> impl Iterator<Item = (Pfn, i64, i64)> {
+        let held = self.mm(mm).held.values().flatten();
+        held.filter(|page| self.is_held_by_count(**page)).map(|page| {
+            let (refs, pins) = bias(*page);
+            (page.folio.head, refs, pins)
+        })
+    }
+
     fn lock_of(&self, mm: MmId, leaf: Leaf) -> Option<LockId> {
         if leaf.level == 0 { self.tables.lock(leaf.slot.table) } else { Some(self.mm(mm).pmd_lock) }
     }

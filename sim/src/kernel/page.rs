@@ -72,6 +72,17 @@ impl PageMap {
         self.counts(pfn).refs == 0
     }
 
+    /// The frames whose counts are not at rest, ascending.
+    #[must_use]
+    pub fn in_use(&self) -> BTreeMap<Pfn, PageCounts> {
+        self.counts.iter().map(|(pfn, counts)| (Pfn(*pfn), *counts)).collect()
+    }
+
+    /// A frame that a CPU waits for, if there is one.
+    pub(crate) fn first_waited_for(&self) -> Option<Pfn> {
+        self.waiters.keys().next().map(|pfn| Pfn(*pfn))
+    }
+
     /// Queues a CPU until the frame is idle.
     pub(crate) fn wait(&mut self, pfn: Pfn, cpu: usize) {
         self.waiters.entry(pfn.0).or_default().push(cpu);

@@ -136,7 +136,7 @@ async fn pfn_mkclean_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, range: (u64, u64), 
         let slot = Slot::of(pmd_table, va, 1);
         cx.load(slot.line()).await;
         let pmd = cx.with(|m| m.tables.read(slot));
-        if pmd.is_present() && pmd.is_leaf_at(1) {
+        if pmd.is_mapped() && pmd.is_leaf_at(1) {
             clean_pmd(cx, mm, slot, va.align_down(PageSize::Size2M), pfn).await;
             at = va.align_down(PageSize::Size2M).0 + PageSize::Size2M.bytes();
         } else {
@@ -150,9 +150,10 @@ async fn pfn_mkclean_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, range: (u64, u64), 
     }
 }
 
-/// `page_vma_mkclean_one` leaves entries alone that map something else by now, or are read-only and clean.
+/// `page_vma_mkclean_one` leaves entries alone that map something else by now, or are read-only and clean. One that allows no
+/// access is present all the same (`pte_present`), and may be dirty from before.
 fn wants_cleaning(entry: Entry, pfn: Pfn) -> bool {
-    entry.is_present() && entry.pfn() == pfn && (entry.pte_dirty() || entry.is_writable())
+    entry.is_mapped() && entry.pfn() == pfn && (entry.pte_dirty() || entry.is_writable())
 }
 
 /// One PTE: exchange with none, flush everywhere, store it back read-only and clean.
@@ -165,7 +166,10 @@ async fn clean_pte(cx: &Cx<'_>, mm: MmId, table: Pfn, va: VirtAddr, pfn: Pfn) {
         cx.rmw(slot.line()).await;
         let old = take_entry(cx, slot);
         let page = PageSize::Size4K.bytes();
-        flush_tlb_mm_range(cx, mm, (va.0, va.0 + page), 12, false).await;
+        // pte_accessible: what allowed no access is in no TLB, once an unmapping under way has flushed.
+        if old.is_present() || cx.with(|m| m.mm(mm).gathers > 0) {
+            flush_tlb_mm_range(cx, mm, (va.0, va.0 + page), 12, false).await;
+        }
         cx.store(slot.line()).await;
         cx.with(|m| m.tables.write(slot, old.wrprotect().mkclean()));
     }

@@ -416,7 +416,7 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
 
 impl Machine {
     /// See [`is_counted`].
-    pub(super) fn is_counted(&self, vma: &Vma, old: Entry) -> bool {
+    pub(crate) fn is_counted(&self, vma: &Vma, old: Entry) -> bool {
         let (knobs, pfn) = (&self.kernel.dax, old.pfn());
         let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !self.is_private_copy(vma, old);
         let counted = if pfn == self.globals.huge_zero_page {

@@ -5,6 +5,7 @@ mod fault_log;
 mod handler;
 mod kernel_events;
 mod latency;
+mod legal;
 mod part;
 mod warn;
 

@@ -401,6 +401,12 @@ impl TlbArray {
         if include_global || self.globals == 0 { self.clear() } else { self.drop_if(|e, _| !e.global) }
     }
 
+    /// Every live entry, set by set, last used first.
+    pub fn iter(&self) -> impl Iterator<Item = &TlbEntry> {
+        let live = (0..self.tags.len()).filter(|at| self.tags[*at] != EMPTY);
+        live.map(|at| &self.entries[self.entry_index(at - at % self.ways, at % self.ways)])
+    }
+
     /// Live entries.
     #[must_use]
     pub const fn len(&self) -> usize {

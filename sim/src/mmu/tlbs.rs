@@ -167,6 +167,11 @@ impl Tlbs {
         self.first.iter_mut().chain([&mut self.stlb]).map(|u| &mut u.array)
     }
 
+    /// Every entry of every array.
+    pub fn entries(&self) -> impl Iterator<Item = &TlbEntry> {
+        self.first.iter().chain([&self.stlb]).flat_map(|unit| unit.array.iter())
+    }
+
     /// The walker has set D in the leaf that maps `va`: the cached copies are dirty from now on.
     pub fn set_dirty(&mut self, va: VirtAddr, pcid: u16) {
         for array in self.arrays() {

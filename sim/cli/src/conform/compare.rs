@@ -148,7 +148,7 @@ pub(super) fn show_row(row: &FaultRow) -> String {
     )
 }
 
-fn show_record(fault: &FaultRecord) -> String {
+pub(super) fn show_record(fault: &FaultRecord) -> String {
     let entry = |e: Option<Entry>| e.map_or_else(|| "-".to_owned(), |e| e.to_string());
     format!(
         "op {} t{} {} {} {} -> {} ret {}\n               {}",

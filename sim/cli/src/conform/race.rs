@@ -92,7 +92,8 @@ fn last_entries(faults: impl Iterator<Item = (VirtAddr, Option<Entry>)>) -> BTre
 /// - the path of each of its faults, with its result and entries, is one that some interleaving takes;
 /// - the entry that its last fault at an address leaves is one that some interleaving leaves there.
 ///
-/// A lost wake-up would leave threads waiting for ever: the simulation then ends in an error.
+/// Of every interleaving must hold that it leaves the machine in order ([`daxsim_sim::consistency`]), and that its faults go ways
+/// which the kernel has. A lost wake-up would leave threads waiting for ever: the simulation then ends in an error.
 pub(super) fn race(
     scenario: &Scenario,
     script: &Script,
@@ -102,11 +103,15 @@ pub(super) fn race(
     seeds: u32,
 ) -> Result<Verdict> {
     let mut explored = Explored::default();
+    let mut defect = None;
     for seed in 0..seeds {
-        let (faults, _) = scenario.predict(script, machine, kernel, Some(u64::from(seed)))?;
-        explored.add(seed == 0, &faults);
+        let predicted = scenario.predict(script, machine, kernel, Some(u64::from(seed)))?;
+        explored.add(seed == 0, &predicted.faults);
+        let found = |what| format!("a state that no interleaving may leave, with seed {seed}:\n    {what}");
+        defect = defect.or(predicted.defect.map(found));
     }
-    let first_difference = counts_differ(recorded, &explored.counts, seeds)
+    let first_difference = defect
+        .or_else(|| counts_differ(recorded, &explored.counts, seeds))
         .or_else(|| path_differs(recorded, &explored.shapes, seeds))
         .or_else(|| last_entry_differs(recorded, &explored.last, seeds));
     Ok(Verdict {

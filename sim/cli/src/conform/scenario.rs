@@ -14,7 +14,7 @@ use daxsim_traces::ops_table::{self, OpRow};
 use daxsim_traces::script::{Script, SectionKind};
 use daxsim_types::FileSystem;
 
-use super::compare::{compare, compare_lines};
+use super::compare::{compare, compare_lines, show_record};
 use super::race::race;
 
 /// One recorded scenario.
@@ -28,6 +28,16 @@ pub struct Scenario {
     pub kernel: String,
     /// File system.
     pub fs: FileSystem,
+}
+
+/// What a script is predicted to do.
+pub struct Prediction {
+    /// Its faults.
+    pub faults: Vec<FaultRecord>,
+    /// How its lines ended.
+    pub outcome: ScriptOutcome,
+    /// What is wrong with the machine at the end, or with the way of a fault, if anything is.
+    pub defect: Option<String>,
 }
 
 /// How a scenario came out.
@@ -94,21 +104,27 @@ impl Scenario {
         Ok(Vec::new())
     }
 
-    /// Predicts the scenario's faults, and the outcome of each line, from its script; with a seed, in another interleaving.
+    /// Predicts the scenario's faults, and the outcome of each line, from its script; with a seed, in another interleaving. Then
+    /// looks whether the machine is in order and whether each fault went a way that there is.
     pub fn predict(
         &self,
         script: &Script,
         machine: &MachineSpec,
         kernel: &KernelSpec,
         seed: Option<u64>,
-    ) -> Result<(Vec<FaultRecord>, ScriptOutcome)> {
+    ) -> Result<Prediction> {
         let mut sim = Simulation::new(machine.clone(), kernel.clone(), self.fs, true);
         if let Some(seed) = seed {
             sim.explore(seed);
         }
         let outcome = driver::run(&mut sim, script, self.fs, &BTreeMap::new())
             .with_context(|| self.dir.join("script.txt").display().to_string())?;
-        Ok((sim.finish().measurements.fault_log, outcome))
+        let disorder = sim.with(|m| m.check_consistency()).err().map(|found| found.to_string());
+        let faults = sim.finish().measurements.fault_log;
+        let strange = faults.iter().find_map(|fault| Some((fault, fault.illegal_step()?)));
+        let defect =
+            disorder.or(strange.map(|(fault, step)| format!("step {} of {}", step + 1, show_record(fault))));
+        Ok(Prediction { faults, outcome, defect })
     }
 
     /// Predicts and compares.
@@ -126,9 +142,11 @@ impl Scenario {
         if !deterministic {
             return race(self, &script, &recorded, machine, kernel, seeds);
         }
-        let (predicted, outcome) = self.predict(&script, machine, kernel, None)?;
-        let mut verdict = compare(&recorded, &predicted);
-        compare_lines(&self.recorded_lines()?, &script, &outcome, &mut verdict);
+        let predicted = self.predict(&script, machine, kernel, None)?;
+        let mut verdict = compare(&recorded, &predicted.faults);
+        compare_lines(&self.recorded_lines()?, &script, &predicted.outcome, &mut verdict);
+        let defect = predicted.defect.map(|defect| format!("a state that must not be:\n    {defect}"));
+        verdict.first_difference = verdict.first_difference.or(defect);
         Ok(verdict)
     }
 }

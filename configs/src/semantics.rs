@@ -51,7 +51,7 @@ pub(crate) fn layer(entry: &Entry, folder: &Path) -> Result<Vec<Entry>, ConfigEr
 fn split_name<'t>(text: &'t str, folder: &Path) -> (&'t str, Option<&'t str>) {
     let mut splits =
         text.match_indices('+').filter_map(|(at, _)| text.split_at_checked(at)).chain([(text, "")]);
-    let of_file = splits.clone().filter(|(name, _)| folder.join(name).is_file()).last();
+    let of_file = splits.clone().rfind(|(name, _)| folder.join(name).is_file());
     let (name, rest) = of_file.or_else(|| splits.next()).unwrap_or((text, ""));
     (name, rest.strip_prefix('+'))
 }

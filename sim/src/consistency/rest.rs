@@ -27,7 +27,7 @@ impl Machine {
         if let Some(pfn) = self.pages.first_waited_for() {
             return Some(("a wait for a page", pfn.0));
         }
-        for mm in self.mms.iter().filter(|mm| mm.gathers > 0) {
+        if let Some(mm) = self.mms.iter().find(|mm| mm.gathers > 0) {
             return Some(("an unmapping under way in mm", u64::from(mm.id.0)));
         }
         self.files.iter().find_map(|file| {

@@ -243,13 +243,13 @@ pub(crate) async fn insert_huge(cx: &Cx<'_>, vmf: &Vmf, request: Insert, size: P
         } else {
             insert_huge_locked(cx, vmf, request, size, &knobs).await
         };
-    if temp_ref {
-        folio_put(cx, request.pfn).await;
-    }
     if through_helper {
         let names = Helper::of(&knobs).names();
         let name = if size == PageSize::Size1G { names.pud } else { names.pmd };
         cx.note(PathStep::Returned(name, ret));
+    }
+    if temp_ref {
+        folio_put(cx, request.pfn).await;
     }
     cx.set_part(before);
     ret

@@ -17,7 +17,8 @@ use crate::measure::{KernelWarning, Part};
 pub(super) const ALL: u64 = u64::MAX >> 12;
 
 /// Looks at a page that unmapping the file does not make idle, and that nothing holds but mappings. Another CPU may be about to
-/// drop one; but a mapping that is not of this file, as of a frame that a recording saw in two files, stays.
+/// drop one. A kernel would look for ever at one that stays; it does in replays under a semantics that the recording was not
+/// made with, whose inferred mappings need not fit together, and those are to end.
 const MOST_LOOKS: u32 = 64;
 
 /// Unmaps the whole file and waits until nobody holds a page of it. The caller holds the invalidate lock; it is dropped while

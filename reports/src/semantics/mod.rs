@@ -158,12 +158,13 @@ impl Transition {
     pub fn new(from: (&str, &RunReport), to: &str, switched: Vec<Switched<'_>>) -> Self {
         let first = metrics(from.1);
         let points: Vec<Vec<Metric>> = switched.iter().map(|s| metrics(s.after)).collect();
+        let alone: Vec<Option<Vec<Metric>>> = switched.iter().map(|s| s.alone.map(metrics)).collect();
         let last = points.last().unwrap_or(&first);
         let mut changes = Vec::new();
         for metric in union(&[&first, last]) {
             let (before, after) = (value(&first, &metric.key), value(last, &metric.key));
             if before != after {
-                let by = shares(&metric.key, &first, &points, &switched);
+                let by = shares(&metric.key, &first, &points, &alone, &switched);
                 let Metric { key, label, unit, .. } = metric;
                 changes.push(Change { key, label, unit, from: before, to: after, by });
             }
@@ -181,14 +182,20 @@ impl Transition {
 }
 
 /// Which knobs moved `key`, and by how much.
-fn shares(key: &str, first: &[Metric], points: &[Vec<Metric>], switched: &[Switched<'_>]) -> Vec<Share> {
+fn shares(
+    key: &str,
+    first: &[Metric],
+    points: &[Vec<Metric>],
+    alone: &[Option<Vec<Metric>>],
+    switched: &[Switched<'_>],
+) -> Vec<Share> {
     let mut before = value(first, key);
     let start = before;
     let mut shares = Vec::new();
-    for (point, switched) in points.iter().zip(switched) {
+    for ((point, alone), switched) in points.iter().zip(alone).zip(switched) {
         let after = value(point, key);
         if after != before {
-            let alone = switched.alone.and_then(|report| difference(start, value(&metrics(report), key)));
+            let alone = alone.as_ref().and_then(|metrics| difference(start, value(metrics, key)));
             shares.push(Share { knob: switched.step.knob.clone(), from: before, to: after, alone });
         }
         before = after;

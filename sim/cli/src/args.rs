@@ -75,21 +75,15 @@ Examples:
   daxsim config show linux-7.2 --set tree.pti=true
   daxsim config show merged";
 
-/// `daxsim replay`
-#[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// Workload scripts or tracefs text; plain, .xz, .zst or .gz, told by content
-    #[arg(required = true, value_name = "INPUT")]
-    pub inputs: Vec<PathBuf>,
+/// What an input runs on.
+#[derive(Clone, Debug, Args)]
+pub struct SetupArgs {
     /// Machine: a builtin's name or a TOML file
     #[arg(long, default_value = "skylake-sp-optane", value_name = "NAME|FILE")]
     pub machine: String,
     /// Kernel: a builtin's name or a TOML file [default: the one that recorded the input, else linux-7.2]
     #[arg(long, value_name = "NAME|FILE")]
     pub kernel: Option<String>,
-    /// Insert semantics in place of the kernel's: pre-series, patch-v1, v1-intent, merged or a TOML file, then any +KNOB@NAME
-    #[arg(long, value_name = "NAME|FILE")]
-    pub semantics: Option<String>,
     /// File system of the DAX files: ext4, xfs or devdax [default: the recorded one, else ext4]
     #[arg(long, value_name = "FS")]
     pub fs: Option<FileSystem>,
@@ -102,6 +96,20 @@ pub struct ReplayArgs {
     /// Seed of everything that is drawn: how late the threads of a racing section start
     #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
+}
+
+/// `daxsim replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Workload scripts or tracefs text; plain, .xz, .zst or .gz, told by content
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// What the run is of.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// Insert semantics in place of the kernel's: pre-series, patch-v1, v1-intent, merged or a TOML file, then any +KNOB@NAME
+    #[arg(long, value_name = "NAME|FILE")]
+    pub semantics: Option<String>,
     /// Let the power go in this cycle of simulated time: the run ends there, and the report lists what is not durable
     #[arg(long, value_name = "CYCLE", allow_negative_numbers = true)]
     pub crash_at: Option<u64>,
@@ -148,24 +156,9 @@ pub struct SemanticsArgs {
     /// Semantics to compare, from the first to each other: builtins or TOML files, with any +KNOB@NAME
     #[arg(long, value_delimiter = ',', default_value = "pre-series,patch-v1,merged", value_name = "NAME,..")]
     pub of: Vec<String>,
-    /// Machine: a builtin's name or a TOML file
-    #[arg(long, default_value = "skylake-sp-optane", value_name = "NAME|FILE")]
-    pub machine: String,
-    /// Kernel that gives the tree: a builtin's name or a TOML file [default: the one that recorded the input, else linux-7.2]
-    #[arg(long, value_name = "NAME|FILE")]
-    pub kernel: Option<String>,
-    /// File system of the DAX files: ext4, xfs or devdax [default: the recorded one, else ext4]
-    #[arg(long, value_name = "FS")]
-    pub fs: Option<FileSystem>,
-    /// Override a configuration key (repeatable)
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// Extents of a script's files, as `filefrag -v` prints them
-    #[arg(long, value_name = "FILE")]
-    pub layout: Option<PathBuf>,
-    /// Seed of everything that is drawn: how late the threads of a racing section start
-    #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
-    pub seed: u64,
+    /// What every run is of; the kernel gives the tree.
+    #[command(flatten)]
+    pub setup: SetupArgs,
     /// Runs at the same time
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,

@@ -113,11 +113,11 @@ struct Choice {
 
 impl Choice {
     fn new(args: &ReplayArgs, by_content: Origin, by_path: Origin) -> Result<Self> {
-        let overrides = with_semantics(&args.overrides, args.semantics.as_deref());
+        let overrides = with_semantics(&args.setup.overrides, args.semantics.as_deref());
         let (machine_set, kernel_set) = parse_overrides(&overrides)?;
         let mut assumptions = Vec::new();
         let recorded = by_content.kernel.or(by_path.kernel);
-        let kernel = match (&args.kernel, recorded) {
+        let kernel = match (&args.setup.kernel, recorded) {
             (Some(name), _) => name.clone(),
             (None, Some(name)) => {
                 assumptions.push(format!(
@@ -130,7 +130,7 @@ impl Choice {
                 "linux-7.2".into()
             }
         };
-        let fs = match (args.fs, by_content.fs.or(by_path.fs)) {
+        let fs = match (args.setup.fs, by_content.fs.or(by_path.fs)) {
             (Some(fs), _) => fs,
             (None, Some(fs)) => {
                 assumptions.push(format!("file system {fs}: the recorded one (--fs chooses another)"));
@@ -147,9 +147,13 @@ impl Choice {
                 |text: &&String| text.split_once('=').is_some_and(|(key, _)| keys.contains(&key.trim()));
             overrides.iter().filter(is_one).cloned().collect()
         };
-        let machine = load_machine(&args.machine, &machine_set)?;
+        let machine = load_machine(&args.setup.machine, &machine_set)?;
         if !machine_set.is_empty() {
-            assumptions.extend(followed_ways(&machine, &load_machine(&args.machine, &[])?, &args.overrides));
+            assumptions.extend(followed_ways(
+                &machine,
+                &load_machine(&args.setup.machine, &[])?,
+                &args.setup.overrides,
+            ));
         }
         Ok(Self {
             machine,
@@ -228,12 +232,12 @@ fn followed_ways(machine: &MachineSpec, plain: &MachineSpec, overrides: &[String
 /// Runs a script; the report and its fault table.
 fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport, Option<Vec<u8>>)> {
     let script = Script::open(input)?;
-    let layouts = match &args.layout {
+    let layouts = match &args.setup.layout {
         Some(path) => read_layouts(path)?,
         None => BTreeMap::new(),
     };
     let mut sim = choice.simulation(true);
-    sim.set_seed(args.seed);
+    sim.set_seed(args.setup.seed);
     choice.crash(&mut sim, args.crash_at);
     let outcome =
         driver::run(&mut sim, &script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
@@ -241,7 +245,7 @@ fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport
     let mut provenance = inputs::provenance(input, "script")?;
     provenance.lines = Some(script.line_count() as u64);
     let mut report = choice.report(Mode::Predict, provenance, &results)?;
-    report.seed = args.seed;
+    report.seed = args.setup.seed;
     durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Script(&script));
     report.assumptions.push("making the files (file lines) is set-up and takes no simulated time".into());
     if outcome.laid_out < layouts.len() as u32 {

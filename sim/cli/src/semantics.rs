@@ -10,7 +10,7 @@ use daxsim_reports::semantics::{self as comparison, Comparison, Step, Switched, 
 use daxsim_reports::{RunReport, write_atomically};
 use rayon::prelude::*;
 
-use crate::args::{ReplayArgs, SemanticsArgs};
+use crate::args::{ReplayArgs, SemanticsArgs, SetupArgs};
 use crate::config::{parse_overrides, with_semantics};
 use crate::{Status, inputs, output, replay};
 
@@ -63,7 +63,7 @@ impl<'a> Tree<'a> {
             let by_content = inputs::origin(&args.input, kind)?;
             Ok(by_content.kernel.or(inputs::origin_by_path(&args.input).kernel))
         };
-        let name = match &args.kernel {
+        let name = match &args.setup.kernel {
             Some(name) => name.clone(),
             None => recorded()?.unwrap_or_else(|| "linux-7.2".to_owned()),
         };
@@ -72,7 +72,7 @@ impl<'a> Tree<'a> {
 
     /// The tree with a semantics.
     fn spec(&self, semantics: &str) -> Result<KernelSpec> {
-        let set = with_semantics(&self.args.overrides, Some(semantics));
+        let set = with_semantics(&self.args.setup.overrides, Some(semantics));
         Ok(load_kernel(&self.name, &parse_overrides(&set)?.1)?)
     }
 }
@@ -186,13 +186,8 @@ fn knobs(spec: &KernelSpec) -> String {
 fn one(args: &SemanticsArgs, tree: &Tree<'_>, semantics: &str) -> ReplayArgs {
     ReplayArgs {
         inputs: vec![args.input.clone()],
-        machine: args.machine.clone(),
-        kernel: Some(tree.name.clone()),
+        setup: SetupArgs { kernel: Some(tree.name.clone()), ..args.setup.clone() },
         semantics: Some(semantics.to_owned()),
-        fs: args.fs,
-        overrides: args.overrides.clone(),
-        layout: args.layout.clone(),
-        seed: args.seed,
         crash_at: None,
         threads: 1,
         out: None,
@@ -231,10 +226,10 @@ fn document(
         schema: comparison::SCHEMA.to_owned(),
         input: args.input.display().to_string(),
         sha256: sha256.unwrap_or_default(),
-        machine: args.machine.clone(),
+        machine: args.setup.machine.clone(),
         tree: tree.name.clone(),
         fs: fs.unwrap_or_default(),
-        overrides: args.overrides.clone(),
+        overrides: args.setup.overrides.clone(),
         semantics: args.of.clone(),
         rows: comparison::rows(ends),
         transitions,

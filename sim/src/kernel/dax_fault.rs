@@ -169,6 +169,18 @@ pub(super) fn pass_wake_up_on(cx: &Cx<'_>, file: FileId, head: u64) {
     }
 }
 
+/// Takes the `i_pages` lock at a time when no entry of the range is locked.
+pub(super) async fn lock_xa_of_unlocked(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    lock_xa(cx, xa_lock).await;
+    while let Some(head) = cx.with(|m| m.file(file).entries.first_locked(first, pages)) {
+        wait_for_entry(cx, file, head, xa_lock).await;
+        lock_xa(cx, xa_lock).await;
+        // The entry will not be locked here: the wake-up goes on to the next that waits for it.
+        pass_wake_up_on(cx, file, head);
+    }
+}
+
 /// Drops the lock and sleeps on the entry's wait queue; the entry cannot be unlocked in between, for that takes the lock.
 async fn unlock_xa_and_block(cx: &Cx<'_>, xa_lock: crate::engine::LockId) {
     let index = cx.cpu().index();

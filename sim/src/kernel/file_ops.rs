@@ -3,7 +3,7 @@
 use daxsim_configs::kernel::PathLength;
 use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 
-use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
+use super::dax_fault::{lock_xa_of_unlocked, unlock_xa};
 use super::extent::BlockState;
 use super::file::FileId;
 use super::layout::{ALL, break_layouts, delete_entries};
@@ -129,13 +129,7 @@ async fn write_run(cx: &Cx<'_>, file: FileId, page: u64, most: u64) -> u64 {
 /// `invalidate_inode_pages2_range` of a DAX file: clean entries go, then the pages are unmapped.
 async fn invalidate_range(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
-    lock_xa(cx, xa_lock).await;
-    while let Some(head) = cx.with(|m| m.file(file).entries.first_locked(first, pages)) {
-        wait_for_entry(cx, file, head, xa_lock).await;
-        lock_xa(cx, xa_lock).await;
-        // The entry will not be locked here: the wake-up goes on to the next that waits for it.
-        pass_wake_up_on(cx, file, head);
-    }
+    lock_xa_of_unlocked(cx, file, first, pages).await;
     cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages));
     unlock_xa(cx, xa_lock).await;
     unmap_mapping_pages(cx, file, first, pages, EvenCows::No).await;

@@ -43,7 +43,7 @@ impl FlushInfo {
     }
 }
 
-/// `flush_tlb_mm_range` (spec 5.3). Returns the strides flushed locally, or `None` for a full flush.
+/// `flush_tlb_mm_range` (spec 5.3).
 pub(crate) async fn flush_tlb_mm_range(
     cx: &Cx<'_>,
     mm: MmId,

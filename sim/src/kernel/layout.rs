@@ -7,7 +7,7 @@ use daxsim_configs::kernel::BusyTest;
 use daxsim_types::Pfn;
 
 use super::dax_entry::{DaxEntry, EntryKind};
-use super::dax_fault::{lock_xa, pass_wake_up_on, unlock_xa, wait_for_entry};
+use super::dax_fault::{lock_xa, lock_xa_of_unlocked, pass_wake_up_on, unlock_xa, wait_for_entry};
 use super::file::FileId;
 use super::zap::{EvenCows, unmap_mapping_pages};
 use crate::engine::{Cx, LockMode};
@@ -122,12 +122,7 @@ async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) -> bool {
 /// `dax_delete_mapping_entry` for each entry of a range, or `dax_delete_mapping_range`: entries that are locked are waited for.
 pub(super) async fn delete_entries(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
-    lock_xa(cx, xa_lock).await;
-    while let Some(head) = cx.with(|m| m.file(file).entries.first_locked(first, pages)) {
-        wait_for_entry(cx, file, head, xa_lock).await;
-        lock_xa(cx, xa_lock).await;
-        pass_wake_up_on(cx, file, head);
-    }
+    lock_xa_of_unlocked(cx, file, first, pages).await;
     for entry in cx.with(|m| m.remove_entries(cx.cpu(), file, first, pages)) {
         dax_disassociate_entry(cx, &entry).await;
     }

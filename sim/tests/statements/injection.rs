@@ -31,19 +31,25 @@ fn synchronous(kernel: &str, fs: FileSystem, pages: u64) -> (Bench, daxsim_sim::
     (bench, file)
 }
 
+/// A mapped page whose entry shows another frame than its block: the zero page, or the next frame. The entry, too.
+fn mapping_another_frame(kernel: &str, zero: bool) -> (Bench, Entry) {
+    let mut bench = Bench::new(kernel, FileSystem::Xfs);
+    bench.mapped(4);
+    bench.load(BASE);
+    let frame = if zero {
+        bench.sim.with(|m| m.zero_page(daxsim_types::PageSize::Size4K))
+    } else {
+        Pfn(bench.pte(BASE).pfn().0 + 1)
+    };
+    let wrong = Entry::leaf(frame, bench.pte(BASE).without_frame());
+    assert!(bench.sim.with(|m| m.inject_entry(bench.mm, VirtAddr(BASE), 0, wrong)));
+    (bench, wrong)
+}
+
 #[test]
 fn the_mismatch_of_6_12_warns_unless_the_zero_page_is_mapped() {
     for zero in [false, true] {
-        let mut bench = Bench::new(OLD, FileSystem::Xfs);
-        bench.mapped(4);
-        bench.load(BASE);
-        let frame = if zero {
-            bench.sim.with(|m| m.zero_page(daxsim_types::PageSize::Size4K))
-        } else {
-            Pfn(bench.pte(BASE).pfn().0 + 1)
-        };
-        let wrong = Entry::leaf(frame, bench.pte(BASE).without_frame());
-        assert!(bench.sim.with(|m| m.inject_entry(bench.mm, VirtAddr(BASE), 0, wrong)));
+        let (mut bench, wrong) = mapping_another_frame(OLD, zero);
         bench.try_run(0, bench.mm, access(BASE, AccessKind::Write)).unwrap_err();
         assert!(bench.faults().iter().all(|f| returns(f) == VmFault::NOPAGE));
         assert_eq!(bench.pte(BASE), wrong);
@@ -56,16 +62,7 @@ fn the_mismatch_of_6_12_warns_unless_the_zero_page_is_mapped() {
 fn the_mismatch_of_the_page_inserts_warns_unless_the_zero_page_is_mapped_and_kills() {
     for kernel in [V1, NEW] {
         for zero in [false, true] {
-            let mut bench = Bench::new(kernel, FileSystem::Xfs);
-            bench.mapped(4);
-            bench.load(BASE);
-            let frame = if zero {
-                bench.sim.with(|m| m.zero_page(daxsim_types::PageSize::Size4K))
-            } else {
-                Pfn(bench.pte(BASE).pfn().0 + 1)
-            };
-            let wrong = Entry::leaf(frame, bench.pte(BASE).without_frame());
-            assert!(bench.sim.with(|m| m.inject_entry(bench.mm, VirtAddr(BASE), 0, wrong)));
+            let (mut bench, wrong) = mapping_another_frame(kernel, zero);
             assert_eq!(bench.store(BASE).signals, 1, "{kernel}");
             assert_eq!(bench.pte(BASE), wrong);
             assert_eq!(met(&bench, KernelWarning::Mismatch4k).met, u64::from(!zero), "{kernel}");

@@ -2,6 +2,7 @@
 
 use daxsim_types::PageSize;
 
+use crate::machine::CacheReplacement;
 use crate::reader::Reader;
 
 /// Records every combination of machine keys that no machine can have.
@@ -117,6 +118,23 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
     } else if power_of_two && !(lines / ways).is_power_of_two() {
         let found = format!("{found}: {} sets", lines / ways);
         r.bad(&ways_key, found, "size / (64 B x ways) to be a power of two".to_owned());
+    } else if !power_of_two {
+        slices(r, lines / ways);
+    }
+    if r.get(&format!("{cache}.replacement"))
+        .is_some_and(|policy: CacheReplacement| policy != CacheReplacement::Lru && ways > 32)
+    {
+        let expected = "up to 32 ways where cache replacement is not \"lru\"".to_owned();
+        r.bad(&ways_key, format!("{ways} ways"), expected);
+    }
+}
+
+/// Each slice of the L3 has as many sets.
+fn slices(r: &mut Reader<'_>, sets: u64) {
+    let Some(slices) = r.get::<u32>("cache.l3.slices") else { return };
+    if !sets.is_multiple_of(u64::from(slices)) {
+        let found = format!("{slices} slices of {sets} sets");
+        r.bad("cache.l3.slices", found, "a divisor of the sets, size / (64 B x ways)".to_owned());
     }
 }
 

@@ -164,8 +164,7 @@ mod tests {
     use daxsim_types::Time;
 
     fn cache(sets: u64, ways: u32, units: usize) -> Cache {
-        let spec = CacheSpec { size: sets * u64::from(ways) * LINE_BYTES, ways, latency: Time(1) };
-        Cache::new(&spec, units)
+        Cache::new(&crate::memory::tests::geometry(sets, ways, Time(1)), units)
     }
 
     fn lines(cache: &Cache, unit: usize) -> Vec<u64> {

@@ -7,7 +7,7 @@ use daxsim_types::Time;
 pub struct CacheSpec {
     /// Bytes; of the L3, those that one core complex has.
     pub size: u64,
-    /// Ways; at most 32 where replacement is not LRU.
+    /// Ways, in 1..=32.
     pub ways: u32,
     /// Load-to-use latency of a hit, from the core.
     pub latency: Time,

@@ -2,8 +2,10 @@
 
 use daxsim_types::PageSize;
 
-use crate::machine::CacheReplacement;
 use crate::reader::Reader;
+
+/// Most ways of a cache: more than any has (20 of the L2 of Ice Lake-SP).
+const MAX_CACHE_WAYS: u64 = 32;
 
 /// Records every combination of machine keys that no machine can have.
 pub(crate) fn machine(r: &mut Reader<'_>) {
@@ -113,6 +115,8 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
     let found = format!("{lines} lines of 64 B, {ways} ways");
     if ways > lines {
         r.bad(&ways_key, found, format!("1..={lines} ways"));
+    } else if ways > MAX_CACHE_WAYS {
+        r.bad(&ways_key, found, format!("1..={MAX_CACHE_WAYS} ways"));
     } else if !lines.is_multiple_of(ways) {
         r.bad(&ways_key, found, "size to be a multiple of 64 B x ways".to_owned());
     } else if power_of_two && !(lines / ways).is_power_of_two() {
@@ -120,12 +124,6 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
         r.bad(&ways_key, found, "size / (64 B x ways) to be a power of two".to_owned());
     } else if !power_of_two {
         slices(r, lines / ways);
-    }
-    if r.get(&format!("{cache}.replacement"))
-        .is_some_and(|policy: CacheReplacement| policy != CacheReplacement::Lru && ways > 32)
-    {
-        let expected = "up to 32 ways where cache replacement is not \"lru\"".to_owned();
-        r.bad(&ways_key, format!("{ways} ways"), expected);
     }
 }
 

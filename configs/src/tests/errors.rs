@@ -187,10 +187,7 @@ fn impossible_geometry() {
             "cache.l3.slices = 5",
             "2:19: cache.l3.slices: 5 slices of 49152 sets: expected a divisor of the sets, size / (64 B x ways)",
         ),
-        (
-            "cache.l1d = { ways = 64, replacement = \"srrip\" }",
-            "2:22: cache.l1d.ways: 64 ways: expected up to 32 ways where cache replacement is not \"lru\"",
-        ),
+        ("cache.l1d.ways = 64", "2:18: cache.l1d.ways: 512 lines of 64 B, 64 ways: expected 1..=32 ways"),
         ("pmem.dimms = 0", "2:14: pmem.dimms: the number 0: expected an integer in 1..=64"),
         (
             "pmem.buffer_lines = 0",

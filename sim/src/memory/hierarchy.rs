@@ -65,7 +65,7 @@ impl Memory {
             sole: None,
             l3_holders: (complexes > 1).then(|| Directory::new(complexes, l3.lines())),
             cores,
-            l1: Cache::new(&caches.l1d, cores, 1, caches.seed),
+            l1: Cache::first_level(&caches.l1d, cores, caches.seed),
             l2: Cache::new(&caches.l2, cores, 1, caches.seed),
             l3,
             topology,
@@ -80,7 +80,7 @@ impl Memory {
     /// The fast path: if the L1D of `core` holds `line` (modified already, if `write`), makes it the
     /// most recently used, counts the hit and returns true; the latency is the L1D's. Otherwise changes
     /// nothing at all, and [`Self::access`] must be called.
-    #[inline]
+    #[inline(always)]
     pub fn try_l1(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
         let needed = if write { OWNED | DIRTY } else { 0 };
         let hit = self.l1.hit(core, line, needed);
@@ -114,6 +114,7 @@ impl Memory {
             return self.upgrade(core, line);
         }
         self.counts.l1d.misses += 1;
+        self.l3.warm(self.topology.complex(core), line);
         if let Some(place) = self.l2.touch(core, line) {
             self.counts.l2.hits += 1;
             let owned = self.l2.flags_at(place) & OWNED;
@@ -127,6 +128,9 @@ impl Memory {
             return self.upgrade(core, line);
         }
         self.counts.l2.misses += 1;
+        if let Some(victim) = self.l2.next_victim(core, line) {
+            self.l3.warm(self.topology.complex(core), victim);
+        }
         let outcome = self.miss(core, line, write, now);
         if self.prefetcher.is_on()
             && let Some(next) = self.prefetcher.after_miss(core, line)

@@ -2,14 +2,15 @@
 
 use daxsim_types::VirtAddr;
 
-use super::{COALESCED, EMPTY, TlbArray, TlbEntry};
+use super::{COALESCED, EMPTY, Spot, TlbArray, TlbEntry};
 
 impl TlbArray {
-    /// Empties the slot with index `i`.
-    fn empty(&mut self, i: usize) {
+    /// Empties a slot.
+    fn empty(&mut self, spot: Spot) {
+        let i = self.index(spot);
         self.forget(i);
         self.tags[i] = EMPTY;
-        self.policy.emptied(i);
+        self.policy.emptied(spot, i);
     }
 
     /// Empties every slot whose entry `drop` says yes to; how many.
@@ -17,7 +18,8 @@ impl TlbArray {
         let mut dropped = 0;
         for i in 0..self.tags.len() {
             if self.tags[i] != EMPTY && drop(&self.entries[i]) {
-                self.empty(i);
+                let (row, way) = (i / self.place.ways, i % self.place.ways);
+                self.empty(Spot { row: row as u32, way: way as u32 });
                 dropped += 1;
             }
         }
@@ -36,7 +38,6 @@ impl TlbArray {
         let dropped = self.len() as u32;
         if dropped > 0 {
             self.tags.fill(EMPTY);
-            self.policy.all_emptied();
             (self.live, self.globals, self.fragments) = ([0; 4], 0, 0);
             self.stats.invalidations += u64::from(dropped);
         }
@@ -49,7 +50,7 @@ impl TlbArray {
         let mut dropped = 0;
         for kind in 0..self.live.len() {
             while let Some(spot) = self.find(kind, va.0 >> self.shifts[kind], pcid) {
-                self.empty(self.index(spot));
+                self.empty(spot);
                 dropped += 1;
             }
         }
@@ -81,7 +82,7 @@ impl TlbArray {
     /// Takes the entry for exactly what `e` holds out, because another level has it now.
     pub(in crate::mmu) fn give_up(&mut self, e: &TlbEntry) {
         if let Some(spot) = self.slot_of(e) {
-            self.empty(self.index(spot));
+            self.empty(spot);
             self.stats.displaced += 1;
         }
     }

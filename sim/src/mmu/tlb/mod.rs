@@ -23,20 +23,56 @@ use policy::Policy;
 const EMPTY: u64 = u64::MAX;
 /// Marks the tag of a global page.
 const GLOBAL: u64 = 1 << 18;
-/// Sets above this many ways remember where each page was last.
-const MANY: usize = 16;
+/// Where the page number stands in a tag.
+const PAGE_SHIFT: u32 = 19;
 
 /// What an entry is found by. Exact: 45 bits of page number, as a canonical address of 5-level paging (others never reach a TLB)
 /// is known by its low 57 bits; 16 of PCID; 2 of the kind of page.
 #[inline]
 const fn tag(kind: usize, number: u64, pcid: u16) -> u64 {
-    (number << 19) | ((pcid as u64) << 2) | kind as u64
+    (number << PAGE_SHIFT) | ((pcid as u64) << 2) | kind as u64
 }
 
 /// [`tag`] of a global page, without a PCID.
 #[inline]
 const fn global_tag(kind: usize, number: u64) -> u64 {
     tag(kind, number, 0) | GLOBAL
+}
+
+/// The kind of page of a tag.
+#[inline]
+const fn kind_of(tag: u64) -> usize {
+    (tag & 3) as usize
+}
+
+/// Where an entry goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    spot: Spot,
+    tag: u64,
+    /// The slot has an entry for the same page.
+    same: bool,
+}
+
+impl Room {
+    pub const fn spot(&self) -> Spot {
+        self.spot
+    }
+}
+
+/// A page that was pushed out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    kind: usize,
+    number: u64,
+}
+
+impl Gone {
+    /// The low 45 bits of its number, if it is a single 4 KiB page.
+    #[inline]
+    pub const fn small_page(self) -> Option<u64> {
+        if self.kind == 0 { Some(self.number) } else { None }
+    }
 }
 
 /// The way of the tag among `N`, compared without branches.
@@ -50,6 +86,16 @@ fn way_among<const N: usize>(set: &[u64], tag: u64) -> Option<usize> {
     (found < N).then_some(found)
 }
 
+/// The way of the tag among any number, eight at a time.
+fn way_among_many(set: &[u64], tag: u64) -> Option<usize> {
+    let (chunks, rest) = set.as_chunks::<8>();
+    let at = chunks.iter().position(|chunk| chunk.iter().fold(false, |any, &t| any | (t == tag)));
+    match at {
+        Some(at) => way_among::<8>(&chunks[at], tag).map(|way| 8 * at + way),
+        None => rest.iter().position(|&t| t == tag).map(|way| 8 * chunks.len() + way),
+    }
+}
+
 /// One array.
 #[derive(Clone, Debug)]
 pub struct TlbArray {
@@ -59,8 +105,6 @@ pub struct TlbArray {
     entries: Vec<TlbEntry>,
     place: Place,
     policy: Policy,
-    /// Where there are [`MANY`] ways: the way in which a tag was last found, by some of its bits. Only ever a guess.
-    hints: Vec<u16>,
     /// log2 of the bytes that an entry of each kind holds.
     shifts: [u32; 4],
     /// Live entries by kind.
@@ -86,14 +130,13 @@ impl TlbArray {
     pub fn seeded(spec: &TlbSpec, seed: u64) -> Self {
         let entries = spec.entries as usize;
         let place = Place::new(spec);
-        let hints = if place.ways > MANY { vec![0; (2 * entries).next_power_of_two()] } else { Vec::new() };
+        let plain = place.plain;
         let [small, large, giant] = PageSize::ALL.map(PageSize::shift);
         Self {
             tags: vec![EMPTY; entries],
             entries: vec![TlbEntry::NOTHING; entries],
             place,
-            policy: Policy::new(spec, seed),
-            hints,
+            policy: Policy::new(spec, plain, seed),
             shifts: [small, large, giant, small + spec.coalesce.trailing_zeros()],
             live: [0; 4],
             globals: 0,
@@ -117,13 +160,8 @@ impl TlbArray {
     }
 
     #[inline]
-    const fn index(&self, spot: Spot) -> usize {
-        spot.row * self.place.ways + spot.way
-    }
-
-    #[inline]
-    fn hint_of(&self, tag: u64) -> usize {
-        ((tag ^ (tag >> 19) ^ (tag >> 27)) as usize) & (self.hints.len() - 1)
+    pub(super) const fn index(&self, spot: Spot) -> usize {
+        spot.row as usize * self.place.ways + spot.way as usize
     }
 
     /// The way of `tag` in a row.
@@ -137,21 +175,7 @@ impl TlbArray {
             8 => way_among::<8>(set, tag),
             12 => way_among::<12>(set, tag),
             16 => way_among::<16>(set, tag),
-            0..=MANY => set.iter().position(|&t| t == tag),
-            _ => self.way_of_many(set, tag),
-        }
-    }
-
-    fn way_of_many(&self, set: &[u64], tag: u64) -> Option<usize> {
-        let guess = usize::from(self.hints[self.hint_of(tag)]);
-        if set.get(guess) == Some(&tag) {
-            return Some(guess);
-        }
-        let (chunks, rest) = set.as_chunks::<8>();
-        let at = chunks.iter().position(|chunk| chunk.iter().fold(false, |any, &t| any | (t == tag)));
-        match at {
-            Some(at) => way_among::<8>(&chunks[at], tag).map(|way| 8 * at + way),
-            None => rest.iter().position(|&t| t == tag).map(|way| 8 * chunks.len() + way),
+            _ => way_among_many(set, tag),
         }
     }
 
@@ -160,7 +184,7 @@ impl TlbArray {
     fn seek(&self, kind: usize, number: u64, tag: u64) -> Option<Spot> {
         if self.place.plain {
             let row = self.place.row(number);
-            self.way_of(row, tag).map(|way| Spot { row, way })
+            self.way_of(row, tag).map(|way| Spot { row: row as u32, way: way as u32 })
         } else {
             self.place.candidates(kind, number).find(|spot| self.tags[self.index(*spot)] == tag)
         }
@@ -206,10 +230,12 @@ impl TlbArray {
     pub(super) fn used(&mut self, spot: Spot) {
         let i = self.index(spot);
         self.policy.used(spot, i);
-        if !self.hints.is_empty() {
-            let at = self.hint_of(self.tags[i]);
-            self.hints[at] = spot.way as u16;
-        }
+    }
+
+    /// The same, where the index of the slot is known.
+    #[inline]
+    pub(super) fn used_at(&mut self, spot: Spot, index: usize) {
+        self.policy.used(spot, index);
     }
 
     /// The entry that serves `va`, noted as a hit but not counted.
@@ -271,55 +297,68 @@ impl TlbArray {
 
     /// Puts `entry` in, in place of the entry for the same page if there is one, else in an empty slot, else in place of the
     /// victim, which is returned.
-    #[inline]
     pub fn insert(&mut self, entry: TlbEntry) -> Option<TlbEntry> {
-        self.stats.fills += 1;
-        let same = self.slot_of(&entry);
-        let spot = match same {
-            Some(spot) => spot,
-            None => self.make_room(&entry),
-        };
-        let i = self.index(spot);
-        let old = (self.tags[i] != EMPTY).then(|| {
-            self.forget(i);
-            self.entries[i]
-        });
-        let victim = if same.is_none() { old } else { None };
-        self.stats.evictions += u64::from(victim.is_some());
-        self.stats.replaced += u64::from(same.is_some());
+        let room = self.room_for(&entry);
+        let old = self.entries[self.index(room.spot)];
+        self.put(room, &entry).map(|_| old)
+    }
 
+    /// Where `entry` goes.
+    #[inline]
+    pub(super) fn room_for(&mut self, entry: &TlbEntry) -> Room {
+        let (kind, number) = self.key(entry);
+        let tag = self.tag_of(entry);
+        let same = if self.live[kind] == 0 { None } else { self.seek(kind, number, tag) };
+        match same {
+            Some(spot) => Room { spot, tag, same: true },
+            None => Room { spot: self.make_room(kind, number), tag, same: false },
+        }
+    }
+
+    /// Puts `entry` where it goes; which page was pushed out.
+    #[inline]
+    pub(super) fn put(&mut self, room: Room, entry: &TlbEntry) -> Option<Gone> {
+        let Room { spot, tag, same } = room;
+        let i = self.index(spot);
+        let old = self.tags[i];
+        let evicted = !same && old != EMPTY;
+        self.stats.fills += 1;
+        self.stats.replaced += u64::from(same);
+        self.stats.evictions += u64::from(evicted);
+        if old != EMPTY {
+            self.forget(i);
+        }
         if self.is_empty() {
             self.owner = (!entry.global).then_some(entry.pcid);
         } else if entry.global || self.owner != Some(entry.pcid) {
             self.owner = None;
         }
-        self.live[self.key(&entry).0] += 1;
+        self.live[kind_of(tag)] += 1;
         self.globals += u32::from(entry.global);
         self.fragments += u32::from(entry.origin != entry.size);
-        self.tags[i] = self.tag_of(&entry);
-        self.entries[i] = entry;
+        self.tags[i] = tag;
+        self.entries[i] = *entry;
         self.policy.filled(spot, i);
-        if !self.hints.is_empty() {
-            let at = self.hint_of(self.tags[i]);
-            self.hints[at] = spot.way as u16;
-        }
-        victim
+        evicted.then_some(Gone { kind: kind_of(old), number: old >> PAGE_SHIFT })
     }
 
-    /// The slot that `e` goes to.
+    /// The slot that makes room for a page.
     #[inline]
-    fn make_room(&mut self, e: &TlbEntry) -> Spot {
-        let (kind, number) = self.key(e);
+    fn make_room(&mut self, kind: usize, number: u64) -> Spot {
         if !self.place.plain {
             return self.make_room_among(kind, number);
         }
-        let (row, ways) = (self.place.row(number), self.place.ways);
-        if let Some(way) = self.policy.oldest(row * ways, ways) {
-            return Spot { row, way };
-        }
+        let row = self.place.row(number);
+        let way = self.policy.last(row).unwrap_or_else(|| self.make_room_in(row));
+        Spot { row: row as u32, way: way as u32 }
+    }
+
+    /// The way of a row that makes room where no order is kept.
+    fn make_room_in(&mut self, row: usize) -> usize {
+        let ways = self.place.ways;
         let set = &self.tags[row * ways..][..ways];
         let empty = if self.len() < self.tags.len() { set.iter().position(|t| *t == EMPTY) } else { None };
-        Spot { row, way: empty.unwrap_or_else(|| self.policy.victim(row, ways)) }
+        empty.unwrap_or_else(|| self.policy.victim(row, ways))
     }
 
     #[inline(never)]
@@ -329,17 +368,20 @@ impl TlbArray {
             return *empty;
         }
         let ways = self.place.ways;
-        let indices = spots.iter().map(|spot| spot.row * ways + spot.way);
+        let indices = spots.iter().map(|spot| spot.row as usize * ways + spot.way as usize);
         spots[self.policy.victim_among(indices, spots.len())]
     }
 
     /// Takes `entries[i]` out of the counts of live entries.
     #[inline]
     fn forget(&mut self, i: usize) {
-        let e = &self.entries[i];
-        self.live[self.key(e).0] -= 1;
-        self.globals -= u32::from(e.global);
-        self.fragments -= u32::from(e.origin != e.size);
+        let tag = self.tags[i];
+        self.live[kind_of(tag)] -= 1;
+        self.globals -= u32::from(tag & GLOBAL != 0);
+        if self.fragments > 0 {
+            let e = &self.entries[i];
+            self.fragments -= u32::from(e.origin != e.size);
+        }
     }
 
     /// Every live entry, in no order that means anything.

@@ -11,8 +11,13 @@ use daxsim_types::PageSize;
 /// A slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
-    pub(super) row: usize,
-    pub(super) way: usize,
+    pub(super) row: u32,
+    pub(super) way: u32,
+}
+
+impl Spot {
+    /// The first slot.
+    pub const FIRST: Self = Self { row: 0, way: 0 };
 }
 
 /// Page sizes as an array tells them apart: those of [`PageSize::ALL`], then coalesced 4 KiB pages.
@@ -92,7 +97,7 @@ impl Place {
         let start = ((number >> self.row_bits) % window.positions) as usize * window.step;
         (start..start + window.count).map(move |way| {
             let way = way % self.ways;
-            Spot { row: self.row_in(number, way), way }
+            Spot { row: self.row_in(number, way) as u32, way: way as u32 }
         })
     }
 }

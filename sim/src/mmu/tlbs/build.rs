@@ -32,6 +32,10 @@ impl Unit {
 pub(super) struct Group {
     pub name: &'static str,
     pub units: Range<usize>,
+    /// For each page size: the array with the largest size up to it, and that size.
+    pub fits: [Option<(usize, PageSize)>; 3],
+    /// The two arrays that both hold 4 KiB pages.
+    pub shared: Option<[usize; 2]>,
     pub hits: u64,
     pub misses: u64,
 }
@@ -60,7 +64,18 @@ impl Built {
             let seed = (u64::from(seed) << 8) + self.units.len() as u64;
             self.units.extend(spec.map(|spec| Unit::new(name, spec, seed)));
         }
-        Group { name, units: start..self.units.len(), hits: 0, misses: 0 }
+        let units = start..self.units.len();
+        let fits = PageSize::ALL.map(|size| self.fit(units.clone(), size));
+        let mut small = units.clone().filter(|&at| self.units[at].holds(PageSize::Size4K));
+        let shared = small.next().zip(small.next()).map(|(one, other)| [one, other]);
+        Group { name, units, fits, shared, hits: 0, misses: 0 }
+    }
+
+    /// The array among `units` with the largest page size up to `size`, and that size.
+    fn fit(&self, units: Range<usize>, size: PageSize) -> Option<(usize, PageSize)> {
+        let sizes = PageSize::ALL.into_iter().rev().filter(|&s| s <= size);
+        let holder = |s| units.clone().find(|&at| self.units[at].holds(s)).map(|at| (at, s));
+        sizes.into_iter().find_map(holder)
     }
 
     pub fn new(spec: &TlbsSpec) -> Self {

@@ -14,6 +14,7 @@
 //! as many pages fit as both have entries, as measured; how real parts choose is not published (assumed).
 
 mod build;
+mod recent;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
 
 use super::tlb::{PteLine, TlbEntry};
 use build::{Built, Group, Unit};
+use recent::{Known, Recent};
 pub use stats::Unbalanced;
 
 /// Where a lookup hit.
@@ -34,32 +36,10 @@ pub enum HitLevel {
     Stlb,
 }
 
-/// The page of the last first-level hit. Until the arrays change or another page is looked up, a lookup of it finds
-/// the same entry, used last already: all that changes is a count.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    /// 4 KiB page.
-    page: u64,
-    pcid: u16,
-    /// First-level group that has it.
-    group: u8,
-    /// For each kind of access: it asks that group, and the entry allows it as it is.
-    allows: [bool; 3],
-    /// Its frame.
-    frame: Pfn,
-    penalty: Time,
-}
-
-impl Last {
-    /// No page has this number.
-    const NONE: Self =
-        Self { page: u64::MAX, pcid: 0, group: 0, allows: [false; 3], frame: Pfn(0), penalty: Time::ZERO };
-}
-
 /// The TLBs of one logical CPU.
 #[derive(Clone, Debug)]
 pub struct Tlbs {
-    last: Last,
+    recent: Recent,
     units: Vec<Unit>,
     first: Vec<Group>,
     second: Vec<Group>,
@@ -92,7 +72,7 @@ impl Tlbs {
     pub fn new(spec: &TlbsSpec) -> Self {
         let Built { units, first, second, asks, behind } = Built::new(spec);
         Self {
-            last: Last::NONE,
+            recent: Recent::new(first.len()),
             span: units.iter().map(|u| u.array.span()).max().unwrap_or(0),
             units,
             first,
@@ -118,39 +98,21 @@ impl Tlbs {
         self.next_page
     }
 
-    /// [`Self::lookup`] of a page that hits the first level and allows the access as it is: the frame of the 4 KiB page, and
-    /// what finding it added. `None`, without any change, if [`Self::lookup`] has to be asked: always so for a store that has
-    /// to set D or is not allowed, and for a fetch that is not.
+    /// [`Self::lookup`] of a page that it found in the first level not long ago, and that allows the access as it is: the frame
+    /// of the 4 KiB page, and what finding it added. `None`, without any change, if [`Self::lookup`] has to be asked: always so
+    /// for a store that has to set D or is not allowed, and for a fetch that is not.
     #[inline]
     pub fn hit(&mut self, va: VirtAddr, pcid: u16, kind: AccessKind) -> Option<(Pfn, Time)> {
-        let last = &self.last;
-        if last.page == va.0 >> 12 && last.pcid == pcid && last.allows[kind as usize] {
-            self.first[usize::from(last.group)].hits += 1;
-            return Some((last.frame, last.penalty));
-        }
         let at = self.asks[kind as usize];
-        let group = &mut self.first[at];
-        for unit in &mut self.units[group.units.clone()] {
-            let Some(spot) = unit.array.find_any(va, pcid) else { continue };
-            let e = unit.array.at(spot);
-            if !allows(e, kind) {
-                return None;
-            }
-            let frame = e.frame(va);
-            let can = |kind: AccessKind| self.asks[kind as usize] == at && allows(e, kind);
-            self.last = Last {
-                page: va.0 >> 12,
-                pcid,
-                group: at as u8,
-                allows: [can(AccessKind::Read), can(AccessKind::Write), can(AccessKind::Fetch)],
-                frame,
-                penalty: unit.penalty,
-            };
-            unit.array.used(spot);
-            group.hits += 1;
-            return Some((frame, unit.penalty));
+        if let Some(known) = self.recent.again(at, va.0 >> 12, pcid, kind) {
+            self.first[at].hits += 1;
+            return Some((known.frame, self.units[usize::from(known.unit)].penalty));
         }
-        None
+        let known = self.recent.find(at, va.0 >> 12, pcid, kind)?;
+        let unit = &mut self.units[usize::from(known.unit)];
+        unit.array.used_at(known.spot, known.index as usize);
+        self.first[at].hits += 1;
+        Some((known.frame, unit.penalty))
     }
 
     /// The translation of `va` under `pcid` for an access of this kind, where it was found, and what finding it added.
@@ -164,11 +126,20 @@ impl Tlbs {
         pcid: u16,
         kind: AccessKind,
     ) -> Option<(TlbEntry, HitLevel, Time)> {
-        let group = &mut self.first[self.asks[kind as usize]];
-        for unit in &mut self.units[group.units.clone()] {
-            if let Some(e) = unit.array.touch_any(va, pcid) {
+        let at = self.asks[kind as usize];
+        let group = &mut self.first[at];
+        for (number, unit) in self.units.iter_mut().enumerate().take(group.units.end).skip(group.units.start)
+        {
+            if let Some(spot) = unit.array.find_any(va, pcid) {
                 group.hits += 1;
-                self.last = Last::NONE;
+                unit.array.used(spot);
+                let e = *unit.array.at(spot);
+                let allows = [AccessKind::Read, AccessKind::Write, AccessKind::Fetch]
+                    .into_iter()
+                    .map(|kind| u8::from(allows(&e, kind)) << kind as u8)
+                    .sum();
+                let found = Known::new(number, spot, unit.array.index(spot), e.frame(va), allows);
+                self.recent.learn(at, va.0 >> 12, pcid, found);
                 return Some((e, HitLevel::Dtlb, unit.penalty));
             }
         }
@@ -183,7 +154,6 @@ impl Tlbs {
         pcid: u16,
         kind: AccessKind,
     ) -> Option<(TlbEntry, HitLevel, Time)> {
-        self.last = Last::NONE;
         let first = self.asks[kind as usize];
         let group = &mut self.second[self.behind[first]];
         for at in group.units.clone() {
@@ -191,7 +161,7 @@ impl Tlbs {
             if let Some(e) = unit.array.touch_any(va, pcid) {
                 group.hits += 1;
                 let penalty = unit.penalty;
-                let whole = self.fill_first(first, va, e);
+                let whole = self.fill_first(first, va, &e);
                 if whole && self.inclusion == Inclusion::Exclusive {
                     self.units[at].array.give_up(&e);
                 }
@@ -203,18 +173,32 @@ impl Tlbs {
     }
 
     /// Puts `e`, or the piece of it around `va` that fits, into a first level; whether all of it.
-    fn fill_first(&mut self, first: usize, va: VirtAddr, e: TlbEntry) -> bool {
-        self.last = Last::NONE;
-        let units = self.first[first].units.clone();
-        let Some((at, size)) = largest(&self.units, units, e.size) else { return false };
-        let array = &mut self.units[at].array;
-        let piece =
-            if size == e.size && (e.span == 0 || e.span == array.span()) { e } else { e.split(va, size) };
-        let victim = array.insert(piece);
-        if let Some(victim) = victim.filter(|_| self.inclusion == Inclusion::Exclusive) {
-            self.put_second(self.behind[first], victim);
+    #[inline]
+    fn fill_first(&mut self, first: usize, va: VirtAddr, e: &TlbEntry) -> bool {
+        let Some((at, size)) = self.first[first].fits[e.size as usize] else { return false };
+        let array = &self.units[at].array;
+        if size == e.size && (e.span == 0 || e.span == array.span()) {
+            self.put_first(first, at, e);
+            return true;
         }
+        let piece = e.split(va, size);
+        self.put_first(first, at, &piece);
         piece.pages() == e.pages()
+    }
+
+    /// Puts `e` into an array of a first level.
+    #[inline]
+    fn put_first(&mut self, first: usize, at: usize, e: &TlbEntry) {
+        self.recent.forget(first, (e.pages() == 1).then_some(e.page));
+        let array = &mut self.units[at].array;
+        let room = array.room_for(e);
+        let old = (self.inclusion == Inclusion::Exclusive).then(|| *array.at(room.spot()));
+        if let Some(gone) = array.put(room, e) {
+            self.recent.forget(first, gone.small_page());
+            if let Some(old) = old {
+                self.put_second(self.behind[first], &old);
+            }
+        }
     }
 
     /// Caches what a walk for an access of this kind to `va` found: in the first-level array of its size, and in the second
@@ -223,54 +207,61 @@ impl Tlbs {
     /// it can hold). `line` has the entry and its neighbours, for arrays that coalesce.
     pub fn fill(&mut self, va: VirtAddr, e: TlbEntry, kind: AccessKind, line: Option<&PteLine>) {
         let first = self.asks[kind as usize];
-        let wide = |unit: &Unit| {
-            let span = unit.array.span();
-            line.filter(|_| span > 0).and_then(|line| line.coalesce(e, span)).unwrap_or(e)
+        let above = self.first[first].fits[e.size as usize];
+        match above.and_then(|(at, _)| self.wide(at, &e, line)) {
+            Some(wide) => self.fill_first(first, va, &wide),
+            None => self.fill_first(first, va, &e),
         };
-        let units = self.first[first].units.clone();
-        let found = largest(&self.units, units, e.size);
-        self.fill_first(first, va, found.map_or(e, |(at, _)| wide(&self.units[at])));
-        if self.inclusion == Inclusion::Exclusive && found.is_some() {
+        if self.inclusion == Inclusion::Exclusive && above.is_some() {
             return;
         }
         let second = self.behind[first];
-        let units = self.second[second].units.clone();
-        let Some((at, size)) = largest(&self.units, units, e.size) else { return };
+        let Some((at, size)) = self.second[second].fits[e.size as usize] else { return };
         if size == e.size {
-            let e = wide(&self.units[at]);
-            self.put_second(second, e);
+            match self.wide(at, &e, line) {
+                Some(wide) => self.put_second(second, &wide),
+                None => self.put_second(second, &e),
+            };
         } else if self.smash {
-            self.put_second(second, e.split(va, size));
-        } else if let Some((_, above)) = found.filter(|(_, above)| *above < e.size) {
-            self.put_second(second, e.split(va, above));
+            self.put_second(second, &e.split(va, size));
+        } else if let Some((_, above)) = above.filter(|(_, above)| *above < e.size) {
+            self.put_second(second, &e.split(va, above));
         }
+    }
+
+    /// `e` with its neighbours, if the array can hold them in one entry.
+    #[inline]
+    fn wide(&self, at: usize, e: &TlbEntry, line: Option<&PteLine>) -> Option<TlbEntry> {
+        let span = self.units[at].array.span();
+        line.filter(|_| span > 0)?.coalesce(*e, span)
     }
 
     /// Puts `e` into the second level of data alone; false if that does not hold pages of its size.
     pub fn fill_second(&mut self, e: TlbEntry) -> bool {
-        self.last = Last::NONE;
-        self.put_second(0, e)
+        self.put_second(0, &e)
     }
 
     /// Puts `e` into the part of a second level that is to have it; false if none holds its size.
-    fn put_second(&mut self, group: usize, e: TlbEntry) -> bool {
-        let mut parts = self.second[group].units.clone().filter(|at| self.units[*at].holds(e.size));
-        let at = match (parts.next(), parts.next()) {
+    fn put_second(&mut self, group: usize, e: &TlbEntry) -> bool {
+        let parts = &self.second[group];
+        let at = match (parts.fits[e.size as usize], parts.shared) {
+            (Some((_, size)), _) if size != e.size => return false,
+            (Some((_, PageSize::Size4K)), Some([one, other])) => self.part_for(one, other, e),
+            (Some((at, _)), _) => at,
             (None, _) => return false,
-            (Some(one), None) => one,
-            (Some(one), Some(other)) => self.part_for(one, other, &e),
         };
         let array = &mut self.units[at].array;
         if e.span > 0 && e.span != array.span() {
-            // An entry of a first level that coalesces more than this one: its pages one by one.
+            // An entry of a first level that coalesces otherwise: its pages one by one.
             for page in e.each() {
                 array.insert(page);
             }
             return true;
         }
-        let victim = array.insert(e);
-        if let Some(victim) = victim.filter(|_| self.inclusion == Inclusion::Inclusive) {
-            self.drop_above(group, &victim);
+        let room = array.room_for(e);
+        let old = (self.inclusion == Inclusion::Inclusive).then(|| *array.at(room.spot()));
+        if let Some(old) = array.put(room, e).and(old) {
+            self.drop_above(group, &old);
         }
         true
     }
@@ -296,6 +287,7 @@ impl Tlbs {
 
     /// Drops from the first levels before a second one what this evicted.
     fn drop_above(&mut self, group: usize, victim: &TlbEntry) {
+        self.recent.forget_all();
         for first in 0..self.first.len() {
             if self.behind[first] == group {
                 let units = self.first[first].units.clone();
@@ -306,7 +298,7 @@ impl Tlbs {
 
     /// Every array, to be changed.
     fn arrays(&mut self) -> impl Iterator<Item = &mut super::tlb::TlbArray> {
-        self.last = Last::NONE;
+        self.recent.forget_all();
         self.units.iter_mut().map(|u| &mut u.array)
     }
 
@@ -345,13 +337,4 @@ impl Tlbs {
     pub fn flush_all(&mut self, include_global: bool) -> u32 {
         self.arrays().map(|a| a.invalidate_all(include_global)).sum()
     }
-}
-
-/// The array, among `units`, with the largest page size up to `size`, and that size.
-fn largest(units: &[Unit], among: std::ops::Range<usize>, size: PageSize) -> Option<(usize, PageSize)> {
-    PageSize::ALL
-        .into_iter()
-        .rev()
-        .filter(|&s| s <= size)
-        .find_map(|s| among.clone().find(|&at| units[at].holds(s)).map(|at| (at, s)))
 }

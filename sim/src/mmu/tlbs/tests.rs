@@ -130,17 +130,22 @@ fn a_hit_is_what_a_lookup_would_find_and_counts_as_one() {
     let mut t = tlbs();
     fill(&mut t, at(512 + 3), Size2M, 1);
     fill(&mut t, at(7), Size4K, 1);
+    assert_eq!(t.hit(at(512 + 3), 1, Read), None, "not looked up yet");
+    for page in [512 + 3, 512 + 4, 7] {
+        assert!(t.lookup(at(page), 1, Read).is_some());
+    }
     let hit = Some((Pfn(0x100_0003), Time(1)));
     assert_eq!(t.hit(at(512 + 3), 1, Read), hit);
     assert_eq!(t.hit(at(512 + 3), 1, Read), hit, "the same again");
     assert_eq!(t.hit(at(512 + 4), 1, Read), Some((Pfn(0x100_0004), Time(1))));
+    assert_eq!(t.hit(at(7), 1, Read), Some((Pfn(0x100_0000), Time(0))));
     assert_eq!(t.hit(at(512 + 3), 2, Read), None, "another PCID");
     assert_eq!(t.hit(at(512 + 3), 1, Write), None, "D is not set");
     assert_eq!(t.hit(at(512 + 3), 1, Fetch), None, "NX");
     assert_eq!(t.hit(at(9), 1, Read), None, "a miss");
-    assert_eq!(stat(&t, "dtlb").hits, 3);
-    assert_eq!(stat(&t, "dtlb").misses, 0, "nothing was changed by what is no hit");
-    let changes: [fn(&mut Tlbs); 3] = [
+    assert_eq!((stat(&t, "dtlb").hits, stat(&t, "dtlb").misses), (7, 0), "what is no hit changes nothing");
+    let changes: [fn(&mut Tlbs); 4] = [
+        |t| fill(t, at(512), Size2M, 1),
         |t| assert!(t.drop_page(at(512), 1) > 0),
         |t| assert!(t.flush_pcid(1) > 0),
         |t| assert!(t.flush_all(false) > 0),
@@ -153,6 +158,7 @@ fn a_hit_is_what_a_lookup_would_find_and_counts_as_one() {
     }
     let dirty = TlbEntry { dirty: true, nx: false, ..entry(at(512), Size2M, 1) };
     t.fill(at(512), dirty, Write, None);
+    assert!(t.lookup(at(512 + 3), 1, Read).is_some());
     for kind in [Read, Write, Fetch, Write] {
         assert_eq!(t.hit(at(512 + 3), 1, kind), hit);
     }

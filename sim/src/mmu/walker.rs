@@ -31,7 +31,7 @@ struct Leaf {
 }
 
 impl Leaf {
-    /// Whether RW and NX allow the access (SDM 4.6.1). Instructions are looked up in the data TLBs: there are no others.
+    /// Whether RW and NX allow the access (SDM 4.6.1).
     const fn allows(&self, kind: AccessKind) -> bool {
         match kind {
             AccessKind::Read => true,
@@ -107,13 +107,11 @@ impl Machine {
     ) -> Result<PhysAddr, Refusal> {
         let cpu = &mut self.cpus[index];
         let pcid = cpu.pcid;
-        if kind != AccessKind::Fetch
-            && let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write())
-        {
+        if let Some((frame, penalty)) = cpu.tlbs.hit(va, pcid, kind) {
             cpu.spend_as(Part::Walk, penalty);
             return Ok(inside(frame, va));
         }
-        let cached = cpu.tlbs.lookup(va, pcid);
+        let cached = cpu.tlbs.lookup(va, pcid, kind);
         if let Some((entry, _, penalty)) = &cached
             && (!kind.is_write() || (entry.writable && entry.dirty))
             && !(entry.nx && kind == AccessKind::Fetch)
@@ -279,7 +277,7 @@ impl Machine {
             // It must not outlive the update.
             cpu.tlbs.drop_page(va, cpu.pcid);
         }
-        cpu.tlbs.fill(va, cached);
+        cpu.tlbs.fill(va, cached, kind, None);
         Ok(cached)
     }
 

@@ -6,6 +6,8 @@
 //! every problem is reported with its place, its key, what was found and what was expected.
 
 mod builtin;
+mod cache_schema;
+mod caches;
 mod check;
 mod cost;
 mod describe;

@@ -1,8 +1,9 @@
 //! User loads and stores, with the faults that they take.
 
-use daxsim_types::{AccessKind, VirtAddr};
+use daxsim_types::{AccessKind, Time, VirtAddr};
 
 use super::StepOutcome;
+use super::source::{Access, Accesses, Cursor};
 use crate::engine::{Cx, Moment};
 use crate::kernel::{Origin, page_fault};
 use crate::machine::Machine;
@@ -10,59 +11,6 @@ use crate::mmu::Refusal;
 
 /// Faults that one access may take before it is given up: real programs need at most a handful.
 const MOST_FAULTS: u32 = 64;
-
-/// A run of accesses of one byte each.
-pub enum Accesses {
-    /// `count` accesses of one kind, `stride` bytes apart.
-    Stride {
-        /// First address.
-        start: VirtAddr,
-        /// How many.
-        count: u64,
-        /// Bytes between two.
-        stride: u64,
-        /// Loads or stores.
-        kind: AccessKind,
-    },
-    /// Given one by one.
-    List(Vec<(VirtAddr, AccessKind)>),
-    /// From a generator.
-    Stream(Box<dyn Iterator<Item = (VirtAddr, AccessKind)>>),
-}
-
-/// Position in a run.
-struct Cursor {
-    accesses: Accesses,
-    next: u64,
-    pending: Option<(VirtAddr, AccessKind)>,
-    /// From user mode, or by the kernel in a system call.
-    user: bool,
-}
-
-impl Cursor {
-    /// The access to make next, without moving on.
-    #[inline]
-    fn peek(&mut self) -> Option<(VirtAddr, AccessKind)> {
-        match &mut self.accesses {
-            Accesses::Stride { start, count, stride, kind } => {
-                (self.next < *count).then(|| (VirtAddr(start.0.wrapping_add(self.next * *stride)), *kind))
-            }
-            Accesses::List(list) => list.get(usize::try_from(self.next).ok()?).copied(),
-            Accesses::Stream(stream) => {
-                if self.pending.is_none() {
-                    self.pending = stream.next();
-                }
-                self.pending
-            }
-        }
-    }
-
-    #[inline]
-    fn advance(&mut self) {
-        self.next += 1;
-        self.pending = None;
-    }
-}
 
 /// Why the uninterrupted part of a run ended.
 enum Pause {
@@ -76,12 +24,12 @@ enum Pause {
 
 /// Makes the accesses of a run.
 pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses, user: bool) -> StepOutcome {
-    let mut cursor = Cursor { accesses, next: 0, pending: None, user };
+    let mut cursor = Cursor::new(accesses);
     let mut outcome = StepOutcome::default();
     loop {
         cx.sync().await;
         let limit = cx.horizon();
-        match cx.with(|m| run_hits(m, cx.cpu().index(), &mut cursor, limit)) {
+        match cx.with(|m| run_hits(m, cx.cpu().index(), &mut cursor, user, limit)) {
             Pause::Done => break,
             Pause::Yield => {}
             Pause::Refused(va, kind, refusal) => {
@@ -99,30 +47,34 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
             }
         }
     }
-    outcome.accesses = cursor.next;
+    outcome.accesses = cursor.made();
     outcome
 }
 
 /// Accesses until one is refused or another CPU has to go first.
-fn run_hits(m: &mut Machine, index: usize, cursor: &mut Cursor, limit: Moment) -> Pause {
-    // Nothing that happens here can put an interrupt into this CPU's own queue.
-    let due = m.cpus[index].next_interrupt().unwrap_or(daxsim_types::Time::MAX);
+fn run_hits(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Pause {
+    let until = give_way_at(m, index, limit);
     loop {
-        let now = m.cpus[index].now;
-        if now >= due || (Moment { time: now, cpu: index }) > limit {
+        if m.cpus[index].now >= until {
             return Pause::Yield;
         }
-        let Some((va, kind)) = cursor.peek() else { return Pause::Done };
+        let Some(Access { va, kind, .. }) = cursor.peek() else { return Pause::Done };
         if !va.is_canonical() {
             // #GP, which Linux turns into SIGSEGV: reported as a refused access without a walk.
             let code = daxsim_types::ErrorCode::new(kind, true, false);
             return Pause::Refused(va, kind, Refusal(code));
         }
-        match m.user_access(index, va, kind, cursor.user) {
+        match m.user_access(index, va, kind, user) {
             Ok(()) => cursor.advance(),
             Err(refusal) => return Pause::Refused(va, kind, refusal),
         }
     }
+}
+
+/// When a CPU has to let others act, or to take an interrupt. Nothing that its own accesses do can bring that forward.
+fn give_way_at(m: &Machine, index: usize, limit: Moment) -> Time {
+    let passed = if index <= limit.cpu { Time(limit.time.0.saturating_add(1)) } else { limit.time };
+    m.cpus[index].next_interrupt().map_or(passed, |due| due.min(passed))
 }
 
 enum Ended {

@@ -3,9 +3,10 @@
 mod access;
 pub mod replay;
 pub mod script;
+mod source;
 
-pub use access::Accesses;
 pub(crate) use access::run_accesses;
+pub use source::{Access, Accesses, Source};
 
 use daxsim_types::CpuId;
 

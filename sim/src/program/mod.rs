@@ -6,6 +6,7 @@ pub mod script;
 mod source;
 
 pub(crate) use access::run_accesses;
+pub(crate) use source::Cursor;
 pub use source::{Access, Accesses, Source};
 
 use daxsim_types::CpuId;

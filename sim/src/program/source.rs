@@ -89,7 +89,7 @@ impl Accesses {
 }
 
 /// Position in a run. Accesses are generated in batches, so that a generator costs a virtual call a batch.
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     source: Box<dyn Source>,
     batch: Vec<Access>,
     /// The next of the batch.
@@ -102,13 +102,13 @@ pub(super) struct Cursor {
 const BATCH: usize = 256;
 
 impl Cursor {
-    pub(super) fn new(accesses: Accesses) -> Self {
+    pub(crate) fn new(accesses: Accesses) -> Self {
         Self { source: accesses.into_source(), batch: Vec::new(), at: 0, made: 0 }
     }
 
     /// The access to make next, without moving on.
     #[inline]
-    pub(super) fn peek(&mut self) -> Option<Access> {
+    pub(crate) fn peek(&mut self) -> Option<Access> {
         match self.batch.get(self.at) {
             Some(access) => Some(*access),
             None => self.refill(),
@@ -125,13 +125,20 @@ impl Cursor {
 
     /// Moves on to the next one.
     #[inline]
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.at += 1;
         self.made += 1;
     }
 
+    /// Takes accesses back that it moved past: they come next.
+    pub(crate) fn give_back(&mut self, accesses: &[Access]) {
+        self.batch.splice(..self.at, accesses.iter().copied());
+        self.at = 0;
+        self.made -= accesses.len() as u64;
+    }
+
     /// How many accesses it moved past.
-    pub(super) fn made(&self) -> u64 {
+    pub(crate) fn made(&self) -> u64 {
         self.made
     }
 }
@@ -167,7 +174,10 @@ mod tests {
     #[test]
     fn a_chase_is_marked_and_nothing_else_is() {
         let chase = all(Accesses::chase([1, 2].into_iter().map(VirtAddr)));
-        assert_eq!(chase, [1, 2].map(|va| Access { va: VirtAddr(va), kind: AccessKind::Read, dependent: true }));
+        assert_eq!(
+            chase,
+            [1, 2].map(|va| Access { va: VirtAddr(va), kind: AccessKind::Read, dependent: true })
+        );
         assert!(all(Accesses::List(vec![(VirtAddr(1), AccessKind::Read)])).iter().all(|a| !a.dependent));
     }
 

@@ -56,8 +56,16 @@ pub struct CpuSpec {
     /// Thousandths of a cycle per instruction of straight-line kernel code whose
     /// loads hit the L1D: the price of the counted path lengths.
     pub milli_cpi: u32,
-    /// Lines that a core's string operation has in flight at most.
+    /// Lines that a core has on their way to its L1D at most.
     pub fill_buffers: u32,
+    /// User accesses that a core has in flight at most; 1 if it stalls on every one.
+    pub window: u32,
+    /// Time between two user loads that enter the window.
+    pub load_interval: Time,
+    /// Time between a user store and what enters the window next.
+    pub store_interval: Time,
+    /// Stores that are not yet written to the L1D at most.
+    pub store_buffer: u32,
 }
 
 /// `[mmu]`
@@ -76,6 +84,8 @@ pub struct MmuSpec {
     pub accessed_assist: Time,
     /// Cost of setting D in a leaf entry, over the locked RMW itself.
     pub dirty_assist: Time,
+    /// Page walks that a core does at a time.
+    pub walkers: u32,
     /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
     pub invlpgb_pages: u32,
 }

@@ -37,7 +37,13 @@ section!(cpu: CpuSpec, "cpu" {
     clock "clock": Kind::Frequency, "Core clock; its period is rounded to a whole picosecond.";
     milli_cpi "cpi": Kind::Cpi, "Cycles per instruction of straight-line kernel code whose loads hit the L1D.";
     fill_buffers "fill_buffers": Kind::Count { min: 1, max: 1024 },
-        "Lines that a string operation (zeroing or copying a page) has in flight at most.";
+        "Lines on their way to the L1D at most: of a string operation (zeroing or copying a page), and of the window.";
+    window "window": Kind::Count { min: 1, max: 4096 },
+        "User loads and stores in flight at most; 1 if the core stalls on every one, and then the other limits of the window \
+         (load_interval, store_interval, store_buffer, mmu.walkers) mean nothing.";
+    load_interval "load_interval": POSITIVE_TIME, "Time between two loads that enter the window: a cycle by the load ports.";
+    store_interval "store_interval": POSITIVE_TIME, "Time between a store and what enters the window next.";
+    store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
 });
 
 section!(mmu: MmuSpec, "mmu" {
@@ -51,6 +57,8 @@ section!(mmu: MmuSpec, "mmu" {
          the walker by a locked update alone (arm64 dirty bit modifier).";
     accessed_assist "accessed_assist": TIME, "Setting A in a paging-structure entry, over the locked RMW itself.";
     dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
+    walkers "walkers": Kind::Count { min: 1, max: 64 },
+        "Page walks that a core does at a time; others queue. Matters where cpu.window is above 1.";
     invlpgb_pages "invlpgb_pages": Kind::Count { min: 0, max: 65_536 },
         "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
 });

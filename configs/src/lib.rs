@@ -22,6 +22,7 @@ mod resize;
 mod schema;
 mod semantics;
 mod units;
+pub mod validation;
 mod value;
 
 pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines, builtin_semantics};

@@ -105,14 +105,30 @@ impl Point {
         self.take == "values" && self.x.len() >= 8
     }
 
-    /// The numbers for people: of a curve that it is one.
-    fn shown(&self, values: &[f64]) -> String {
-        if self.is_curve() {
-            return format!("{} values", values.len());
+    /// Where the simulation is farthest off, as a share of what is expected.
+    fn worst(&self) -> usize {
+        let share = |at: usize| {
+            let pair = self.expected.get(at).zip(self.got.get(at));
+            pair.map_or(0.0, |(expected, got)| (got - expected).abs() / expected.abs().max(1e-9))
+        };
+        (0..self.expected.len()).rev().max_by(|a, b| share(*a).total_cmp(&share(*b))).unwrap_or_default()
+    }
+
+    /// What was expected, for people: of several values the one that the simulation is farthest off from.
+    fn expected_shown(&self) -> String {
+        let at = self.worst();
+        let value = number(self.expected.get(at).copied().unwrap_or_default());
+        match self.x.get(at) {
+            Some(x) if self.expected.len() > 1 => {
+                format!("{value} {} at {} {}", self.unit, number(*x), self.x_unit)
+            }
+            _ => format!("{value} {}", self.unit),
         }
-        let all: Vec<String> = values.iter().map(|value| number(*value)).collect();
-        let shown = all.join(" ");
-        if self.unit.is_empty() { shown } else { format!("{shown} {}", self.unit) }
+    }
+
+    /// What the simulation gave there.
+    fn got_shown(&self) -> String {
+        number(self.got.get(self.worst()).copied().unwrap_or_default())
     }
 
     fn error_shown(&self) -> String {
@@ -157,6 +173,24 @@ mod tests {
     fn numbers_have_the_decimals_that_say_something() {
         assert_eq!([14.0, 85.9921, 9.004, 1234.56, 1.5].map(number), ["14", "86.0", "9.00", "1235", "1.50"]);
         assert_eq!(percent(0.0834), "8.3 %");
+    }
+
+    #[test]
+    fn of_several_values_the_worst_is_shown() {
+        let point = Point {
+            x: vec![256.0, 512.0, 8192.0],
+            expected: vec![14.0, 23.0, 85.5],
+            got: vec![14.0, 20.0, 86.0],
+            unit: "cycles".into(),
+            x_unit: "KiB".into(),
+            ..Point::default()
+        };
+        assert_eq!(
+            (point.expected_shown().as_str(), point.got_shown().as_str()),
+            ("23 cycles at 512 KiB", "20")
+        );
+        let one = Point { expected: vec![9.0], got: vec![9.5], ..point };
+        assert_eq!((one.expected_shown().as_str(), one.got_shown().as_str()), ("9 cycles", "9.50"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub fn render(validation: &Validation) -> Result<String, ReportError> {
     for (id, (heading, body)) in ids.iter().zip(charts.iter()) {
         sections.push(Section { id, heading, body: body.clone() });
     }
+    sections.push(Section { id: "points", heading: "Points", body: points(&validation.points) });
     sections.push(Section { id: "sources", heading: "Sources", body: sources(&validation.points) });
     Ok(page("Validation of the simulated machines", &overview, &sections))
 }
@@ -46,8 +47,8 @@ fn points(points: &[Point]) -> Markup {
             vec![
                 p.id.clone(),
                 p.about.clone(),
-                p.shown(&p.expected),
-                p.shown(&p.got),
+                p.expected_shown(),
+                p.got_shown(),
                 p.error_shown(),
                 p.tolerance_shown(),
                 if p.passed { "pass" } else { "FAIL" }.to_owned(),
@@ -55,7 +56,7 @@ fn points(points: &[Point]) -> Markup {
         })
         .collect();
     table(
-        "Measured and simulated; the error is the worst of several values, or their mean where it says so",
+        "Measured and simulated. Of several values the one that is farthest off is shown; the error is the worst, or the mean where the tolerance says so",
         &columns,
         &rows,
     )

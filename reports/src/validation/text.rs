@@ -8,11 +8,11 @@ use crate::terminal::aligned;
 pub fn summary(validation: &Validation) -> String {
     let rows: Vec<Vec<String>> = validation.points.iter().map(row).collect();
     let head = ["point", "expected", "got", "error", "tolerance", ""];
-    let mut out = aligned("Validation points", &head, rows);
+    let mut out = aligned("Validation points (of several values the one that is farthest off)", &head, rows);
     let failed: Vec<&Point> = validation.points.iter().filter(|point| !point.passed).collect();
     out += &format!("\n\n{} of {} points hold\n", validation.passed, validation.points.len());
     for point in failed {
-        out += &format!("  {}: {} ({}, {})\n", point.id, point.about, point.machine, point.probe);
+        out += &format!("  {}: {}\n", point.id, point.about);
     }
     out
 }
@@ -20,8 +20,8 @@ pub fn summary(validation: &Validation) -> String {
 fn row(point: &Point) -> Vec<String> {
     vec![
         point.id.clone(),
-        point.shown(&point.expected),
-        point.shown(&point.got),
+        point.expected_shown(),
+        point.got_shown(),
         point.error_shown(),
         point.tolerance_shown(),
         if point.passed { "pass" } else { "FAIL" }.to_owned(),

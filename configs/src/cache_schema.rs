@@ -43,30 +43,35 @@ pub(crate) const BESIDE: &[KeyDef] = &[
         kind: Kind::Choice(RELATIONS),
         doc: "What the L3 has to do with the L2s: it takes their victims, includes them, or is filled with them but \
               does not include them.",
+        default: None,
     },
     KeyDef {
         key: "cache.l3.slices",
         kind: Kind::Count { min: 1, max: 256 },
         doc: "Slices of the L3, which a hash of the line number picks; each has an equal part of the sets.",
+        default: None,
     },
     KeyDef {
         key: "cache.transfer",
         kind: POSITIVE_TIME,
         doc: "Latency of a line that another core of the complex holds modified or must give up, from the asking core.",
+        default: None,
     },
     KeyDef {
         key: "cache.transfer_socket",
         kind: POSITIVE_TIME,
         doc: "The same from another core complex of the socket.",
+        default: None,
     },
-    KeyDef { key: "cache.transfer_remote", kind: POSITIVE_TIME, doc: "The same from another socket." },
+    KeyDef { key: "cache.transfer_remote", kind: POSITIVE_TIME, doc: "The same from another socket.", default: None },
     KeyDef {
         key: "cache.prefetch",
         kind: Kind::Choice(PREFETCHES),
         doc: "What a core fetches unasked into its L2: nothing, the line after a miss, or one stride on; never beyond \
               a 4 KiB page.",
+        default: None,
     },
-    KeyDef { key: "cache.seed", kind: SEED, doc: "Seed of random replacement." },
+    KeyDef { key: "cache.seed", kind: SEED, doc: "Seed of random replacement.", default: None },
 ];
 
 section!(topology: TopologySpec, "topology" {

@@ -18,12 +18,16 @@ mod kind;
 mod load;
 pub mod machine;
 mod machine_schema;
+mod machine_tlb;
 mod overrides;
 mod reader;
 mod resize;
 mod schema;
 mod semantics;
+mod tlb_check;
+mod tlb_schema;
 mod units;
+pub mod validation;
 mod value;
 
 pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines, builtin_semantics};

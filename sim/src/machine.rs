@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
 use crate::engine::{LockId, Locks};
+use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
 use crate::kernel::extent::Mapping;
@@ -30,6 +31,7 @@ mod layout {
     pub const PAGE_MAP_SIXTEENTH: u64 = 2;
     pub const TABLES_SIXTEENTH: u64 = 6;
     pub const USER_SIXTEENTH: u64 = 10;
+    pub const END_SIXTEENTH: u64 = 16;
 }
 
 /// A simulated machine with its kernel.
@@ -51,13 +53,11 @@ pub struct Machine {
     pub(crate) mms: Vec<Mm>,
     pub(crate) files: Vec<File>,
     pub(crate) allocator: BlockAllocator,
-    pub(crate) next_user_frame: u64,
+    pub(crate) user_frames: UserFrames,
     /// Private copies that fork left mapped more than once: frame to number of mappings.
     pub(crate) shared_copies: FxHashMap<u64, u32>,
     /// Locks of VMAs that are gone.
     pub(crate) spare_vma_locks: Vec<LockId>,
-    /// User frames given back, used again last in, first out.
-    pub(crate) free_user_frames: Vec<Pfn>,
     /// Failures that tests asked for.
     pub(crate) injections: Injections,
     pub(crate) page_cache: PageCache,
@@ -72,7 +72,9 @@ impl Machine {
         let sixteenth = (spec.dram.capacity / 16).max(1 << 20) & !0xfff;
         let mut lines = KernelLines::new(layout::OBJECTS, sixteenth);
         let mut locks = Locks::default();
-        let mut tables = Tables::new(Pfn((layout::TABLES_SIXTEENTH * sixteenth) >> 12));
+        let tables_first = (layout::TABLES_SIXTEENTH * sixteenth) >> 12;
+        let mut tables = Tables::new(Pfn(tables_first));
+        tables.set_order(Region::new(&spec, tables_first, (layout::USER_SIXTEENTH * sixteenth) >> 12));
         let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
         let count = spec.cpu.count;
         let base = Pfn(spec.pmem.base >> 12);
@@ -97,10 +99,13 @@ impl Machine {
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
                 .with_device_alignment(spec.pmem.devdax_alignment),
-            next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
+            user_frames: UserFrames::new(
+                &spec,
+                (layout::USER_SIXTEENTH * sixteenth) >> 12,
+                (layout::END_SIXTEENTH * sixteenth) >> 12,
+            ),
             shared_copies: FxHashMap::default(),
             spare_vma_locks: Vec::new(),
-            free_user_frames: Vec::new(),
             mms: Vec::new(),
             files: Vec::new(),
             injections: Injections::default(),
@@ -276,18 +281,9 @@ impl Machine {
         self.mm_mut(mm).rss_file += by << (9 * level);
     }
 
-    /// The frame after the last one of user memory.
-    pub(crate) fn user_frames_end(&self) -> u64 {
-        (self.spec.dram.capacity / 16).max(1 << 20) / 4096 * 16
-    }
-
     /// A frame of user memory.
     pub(crate) fn new_user_frame(&mut self) -> Pfn {
-        self.free_user_frames.pop().unwrap_or_else(|| {
-            let frame = Pfn(self.next_user_frame);
-            self.next_user_frame += 1;
-            frame
-        })
+        self.user_frames.take(PageSize::Size4K)
     }
 
     /// Gives a frame of user memory back, or one mapping of it.
@@ -299,7 +295,7 @@ impl Machine {
             }
             self.shared_copies.remove(&frame.0);
         }
-        self.free_user_frames.push(frame);
+        self.user_frames.free.push(frame);
     }
 
     /// Whether an address is mapped, for writing if so asked.

@@ -360,6 +360,7 @@ impl Simulation {
         for cpu in &mut machine.cpus {
             cpu.wait_until(end, Part::Idle);
         }
+        debug_assert_eq!(machine.memory.check_balance(), Ok(()));
         let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
         for cpu in &machine.cpus {
             debug_assert_eq!(cpu.tlbs.check_balance(), Ok(()));

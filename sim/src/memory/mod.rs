@@ -27,7 +27,7 @@ mod prefetch;
 mod replacement;
 mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topology;
 
 pub use balance::Imbalance;

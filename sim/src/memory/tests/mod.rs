@@ -4,6 +4,7 @@ mod coherence;
 mod levels;
 mod persistence;
 mod reference;
+mod topology;
 
 use daxsim_configs::load_machine;
 use daxsim_configs::machine::{

@@ -117,7 +117,7 @@ impl Index {
     /// 2015), and are not published for numbers that are no power of two; this one is folded, spread and scaled.
     fn slice(&self, line: CacheLine) -> usize {
         let spread = fold(line.0, 16).wrapping_mul(0x9e3d) & 0xffff;
-        (spread * self.slices >> 16) as usize
+        ((spread * self.slices) >> 16) as usize
     }
 }
 

@@ -144,7 +144,7 @@ proptest! {
         let mut model: Vec<List> = vec![Vec::new(); sets as usize];
         for (n, op, flags) in ops {
             // Low halves that are the same, now and then.
-            let n = n % 40 + (n / 40 << 32);
+            let n = n % 40 + ((n / 40) << 32);
             let (line, list) = (CacheLine(n), &mut model[(n % sets) as usize]);
             let at = list.iter().position(|(l, _)| *l == n);
             match (op, at) {

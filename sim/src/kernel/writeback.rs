@@ -52,7 +52,8 @@ pub(crate) async fn dax_writeback_mapping_range(
     unlock_xa(cx, xa_lock).await;
     let mut at = first;
     let mut durable = Time::ZERO;
-    while let Some(head) = cx.with(|m| m.file(file).entries.next_towrite(at, last)) {
+    // An entry that a copy on write tagged, but no store has marked yet, waits for a call that finds a mark.
+    while let Some(head) = cx.with(|m| m.file(file).entries.next_towrite(at, last)).filter(|_| tagged) {
         let end = dax_writeback_one(cx, file, head, &mut durable).await;
         if end > last {
             break;

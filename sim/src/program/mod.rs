@@ -9,7 +9,9 @@ pub(crate) use access::run_accesses;
 
 use daxsim_types::CpuId;
 
-use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, PinKind, RemapRequest, SyscallError};
+use crate::kernel::{
+    Advice, CloneRequest, FallocMode, FileId, MapRequest, MmId, PinKind, RemapRequest, SyscallError,
+};
 
 /// One step of a thread.
 pub struct Step {
@@ -100,6 +102,8 @@ pub enum Action {
         /// Bytes.
         len: u64,
     },
+    /// FICLONE or FICLONERANGE.
+    Clone(CloneRequest),
     /// pwrite.
     Write {
         /// File.
@@ -172,6 +176,7 @@ impl Action {
             Self::Truncate { .. } => "ftruncate",
             Self::Protect { .. } => "mprotect",
             Self::Fallocate { .. } => "fallocate",
+            Self::Clone(_) => "clone",
             Self::Write { .. } => "pwrite",
             Self::Read { .. } => "pread",
             Self::Fork(_) => "fork",

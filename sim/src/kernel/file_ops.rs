@@ -6,7 +6,7 @@ use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 use super::dax_fault::{lock_xa_of_unlocked, unlock_xa};
 use super::extent::BlockState;
 use super::file::FileId;
-use super::layout::{ALL, break_layouts, delete_entries};
+use super::layout::{ALL, break_layouts, dax_disassociate_entry, delete_entries};
 use super::reflink::{Trimmed, pieces, trim_around_shared, write_shared};
 use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, unmap_mapping_pages};
@@ -163,7 +163,9 @@ async fn write_run(cx: &Cx<'_>, file: FileId, page: u64, most: u64) -> u64 {
 async fn invalidate_range(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     lock_xa_of_unlocked(cx, file, first, pages).await;
-    cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages));
+    for entry in cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages)) {
+        dax_disassociate_entry(cx, &entry, false).await;
+    }
     unlock_xa(cx, xa_lock).await;
     unmap_mapping_pages(cx, file, first, pages, EvenCows::No).await;
 }

@@ -93,6 +93,7 @@ const TRANSFER: &[KeyDef] = &[KeyDef {
     key: "cache.transfer",
     kind: POSITIVE_TIME,
     doc: "Latency of a line that another core holds modified or must give up, from the asking core.",
+    default: None,
 }];
 
 section!(cost: CostSpec, "cost" {
@@ -176,7 +177,7 @@ section!(trust: TrustSpec, "trust" {
 });
 
 const DESCRIPTION: &[KeyDef] =
-    &[KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." }];
+    &[KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports.", default: None }];
 
 /// Every key, in the order of the documentation.
 pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{BASE, Bench, HUGE, KERNELS, PAGE, per_kernel, shared_map, step, touch};
+use daxsim_sim::consistency::Inconsistency;
 use daxsim_sim::kernel::{
     CloneRequest, FallocMode, FileId, MapRequest, MmId, NewFile, PinKind, SyscallError,
 };
@@ -380,6 +381,23 @@ fn pwrite_copies_shared_blocks_and_drops_their_entries() {
         // The edges of the write were copied by ordinary stores, and no entry tells of them.
         let unmarked: Vec<u64> = bench.finish().durability.unmarked.iter().map(|p| p.page).collect();
         assert_eq!(unmarked, [0, 2], "{kernel}");
+    }
+}
+
+/// pwrite drops the entries of the old blocks, and lets the new ones be seen when it is done. It holds no lock that a read fault takes.
+#[test]
+fn a_read_fault_in_the_midst_of_a_pwrite_maps_the_old_block_for_good() {
+    for kernel in KERNELS {
+        let (mut bench, file, copy) = cloned(kernel, 16);
+        let mm = bench.mm;
+        let write = vec![step(0, mm, Action::Write { file: copy, start: 0, len: 16 * PAGE })];
+        let read = (0..40).map(|_| step(1, mm, touch(COPY, 16, AccessKind::Read))).collect();
+        bench.race(vec![write, read]);
+        assert!((0..16).all(|page| block(&bench, copy, page) != block(&bench, file, page)));
+        let stale = (0..16).filter(|page| bench.pte(COPY + page * PAGE).pfn() == block(&bench, file, *page));
+        assert!(stale.count() > 0, "{kernel}");
+        let found = bench.sim.with(|m| m.check_consistency());
+        assert!(matches!(found, Err(Inconsistency::EntryFrame { .. })), "{kernel}: {found:?}");
     }
 }
 

@@ -40,6 +40,8 @@ pub enum HitLevel {
 #[derive(Clone, Debug)]
 pub struct Tlbs {
     recent: Recent,
+    /// Hits of each first-level group.
+    hits: [u64; 3],
     units: Vec<Unit>,
     first: Vec<Group>,
     second: Vec<Group>,
@@ -73,6 +75,7 @@ impl Tlbs {
         let Built { units, first, second, asks, behind } = Built::new(spec);
         Self {
             recent: Recent::new(first.len()),
+            hits: [0; 3],
             span: units.iter().map(|u| u.array.span()).max().unwrap_or(0),
             units,
             first,
@@ -104,15 +107,16 @@ impl Tlbs {
     #[inline]
     pub fn hit(&mut self, va: VirtAddr, pcid: u16, kind: AccessKind) -> Option<(Pfn, Time)> {
         let at = self.asks[kind as usize];
-        if let Some(known) = self.recent.again(at, va.0 >> 12, pcid, kind) {
-            self.first[at].hits += 1;
-            return Some((known.frame, self.units[usize::from(known.unit)].penalty));
+        let found = self.recent.again(at, va.0 >> 12, pcid, kind);
+        if found.is_some() {
+            self.hits[at] += 1;
+            return found;
         }
-        let known = self.recent.find(at, va.0 >> 12, pcid, kind)?;
+        let known = *self.recent.find(at, va.0 >> 12, pcid, kind)?;
         let unit = &mut self.units[usize::from(known.unit)];
         unit.array.used_at(known.spot, known.index as usize);
-        self.first[at].hits += 1;
-        Some((known.frame, unit.penalty))
+        self.hits[at] += 1;
+        Some(self.recent.found(known, unit.penalty))
     }
 
     /// The translation of `va` under `pcid` for an access of this kind, where it was found, and what finding it added.
@@ -131,7 +135,7 @@ impl Tlbs {
         for (number, unit) in self.units.iter_mut().enumerate().take(group.units.end).skip(group.units.start)
         {
             if let Some(spot) = unit.array.find_any(va, pcid) {
-                group.hits += 1;
+                self.hits[at] += 1;
                 unit.array.used(spot);
                 let e = *unit.array.at(spot);
                 let allows = [AccessKind::Read, AccessKind::Write, AccessKind::Fetch]
@@ -140,6 +144,7 @@ impl Tlbs {
                     .sum();
                 let found = Known::new(number, spot, unit.array.index(spot), e.frame(va), allows);
                 self.recent.learn(at, va.0 >> 12, pcid, found);
+                self.recent.lost();
                 return Some((e, HitLevel::Dtlb, unit.penalty));
             }
         }

@@ -166,10 +166,11 @@ impl Tlbs {
             if let Some(e) = unit.array.touch_any(va, pcid) {
                 group.hits += 1;
                 let penalty = unit.penalty;
-                let whole = self.fill_first(first, va, &e);
-                if whole && self.inclusion == Inclusion::Exclusive {
+                if self.inclusion == Inclusion::Exclusive && self.fits_whole(first, &e).is_some() {
+                    // First, so that there is room for what the first level evicts.
                     self.units[at].array.give_up(&e);
                 }
+                self.fill_first(first, va, &e);
                 return Some((e, HitLevel::Stlb, penalty));
             }
         }
@@ -177,18 +178,21 @@ impl Tlbs {
         None
     }
 
-    /// Puts `e`, or the piece of it around `va` that fits, into a first level; whether all of it.
+    /// The array of a first level that can hold all of `e` in one entry.
     #[inline]
-    fn fill_first(&mut self, first: usize, va: VirtAddr, e: &TlbEntry) -> bool {
-        let Some((at, size)) = self.first[first].fits[e.size as usize] else { return false };
-        let array = &self.units[at].array;
-        if size == e.size && (e.span == 0 || e.span == array.span()) {
+    fn fits_whole(&self, first: usize, e: &TlbEntry) -> Option<usize> {
+        let (at, size) = self.first[first].fits[e.size as usize]?;
+        (size == e.size && (e.span == 0 || e.span == self.units[at].array.span())).then_some(at)
+    }
+
+    /// Puts `e`, or the piece of it around `va` that fits, into a first level.
+    #[inline]
+    fn fill_first(&mut self, first: usize, va: VirtAddr, e: &TlbEntry) {
+        if let Some(at) = self.fits_whole(first, e) {
             self.put_first(first, at, e);
-            return true;
+        } else if let Some((at, size)) = self.first[first].fits[e.size as usize] {
+            self.put_first(first, at, &e.split(va, size));
         }
-        let piece = e.split(va, size);
-        self.put_first(first, at, &piece);
-        piece.pages() == e.pages()
     }
 
     /// Puts `e` into an array of a first level.
@@ -216,7 +220,7 @@ impl Tlbs {
         match above.and_then(|(at, _)| self.wide(at, &e, line)) {
             Some(wide) => self.fill_first(first, va, &wide),
             None => self.fill_first(first, va, &e),
-        };
+        }
         if self.inclusion == Inclusion::Exclusive && above.is_some() {
             return;
         }

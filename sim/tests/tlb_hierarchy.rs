@@ -108,14 +108,14 @@ fn a_second_level_of_two_parts_holds_as_many_small_pages_as_both_have_entries() 
             let mut t = Tlbs::new(&spec);
             for _ in 0..2 {
                 for page in 0..reach {
-                    access(&mut t, page * stride << 12, Size4K, Read);
+                    access(&mut t, (page * stride) << 12, Size4K, Read);
                 }
             }
             assert_eq!(stat(&t, "stlb").misses, reach, "{index:?}, stride {stride}: the second round hits");
             assert_eq!(stat(&t, "stlb_main").fills, reach / 2);
             // One more: one page of its set goes, whose turn alternates between the parts.
             for (more, want) in [(0, (1, 0)), (1, (1, 1)), (2, (2, 1))] {
-                access(&mut t, (reach + more * 128) * stride << 12, Size4K, Read);
+                access(&mut t, ((reach + more * 128) * stride) << 12, Size4K, Read);
                 let evicted = (stat(&t, "stlb_main").evictions, stat(&t, "stlb_1g").evictions);
                 assert_eq!(evicted.0 + evicted.1, more + 1);
                 if stride == 1 && index == SetIndex::Linear {

@@ -52,10 +52,10 @@ impl Model {
         let next = number / rows % rows;
         let row = |way: u64| match self.spec.index {
             SetIndex::Linear => number % rows,
-            SetIndex::Xor => number % rows ^ next,
+            SetIndex::Xor => (number % rows) ^ next,
             SetIndex::Skewed => {
                 let turned = (0..way).fold(next, |x, _| if x * 2 >= rows { x * 2 - rows + 1 } else { x * 2 });
-                number % rows ^ if rows == 1 { 0 } else { turned }
+                (number % rows) ^ if rows == 1 { 0 } else { turned }
             }
         };
         (start..start + count).map(|way| (row(way % ways), way % ways)).collect()
@@ -203,7 +203,7 @@ fn geometries() -> impl Strategy<Value = TlbSpec> {
                 _ => ways,
             };
             let tree = matches!(replacement, Replacement::Mru3Plru4 | Replacement::Plru);
-            let some = |n: u32| if tree || n % 2 == 0 || n > ways { 0 } else { n };
+            let some = |n: u32| if tree || n.is_multiple_of(2) || n > ways { 0 } else { n };
             TlbSpec {
                 replacement,
                 index: if tree && index == SetIndex::Skewed { SetIndex::Xor } else { index },

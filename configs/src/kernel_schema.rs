@@ -197,11 +197,12 @@ fs_section!(xfs, "path_length.xfs");
 fs_section!(devdax, "path_length.devdax");
 
 const NAMES: &[KeyDef] = &[
-    KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports." },
+    KeyDef { key: "description", kind: Kind::Text, doc: "One line for reports.", default: None },
     KeyDef {
         key: semantics::KEY,
         kind: Kind::Text,
         doc: "The insert semantics: a builtin or a file of [dax] knobs, then any +KNOB@NAME.",
+        default: None,
     },
 ];
 

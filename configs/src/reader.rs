@@ -9,7 +9,7 @@ use crate::error::{Problem, ProblemKind, nearest};
 use crate::kind::{Context, Parsed};
 use crate::schema::{Field, KeyDef};
 use crate::units;
-use crate::value::{Entry, Place, Value};
+use crate::value::{Entry, Place, Value, parse_assignment};
 
 /// Merged entries on their way to a spec.
 pub(crate) struct Reader<'a> {
@@ -39,6 +39,10 @@ impl<'a> Reader<'a> {
                     None => reader.bad(def.key, entry.value.to_string(), def.kind.expected()),
                 },
                 None if group.is_some_and(|group| !entries.keys().any(|key| is_inside(key, group))) => {}
+                None if def.default.is_some() => {
+                    let given = default_of(def).and_then(|value| def.kind.parse(&value, &context));
+                    reader.parsed.extend(given.map(|parsed| (def.key, parsed)));
+                }
                 None => {
                     let kind = ProblemKind::MissingKey { expected: def.kind.expected() };
                     reader.problems.push(Place::of(source).problem(Some(def.key), kind));
@@ -98,6 +102,11 @@ impl<'a> Reader<'a> {
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
+}
+
+/// The default of a key as a file would give it.
+fn default_of(def: &KeyDef) -> Option<Value> {
+    parse_assignment("", def.key, def.default?).pop().map(|entry| entry.value)
 }
 
 /// Whether `key` lies in the table `table`.

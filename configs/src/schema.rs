@@ -11,6 +11,8 @@ pub(crate) struct KeyDef {
     pub key: &'static str,
     pub kind: Kind,
     pub doc: &'static str,
+    /// What a file that does not give the key means by it, as `--set` takes it; without one the key has to be given.
+    pub default: Option<&'static str>,
 }
 
 impl KeyDef {
@@ -89,10 +91,11 @@ pub(crate) use choices;
 
 /// Ties the fields of a struct to keys: their list, the way in and the way out.
 ///
-/// `{ field "key": KIND, "doc"; ... }`, then `{ field = value; ... }` for those that no key sets.
+/// `{ field "key": KIND, "doc"; ... }`, then `{ field = value; ... }` for those that no key sets. A key that a file may leave
+/// out is written `field "key" = "default": KIND, "doc"`.
 macro_rules! section {
     ($module:ident: $t:ident, $prefix:literal {
-        $($field:ident $key:literal: $kind:expr, $doc:literal;)*
+        $($field:ident $key:literal $(= $default:literal)?: $kind:expr, $doc:literal;)*
     } $({ $($fixed:ident = $value:expr;)* })?) => {
         pub(crate) mod $module {
             #[allow(unused_imports)]
@@ -101,6 +104,7 @@ macro_rules! section {
                 key: concat!($prefix, ".", $key),
                 kind: $kind,
                 doc: $doc,
+                default: $crate::schema::optional_text!($($default)?),
             }),*];
             pub(crate) fn read(reader: &$crate::schema::Reader<'_>) -> Option<$t> {
                 Some($t {
@@ -115,3 +119,14 @@ macro_rules! section {
     };
 }
 pub(crate) use section;
+
+/// A literal that may not be there, as an option.
+macro_rules! optional_text {
+    () => {
+        None
+    };
+    ($text:literal) => {
+        Some($text)
+    };
+}
+pub(crate) use optional_text;

@@ -31,7 +31,7 @@ struct Leaf {
 }
 
 impl Leaf {
-    /// Whether RW and NX allow the access (SDM 4.6.1). Instructions are looked up in the data TLBs: there are no others.
+    /// Whether RW and NX allow the access (SDM 4.6.1).
     const fn allows(&self, kind: AccessKind) -> bool {
         match kind {
             AccessKind::Read => true,
@@ -110,12 +110,10 @@ impl Machine {
     pub(crate) fn look_up(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Cached {
         let cpu = &mut self.cpus[index];
         let pcid = cpu.pcid;
-        if kind != AccessKind::Fetch
-            && let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write())
-        {
+        if let Some((frame, penalty)) = cpu.tlbs.hit(va, pcid, kind) {
             return Cached::Hit(inside(frame, va), penalty);
         }
-        match cpu.tlbs.lookup(va, pcid) {
+        match cpu.tlbs.lookup(va, pcid, kind) {
             None => Cached::Miss,
             Some((entry, _, penalty)) => {
                 let refuses_store = kind.is_write() && !(entry.writable && entry.dirty);
@@ -314,7 +312,7 @@ impl Machine {
             // It must not outlive the update.
             cpu.tlbs.drop_page(va, cpu.pcid);
         }
-        cpu.tlbs.fill(va, cached);
+        cpu.tlbs.fill(va, cached, kind, None);
         Ok(cached)
     }
 

@@ -318,7 +318,9 @@ impl Machine {
         false
     }
 
-    /// One access to a user address at the CPU's time, from user mode or by the kernel: translation, then the data. On a refusal only the translation's time passed.
+    /// One access to a user address that the CPU waits for, from user mode or by the kernel: translation, then the data. On a
+    /// refusal only the translation's time passed.
+    #[inline]
     pub(crate) fn user_access(
         &mut self,
         index: usize,
@@ -327,22 +329,19 @@ impl Machine {
         user: bool,
     ) -> Result<(), Refusal> {
         let physical = self.translate(index, va, kind, user)?;
-        let access = if kind.is_write() { Access::Write } else { Access::Read };
-        let line = physical.line();
+        let (line, write) = (physical.line(), kind.is_write());
         let hit_cost = self.spec.cache.l1d.latency;
-        if self.memory.try_l1(index, line, kind.is_write()) {
+        if self.memory.try_l1(index, line, write) {
             self.cpus[index].spend_as(Part::User, hit_cost);
         } else {
             let now = self.cpus[index].now;
+            let access = if write { Access::Write } else { Access::Read };
             let latency = self.memory.access(index, line, access, now).latency;
             let hit = hit_cost.min(latency);
             self.cpus[index].spend_as(Part::User, hit);
             self.cpus[index].spend_as(Part::Memory, latency - hit);
         }
-        match kind {
-            AccessKind::Read | AccessKind::Fetch => self.measure.reads += 1,
-            AccessKind::Write => self.measure.writes += 1,
-        }
+        self.measure.count_access(kind);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ mod semantics;
 mod tlb_check;
 mod tlb_schema;
 mod units;
+pub mod validation;
 mod value;
 
 pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines, builtin_semantics};

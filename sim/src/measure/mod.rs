@@ -10,7 +10,7 @@ mod part;
 mod warn;
 
 pub use executed::Executed;
-pub use fault_log::{FaultKind, FaultRecord, PathStep};
+pub use fault_log::{ExtentFlags, FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};

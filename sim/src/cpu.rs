@@ -10,7 +10,9 @@ use crate::apic::ShootdownIpi;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Executed, Part, Parts};
 use crate::mmu::broadcast::Broadcast;
+use crate::mmu::nested::NestedCaches;
 use crate::mmu::psc::Psc;
+use crate::mmu::rights::Control;
 use crate::mmu::tlbs::Tlbs;
 
 /// Whether a CPU can go on by itself.
@@ -39,6 +41,10 @@ pub struct Cpu {
     pub(crate) executed: Executed,
     pub(crate) tlbs: Tlbs,
     pub(crate) psc: Psc,
+    /// Caches of the second stage, if there is one.
+    pub(crate) nested: Option<NestedCaches>,
+    /// What of CR0 and CR4 bears on translation.
+    pub(crate) control: Control,
     /// Root of the loaded page tables.
     pub(crate) cr3: Pfn,
     pub(crate) pcid: u16,
@@ -66,7 +72,9 @@ impl Cpu {
             parts: Parts::default(),
             executed: Executed::default(),
             tlbs: Tlbs::new(&spec.tlb),
-            psc: Psc::new(&spec.psc),
+            psc: Psc::new(&spec.psc, spec.mmu.levels),
+            nested: spec.nested.as_ref().map(NestedCaches::new),
+            control: Control::new(&spec.mmu),
             cr3: boot_root,
             pcid: 0,
             irqs_on: true,

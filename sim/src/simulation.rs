@@ -15,6 +15,7 @@ use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
 use crate::measure::{Measurements, Part, Parts};
 use crate::memory::MemoryStats;
+use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
 use crate::program::{Action, Step, StepOutcome, run_accesses};
 
@@ -362,7 +363,8 @@ impl Simulation {
         }
         let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
         for cpu in &machine.cpus {
-            for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()) {
+            let nested = cpu.nested.as_ref().map_or_else(Vec::new, NestedCaches::stats);
+            for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()).chain(nested) {
                 match translation.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, sum)) => add_stats(sum, stats),
                     None => translation.push((name, stats)),

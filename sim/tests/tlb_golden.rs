@@ -11,7 +11,8 @@
 
 use daxsim_configs::machine::{PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec};
 use daxsim_sim::mmu::entry::Entry;
-use daxsim_sim::mmu::psc::Psc;
+use daxsim_sim::mmu::psc::{Link, Psc};
+use daxsim_sim::mmu::rights::Rights;
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
 use daxsim_sim::mmu::tlbs::{HitLevel, Tlbs};
 use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
@@ -167,8 +168,9 @@ fn check_psc(records: &[u64], want: &Value, what: &str) {
         stlb: geometry(&want["l2"][0], &want["l2"][1], size),
     });
     let entries = |i: usize| number(&want["psc_sizes_pml4e_pdpte_pde"][i]) as u32;
-    let spec = PscSpec { pml4e: entries(0), pdpte: entries(1), pde: entries(2), latency: Time::ZERO };
-    let mut psc = Psc::new(&spec);
+    let base = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().psc;
+    let spec = PscSpec { pml4e: entries(0), pdpte: entries(1), pde: entries(2), ..base };
+    let mut psc = Psc::new(&spec, 4);
     let (mut walks, mut reads, mut cold) = (0, 0, 0);
     for va in records.iter().map(|r| VirtAddr(r & !1)) {
         if tlbs.lookup(va, 0).is_some() {
@@ -179,7 +181,7 @@ fn check_psc(records: &[u64], want: &Value, what: &str) {
         cold += u64::from(start == 3);
         reads += u64::from(start) + 1;
         for level in (1..=start).rev() {
-            psc.fill(level, va, 0, Pfn(0));
+            psc.fill(level, va, 0, Link { table: Pfn(0), rights: Rights::ALL });
         }
         tlbs.fill(va, entry(va, size));
     }

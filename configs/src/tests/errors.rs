@@ -64,8 +64,9 @@ fn missing_keys() {
         machine("iret = ", "# iret = "),
         format!("foo.toml: cost.iret: missing key: expected a time up to 1 s {TIME}")
     );
-    let optional =
-        |key: &str| ["tlb.dtlb_2m.", "tlb.dtlb_1g.", "trust."].iter().any(|table| key.starts_with(table));
+    let optional = |key: &str| {
+        ["tlb.dtlb_2m.", "tlb.dtlb_1g.", "nested.", "trust."].iter().any(|table| key.starts_with(table))
+    };
     let required = crate::machine_keys().iter().filter(|k| k.default.is_none() && !optional(k.key)).count();
     let empty = message(parse_machine("foo.toml", "", &[]));
     let told = empty.lines().count() - 1;
@@ -200,7 +201,7 @@ fn impossible_geometry() {
         (
             "pmem.base = 0xfffffffe00000",
             "@pmem capacity: pmem.capacity: an end at 0x100003ffe00000: expected an end \
-             at or below 2^52",
+             at or below 2^46 (mmu.physical_bits)",
         ),
         (
             "pmem.interleave = \"320 B\"",

@@ -230,7 +230,8 @@ fn lookups(results: &Results, report: &mut RunReport) {
             fills: stats.fills,
             invalidations: stats.invalidations,
         };
-        let table = if name.starts_with("psc") { &mut report.psc } else { &mut report.tlb };
+        let walking = ["psc", "nested"].iter().any(|kind| name.starts_with(kind));
+        let table = if walking { &mut report.psc } else { &mut report.tlb };
         table.insert((*name).to_owned(), lookups);
     }
 }

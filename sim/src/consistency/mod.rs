@@ -194,7 +194,7 @@ impl Machine {
     /// Every entry of an address space that maps something, present or not, in order of address.
     fn leaves(&self, mm: MmId) -> Vec<Leaf> {
         let mut found = Vec::new();
-        self.leaves_below(mm, self.mm(mm).pgd, 3, 0, &mut found);
+        self.leaves_below(mm, self.mm(mm).pgd, self.tables.top(), 0, &mut found);
         found
     }
 

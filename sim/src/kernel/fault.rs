@@ -505,8 +505,8 @@ pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
 /// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on). `None` if there
 /// is no memory for it.
 pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Option<Pfn> {
-    let mut table = cx.with(|m| m.mm(mm).pgd);
-    for at in ((level + 1)..=3).rev() {
+    let (mut table, top) = cx.with(|m| (m.mm(mm).pgd, m.tables.top()));
+    for at in ((level + 1)..=top).rev() {
         let slot = Slot::of(table, va, at);
         let mut entry = read_entry(cx, slot).await;
         if !entry.is_present() {

@@ -7,6 +7,7 @@ mod kernel_events;
 mod latency;
 mod legal;
 mod part;
+mod walks;
 mod warn;
 
 pub use executed::Executed;
@@ -15,6 +16,7 @@ pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
+pub use walks::WalkCounts;
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
@@ -106,8 +108,10 @@ pub struct Measurements {
     pub writes: u64,
     /// Page walks.
     pub walks: u64,
-    /// Paging-structure entries that walks read.
+    /// Paging-structure entries that walks read, those of the second stage included.
     pub walk_references: u64,
+    /// What walks read, by level, and the walks that no access waited for.
+    pub walk_counts: WalkCounts,
     /// Time in walks, without the assists that set A and D.
     pub walk_time: Time,
     /// A bits that hardware set.

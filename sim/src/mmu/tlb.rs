@@ -386,6 +386,24 @@ impl TlbArray {
         dropped
     }
 
+    /// [`Self::invalidate_page`], but entries of global pages stay.
+    pub fn invalidate_page_of(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.drop_if(|e, origin| {
+            let page = e.page >> (origin.shift() - e.size.shift());
+            !e.global && e.pcid == pcid && page == va.0 >> origin.shift()
+        })
+    }
+
+    /// Size of the page, as the tables map it, that a live entry is a piece of; its own for others.
+    #[must_use]
+    pub fn origin(&self, entry: &TlbEntry) -> PageSize {
+        if self.fragments == 0 {
+            return entry.size;
+        }
+        let found = self.find(entry.page, entry.size, entry.pcid);
+        found.map_or(entry.size, |(base, rank)| self.origins[self.entry_index(base, rank)])
+    }
+
     /// Drops the entries of `pcid` but those of global pages. Returns how many went.
     pub fn invalidate_pcid(&mut self, pcid: u16) -> u32 {
         match self.owner {

@@ -121,17 +121,23 @@ impl Tlbs {
         let found = self.stlb.array.touch_any(va, pcid).copied();
         self.stlb.array.count(found.is_some());
         let entry = found?;
-        self.fill_first(va, entry);
+        let origin = self.stlb.array.origin(&entry);
+        self.fill_first_of(va, entry, origin);
         Some((entry, HitLevel::Stlb, self.stlb.penalty))
     }
 
     /// Puts `e`, or the piece of it around `va` that fits, into the first level. Returns what was put.
     fn fill_first(&mut self, va: VirtAddr, e: TlbEntry) -> Option<TlbEntry> {
+        self.fill_first_of(va, e, e.size)
+    }
+
+    /// [`Self::fill_first`] of a page that is itself a piece of one that the tables map with the size `origin`.
+    fn fill_first_of(&mut self, va: VirtAddr, e: TlbEntry, origin: PageSize) -> Option<TlbEntry> {
         self.last = Last::NONE;
         for size in PageSize::ALL.into_iter().rev().filter(|&s| s <= e.size) {
             if let Some(unit) = self.first.iter_mut().find(|u| u.holds(size)) {
                 let piece = if size == e.size { e } else { e.split(va, size) };
-                unit.array.insert_fragment(piece, e.size);
+                unit.array.insert_fragment(piece, origin);
                 return Some(piece);
             }
         }
@@ -148,6 +154,19 @@ impl Tlbs {
             self.stlb.array.insert(e);
         } else if let Some(piece) = piece.filter(|p| p.size != e.size && self.stlb.holds(p.size)) {
             self.stlb.array.insert_fragment(piece, e.size);
+        }
+    }
+
+    /// [`Self::fill`] of a piece of a page that the tables map with the larger size `origin`, where the host's pages are smaller:
+    /// what invalidates any address of that page invalidates the piece.
+    pub fn fill_piece(&mut self, va: VirtAddr, e: TlbEntry, origin: PageSize) {
+        if origin == e.size {
+            self.fill(va, e);
+            return;
+        }
+        self.fill_first_of(va, e, origin);
+        if self.stlb.holds(e.size) {
+            self.stlb.array.insert_fragment(e, origin);
         }
     }
 
@@ -187,6 +206,11 @@ impl Tlbs {
     /// `pcid` or global (Intel SDM vol. 3, 4.10.4.1). Returns how many went.
     pub fn drop_page(&mut self, va: VirtAddr, pcid: u16) -> u32 {
         self.arrays().map(|a| a.invalidate_page(va, pcid)).sum()
+    }
+
+    /// INVPCID of `va` under `pcid`: as [`Self::drop_page`], but global pages stay.
+    pub fn drop_page_of(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.arrays().map(|a| a.invalidate_page_of(va, pcid)).sum()
     }
 
     /// A CR3 write without NOFLUSH: the entries of `pcid` but those of global pages go. Returns how

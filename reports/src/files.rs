@@ -15,6 +15,18 @@ use crate::ReportError;
 /// [`ReportError::Io`] naming the path, if the directory cannot be made or the
 /// file cannot be written or replaced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    write_atomically_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for a file that is too long to be held: `write` is given the file, buffered.
+///
+/// # Errors
+///
+/// As [`write_atomically`].
+pub fn write_atomically_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), ReportError> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -24,7 +36,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     builder.prefix(".daxsim-").suffix(".tmp");
     readable_by_all(&mut builder);
     let mut file = builder.tempfile_in(directory).map_err(failed("create a file in", directory))?;
-    file.write_all(bytes).map_err(failed("write", path))?;
+    let mut buffered = std::io::BufWriter::new(&mut file);
+    write(&mut buffered).and_then(|()| buffered.flush()).map_err(failed("write", path))?;
+    drop(buffered);
     file.as_file().sync_all().map_err(failed("write", path))?;
     file.persist(path).map_err(|e| failed("replace", path)(e.error))?;
     Ok(())

@@ -14,10 +14,11 @@ pub mod headline;
 pub mod html;
 pub mod json;
 pub mod model;
+pub mod probe;
 pub mod semantics;
 pub mod terminal;
 pub mod units;
 
 pub use error::ReportError;
-pub use files::write_atomically;
+pub use files::{write_atomically, write_atomically_with};
 pub use model::{LatencyBuilder, RunReport, attribute};

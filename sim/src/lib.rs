@@ -23,6 +23,7 @@ mod machine;
 pub mod measure;
 pub mod memory;
 pub mod mmu;
+pub mod probe;
 pub mod program;
 mod simulation;
 

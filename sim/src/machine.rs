@@ -16,7 +16,7 @@ use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::filemap::PageCache;
 use crate::kernel::mm::{CpuSet, Mm, MmId};
 use crate::kernel::page::PageMap;
-use crate::kernel::vma::{Backing, Vma};
+use crate::kernel::vma::Vma;
 use crate::kernel::{FaultTrail, Globals, KernelLines};
 use crate::measure::{FlushReason, Measurements, Part, PathStep};
 use crate::memory::{Access, Memory};
@@ -280,32 +280,9 @@ impl Machine {
         self.mm_mut(mm).rss_file += by << (9 * level);
     }
 
-    /// Maps populated anonymous memory: `pages` 4 KiB pages from `start`, writable, young and dirty, on consecutive frames.
-    /// Takes no simulated time.
-    pub fn map_anonymous(&mut self, mm: MmId, start: u64, pages: u64) {
-        let lock = self.new_vma_lock();
-        let vma = Vma {
-            start,
-            end: start + (pages << 12),
-            backing: Backing::Anonymous,
-            read: true,
-            write: true,
-            exec: false,
-            grows_down: false,
-            shared: false,
-            sync: false,
-            no_huge: true,
-            has_copies: false,
-            lock,
-        };
-        self.insert_vma(mm, vma);
-        let bits = Entry::P | Entry::RW | Entry::US | Entry::A | Entry::D | Entry::NX;
-        for page in 0..pages {
-            let va = VirtAddr(start + (page << 12));
-            let Some(slot) = self.free_slot(mm, va, 0) else { continue };
-            let frame = self.new_user_frame();
-            self.tables.write(slot, Entry::leaf(frame, bits));
-        }
+    /// The frame after the last one of user memory.
+    pub(crate) fn user_frames_end(&self) -> u64 {
+        (self.spec.dram.capacity / 16).max(1 << 20) / 4096 * 16
     }
 
     /// A frame of user memory.
@@ -442,6 +419,7 @@ impl Machine {
 mod tests {
     use super::*;
     use crate::kernel::page::PageCounts;
+    use crate::kernel::vma::Backing;
 
     #[test]
     fn what_a_trace_implies_is_counted_as_if_it_had_been_done() {

@@ -15,85 +15,21 @@ use daxsim_sim::mmu::psc::{Link, Psc};
 use daxsim_sim::mmu::rights::Rights;
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
 use daxsim_sim::mmu::tlbs::{HitLevel, Tlbs};
+use daxsim_traces::generate::{Access, BASE, Generator, Pattern};
 use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-const BASE: u64 = 0x10_0000_0000;
-
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
-    }
-}
-
 /// The records of a stream: address, and bit 0 for a write.
 fn stream(pattern: &str, n: usize) -> Vec<u64> {
-    let mut rng = SplitMix(42);
-    let offsets: Vec<u64> = match pattern {
-        "chase" => {
-            let lines = 1_usize << 24;
-            let mut next: Vec<u32> = (0..lines as u32).collect();
-            for i in (1..lines).rev() {
-                next.swap(i, rng.below(i as u64) as usize);
-            }
-            let steps = std::iter::successors(Some(0), |&x: &u32| Some(next[x as usize]));
-            steps.take(n).map(|x| u64::from(x) * 64).collect()
-        }
-        "zipf" => {
-            let (theta, pages) = (0.99_f64, 1_u64 << 20);
-            let zn: f64 = (1..=pages).map(|i| 1.0 / (i as f64).powf(theta)).sum();
-            let z2 = 1.0 + 0.5_f64.powf(theta);
-            let alpha = 1.0 / (1.0 - theta);
-            let eta = (1.0 - (2.0 / pages as f64).powf(1.0 - theta)) / (1.0 - z2 / zn);
-            let mut draw = || {
-                let u = rng.unit();
-                let rank = match u * zn {
-                    uz if uz < 1.0 => 0,
-                    uz if uz < z2 => 1,
-                    _ => ((pages as f64 * (eta * u - eta + 1.0).powf(alpha)) as u64).min(pages - 1),
-                };
-                let mut page = (rank * 0x9_e375 + 0x3_c6ef) & (pages - 1);
-                page ^= page >> 10;
-                page = (page * 0xb_5297) & (pages - 1);
-                page * 4096 + rng.below(64) * 64
-            };
-            (0..n).map(|_| draw()).collect()
-        }
-        "seq" => (0..n as u64).map(|i| (i & ((1 << 24) - 1)) * 64).collect(),
-        "mixed" => {
-            let mut page = 0;
-            let mut draw = || {
-                if rng.below(16) == 0 {
-                    page = match rng.below(8) {
-                        0..4 => rng.below(8192) * 32 + 5,
-                        4..7 => rng.below(262_144),
-                        _ => (page + 1) & 262_143,
-                    };
-                }
-                let line = rng.below(64);
-                let write = u64::from(rng.below(10) < 3);
-                page * 4096 + line * 64 + write
-            };
-            (0..n).map(|_| draw()).collect()
-        }
+    let pattern = match pattern {
+        "chase" => Pattern::Chase,
+        "zipf" => Pattern::Zipf,
+        "seq" => Pattern::Seq,
+        "mixed" => Pattern::Mixed,
         other => panic!("no stream {other}"),
     };
-    offsets.into_iter().map(|o| BASE + o).collect()
+    Generator::new(pattern, 42, BASE).take(n).map(Access::to_raw).collect()
 }
 
 fn number(v: &Value) -> u64 {

@@ -1,11 +1,12 @@
 //! Readers for what daxsim replays and compares with: workload scripts, recorded kernel traces,
-//! fault tables, extent lists and operation logs.
+//! fault tables, extent lists and operation logs; and generators of address streams.
 //!
 //! All readers stream, hold bounded memory, and report what they cannot use with the file, the
 //! line and what was expected. Nothing here knows of a machine.
 
 pub mod fault_table;
 pub mod ftrace;
+pub mod generate;
 pub mod layout;
 pub mod open;
 pub mod oplog;

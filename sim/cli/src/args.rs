@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use daxsim_types::FileSystem;
 
+use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs};
+
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
 /// Predicts the faults of a workload script, or replays what a kernel recorded, and reports what each fault cost
@@ -29,6 +31,11 @@ pub enum Command {
     /// Run one input under several insert semantics and trace each difference to the knob that makes it
     #[command(after_help = SEMANTICS_EXAMPLES)]
     Semantics(SemanticsArgs),
+    /// Put the simulated machine to a measurement that hardware was put to
+    Probe(ProbeArgs),
+    /// Write a generated address stream
+    #[command(after_help = GEN_EXAMPLES)]
+    Gen(GenArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),

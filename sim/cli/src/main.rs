@@ -5,10 +5,14 @@ mod assemble;
 mod config;
 mod conform;
 mod durability;
+mod r#gen;
 mod inputs;
 mod output;
+mod probe;
+mod probe_args;
 mod replay;
 mod semantics;
+mod size;
 
 use std::process::ExitCode;
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Semantics(args) => semantics::run(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Gen(args) => r#gen::run(&args),
         Command::Config(args) => config::run(&args),
     };
     match result {

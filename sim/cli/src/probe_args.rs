@@ -1,0 +1,225 @@
+//! The command lines of `probe`, `validate` and `gen`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::size;
+
+/// `daxsim probe`
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: ProbeCommand,
+}
+
+/// The probes.
+#[derive(Debug, Subcommand)]
+pub enum ProbeCommand {
+    /// Time dependent loads in random order over growing footprints
+    #[command(after_help = CHASE_EXAMPLES)]
+    Chase(ChaseArgs),
+    /// Time the setting of D and A: the first store or load through an entry without the bit against the same with it
+    #[command(after_help = AD_UPDATE_EXAMPLES)]
+    AdUpdate(AdUpdateArgs),
+    /// Count the paging-structure entries that a TLB miss reads, on generated streams
+    #[command(after_help = WALKS_EXAMPLES)]
+    Walks(WalksArgs),
+}
+
+const CHASE_EXAMPLES: &str = "\
+Each load waits for the one before. There is one load every --stride bytes, in the order of one
+random cycle through all. The footprint is gone through three times before the time is taken, twice
+from 2 million loads on, and never by more loads than twice the lines of the caches and 262,144. The
+time is that of whole passes of at least 65,536 loads, or of 524,288 loads of a longer footprint.
+Every footprint has a machine of its own.
+
+Examples:
+  daxsim probe chase
+  daxsim probe chase --machine zen3-milan --stride 64 --threads 2
+  daxsim probe chase --page 2M --offset spread --footprints 1M,64M,1G
+  daxsim probe chase --set tlb.stlb.entries=3072 --footprints 6M,8M,12M --json
+
+Exit status: 0 done, 2 bad usage or bad input.";
+
+const AD_UPDATE_EXAMPLES: &str = "\
+The TLBs are flushed before both passes, so that the walk itself cancels out.
+
+Examples:
+  daxsim probe ad-update
+  daxsim probe ad-update --pages 64,4096,16384 --set \"mmu.dirty_assist=400 cycles\"
+
+Exit status: 0 done, 2 bad usage or bad input.";
+
+const WALKS_EXAMPLES: &str = "\
+The streams are those of `daxsim gen`.
+
+Examples:
+  daxsim probe walks
+  daxsim probe walks --streams zipf --set psc.pde=24
+
+Exit status: 0 done, 2 bad usage or bad input.";
+
+/// What a probe runs on.
+#[derive(Clone, Debug, Args)]
+pub struct OnArgs {
+    /// Machine: a builtin's name or a TOML file
+    #[arg(long, default_value = "skylake-sp-optane", value_name = "NAME|FILE")]
+    pub machine: String,
+    /// Kernel: a builtin's name or a TOML file
+    #[arg(long, default_value = "linux-7.2", value_name = "NAME|FILE")]
+    pub kernel: String,
+    /// Override a configuration key, as in tlb.stlb.entries=2048 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Points measured at the same time
+    #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where in its stride a load goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OffsetArg {
+    /// To its first byte: with whole pages as the stride all loads share a set of the L1D
+    #[value(name = "0")]
+    Zero,
+    /// To a line that changes from load to load: they spread over all sets
+    Spread,
+}
+
+/// Size of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PageArg {
+    /// 4 KiB
+    #[value(name = "4K")]
+    Small,
+    /// 2 MiB
+    #[value(name = "2M")]
+    Large,
+    /// 1 GiB
+    #[value(name = "1G")]
+    Huge,
+}
+
+/// `daxsim probe chase`
+#[derive(Debug, Args)]
+pub struct ChaseArgs {
+    /// Bytes between two loads
+    #[arg(long, default_value = "4K", value_name = "SIZE", value_parser = size::parse)]
+    pub stride: u64,
+    /// Where in its stride a load goes
+    #[arg(long, default_value = "0", value_name = "WHERE")]
+    pub offset: OffsetArg,
+    /// Size of the pages
+    #[arg(long, default_value = "4K", value_name = "SIZE")]
+    pub page: PageArg,
+    /// Footprints, separated by commas [default: 29 from 32K to 512M]
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,..", value_parser = size::parse)]
+    pub footprints: Vec<u64>,
+    /// Seed of the order
+    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
+    pub seed: u64,
+    /// What it runs on.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// `daxsim probe ad-update`
+#[derive(Debug, Args)]
+pub struct AdUpdateArgs {
+    /// Pages of a pass, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "64,256,1024,2048,4096,8192,16384", value_name = "N,..", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub pages: Vec<u64>,
+    /// What it runs on.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// `daxsim probe walks`
+#[derive(Debug, Args)]
+pub struct WalksArgs {
+    /// Streams, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "zipf,mixed", value_name = "NAME,..")]
+    pub streams: Vec<StreamArg>,
+    /// Accesses counted, after half as many uncounted
+    #[arg(long, default_value_t = 2_000_000, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub accesses: u64,
+    /// Seed of the streams
+    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
+    pub seed: u64,
+    /// What it runs on.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// A stream of `daxsim gen`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StreamArg {
+    /// Loads along one random cycle through all lines of 1 GiB
+    Chase,
+    /// Loads from random lines of pages of 4 GiB, a few of them often (Zipf, 0.99)
+    Zipf,
+    /// Loads from line after line of 1 GiB
+    Seq,
+    /// Runs in a page, 30 % stores; half of the runs in 8,192 hot pages, the others anywhere in 1 GiB or in the next page
+    Mixed,
+    /// Accesses to any line of --bytes
+    Uniform,
+    /// Accesses --stride bytes apart, round and round in --bytes
+    Stride,
+}
+
+/// `daxsim gen`
+#[derive(Debug, Args)]
+pub struct GenArgs {
+    /// The stream
+    #[arg(value_name = "NAME")]
+    pub name: StreamArg,
+    /// Accesses
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", allow_negative_numbers = true)]
+    pub count: u64,
+    /// Seed
+    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
+    pub seed: u64,
+    /// First address of the range, a multiple of 64
+    #[arg(long, default_value_t = daxsim_traces::generate::BASE, value_name = "ADDRESS", value_parser = address)]
+    pub base: u64,
+    /// Length of the range of uniform and stride
+    #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = size::parse)]
+    pub bytes: u64,
+    /// Distance of two accesses of stride
+    #[arg(long, default_value = "4K", value_name = "SIZE", value_parser = size::parse)]
+    pub stride: u64,
+    /// Stores of 100 accesses of uniform and stride
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=100))]
+    pub writes: u64,
+    /// File to write, NAME.raw; - for standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// An address in decimal or, with 0x, in hexadecimal.
+fn address(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    let expected = || format!("`{text}`: expected a multiple of 64 such as 0x1000000000");
+    parsed.ok().filter(|address| address.is_multiple_of(64)).ok_or_else(expected)
+}
+
+/// Help of `gen`.
+pub const GEN_EXAMPLES: &str = "\
+The raw format is a 64-bit little-endian number for each access: the address, a multiple of 64, with
+bit 0 set for a store. Equal arguments give equal bytes on any host.
+
+Examples:
+  daxsim gen zipf --count 10000000 -o zipf.raw
+  daxsim gen uniform --bytes 64M --writes 25 -o - | sha256sum
+  daxsim gen stride --bytes 1G --stride 2M --count 512 -o stride.raw
+
+Exit status: 0 done, 2 bad usage or bad input.";

@@ -4,13 +4,11 @@ use daxsim_types::PageSize;
 
 use crate::machine::host_table_bytes;
 use crate::reader::Reader;
+use crate::tlb_check::tlb;
 
 /// Records every combination of machine keys that no machine can have.
 pub(crate) fn machine(r: &mut Reader<'_>) {
-    for array in ["tlb.dtlb_4k", "tlb.dtlb_2m", "tlb.dtlb_1g", "tlb.stlb"] {
-        tlb_geometry(r, array);
-    }
-    page_sizes(r);
+    tlb(r);
     for cache in ["pml5e", "pml4e", "pdpte", "pde"] {
         psc_geometry(r, cache);
     }
@@ -45,23 +43,6 @@ fn counted_pages(r: &mut Reader<'_>) {
     }
 }
 
-fn tlb_geometry(r: &mut Reader<'_>, array: &str) {
-    let ways_key = format!("{array}.ways");
-    let (Some(entries), Some(ways)) = (r.get::<u32>(&format!("{array}.entries")), r.get::<u32>(&ways_key))
-    else {
-        return;
-    };
-    let found = format!("{}, {}", count(entries, "entry", "entries"), count(ways, "way", "ways"));
-    if ways > entries {
-        r.bad(&ways_key, found, format!("1..={entries} ways"));
-    } else if !entries.is_multiple_of(ways) {
-        r.bad(&ways_key, found, "entries to be a multiple of ways".to_owned());
-    } else if !(entries / ways).is_power_of_two() {
-        let found = format!("{found}: {} sets", entries / ways);
-        r.bad(&ways_key, found, "entries / ways to be a power of two".to_owned());
-    }
-}
-
 /// A structure cache of so many sets as an index of bits can choose from.
 fn psc_geometry(r: &mut Reader<'_>, cache: &str) {
     let ways_key = format!("psc.{cache}_ways");
@@ -70,7 +51,7 @@ fn psc_geometry(r: &mut Reader<'_>, cache: &str) {
     };
     let sets = entries.checked_div(ways).unwrap_or(1);
     if ways > 0 && entries > 0 && (!entries.is_multiple_of(ways) || !sets.is_power_of_two()) {
-        let found = format!("{}, {}", count(entries, "entry", "entries"), count(ways, "way", "ways"));
+        let found = format!("{entries} entries, {ways} ways");
         r.bad(&ways_key, found, "entries / ways to be a power of two, or 0 ways".to_owned());
     }
 }
@@ -88,51 +69,6 @@ fn nested(r: &mut Reader<'_>) {
             format!("\"{page_size}\", with {:#x} bytes between main memory and pmem.base", base - dram),
             format!("{needed:#x} bytes there, for the tables of the second stage"),
         );
-    }
-}
-
-/// Each page size has one first-level array, the one named after it or a smaller one's.
-fn page_sizes(r: &mut Reader<'_>) {
-    let arrays = [
-        ("tlb.dtlb_4k", PageSize::Size4K),
-        ("tlb.dtlb_2m", PageSize::Size2M),
-        ("tlb.dtlb_1g", PageSize::Size1G),
-    ];
-    let held = arrays.map(|(array, _)| r.get::<Vec<PageSize>>(&format!("{array}.page_sizes")));
-    for ((array, own), sizes) in arrays.iter().zip(&held) {
-        if sizes.as_ref().is_some_and(|sizes| !sizes.contains(own)) {
-            let found = format!("no {own} pages");
-            r.bad(&format!("{array}.page_sizes"), found, format!("\"{own}\" among the sizes of this array"));
-        }
-    }
-    let is_wrong = |i: usize| {
-        held.get(i).is_some_and(|h: &Option<_>| h.is_none()) && {
-            arrays.get(i).is_some_and(|(array, _)| r.has(array))
-        }
-    };
-    if (0..arrays.len()).any(is_wrong) || held.iter().all(Option::is_none) {
-        return;
-    }
-    for size in PageSize::ALL {
-        let holders: Vec<&str> = arrays
-            .iter()
-            .zip(&held)
-            .filter(|(_, sizes)| sizes.as_ref().is_some_and(|s| s.contains(&size)))
-            .map(|((array, _), _)| *array)
-            .collect();
-        match holders.as_slice() {
-            [_] => {}
-            [] => r.bad(
-                "tlb.dtlb_4k.page_sizes",
-                format!("no first-level array holds {size} pages"),
-                format!("\"{size}\" here or a table for it"),
-            ),
-            [first, second, ..] => {
-                let found = format!("{size} pages, which {first} holds too");
-                let expected = "each page size in one first-level array".to_owned();
-                r.bad(&format!("{second}.page_sizes"), found, expected);
-            }
-        }
     }
 }
 
@@ -179,6 +115,7 @@ fn memory(r: &mut Reader<'_>) {
     }
 }
 
-fn count(n: u32, one: &str, many: &str) -> String {
+/// `n` of something.
+pub(crate) fn count(n: u32, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -16,11 +16,14 @@ mod kind;
 mod load;
 pub mod machine;
 mod machine_schema;
+mod machine_tlb;
 mod overrides;
 mod reader;
 mod resize;
 mod schema;
 mod semantics;
+mod tlb_check;
+mod tlb_schema;
 mod units;
 mod value;
 

@@ -7,6 +7,7 @@
 use daxsim_types::{CpuClock, PageSize, Time};
 
 pub use crate::cost::{Basis, Source, Trust};
+pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +72,8 @@ pub struct MmuSpec {
     pub dirty_assist: Time,
     /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
     pub invlpgb_pages: u32,
+    /// What a walk takes beside its references and the lookup of the structure caches.
+    pub walk_latency: Time,
     /// Levels of paging structures, 4 or 5 (LA57).
     pub levels: u32,
     /// MAXPHYADDR, in 36..=52: the bits of an entry above it are reserved.
@@ -107,66 +110,6 @@ pub enum DirtyBit {
     Software,
     /// The walker, by one locked update and no assist (arm64: dirty bit modifier).
     Dbm,
-}
-
-/// How a set-associative array picks its victim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replacement {
-    /// Exact least recently used.
-    Lru,
-}
-
-/// How a page number picks its set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetIndex {
-    /// Low bits of the page number.
-    Linear,
-    /// Low bits exclusive-or the next as many bits (TLB;DR: "XOR-7" for 128 sets).
-    Xor,
-}
-
-/// One TLB array. `entries / ways` is a power of two.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TlbSpec {
-    /// Entries in all, in 1..=65536.
-    pub entries: u32,
-    /// Ways, in 1..=entries; equal to `entries` for a fully associative array.
-    pub ways: u32,
-    /// Victim choice.
-    pub replacement: Replacement,
-    /// Set choice.
-    pub index: SetIndex,
-    /// Page sizes that the array holds, ascending, at least one.
-    pub page_sizes: Vec<PageSize>,
-    /// What a hit here adds to the access: zero for a first-level TLB.
-    pub hit_penalty: Time,
-}
-
-impl TlbSpec {
-    /// Number of sets.
-    #[must_use]
-    pub const fn sets(&self) -> u32 {
-        self.entries / self.ways
-    }
-
-    /// Whether the array can hold a page of `size`.
-    #[must_use]
-    pub fn holds(&self, size: PageSize) -> bool {
-        self.page_sizes.contains(&size)
-    }
-}
-
-/// `[tlb.*]`: data-side TLBs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TlbsSpec {
-    /// `[tlb.dtlb_4k]`: first level, 4 KiB pages (or all sizes, if it says so).
-    pub dtlb_4k: TlbSpec,
-    /// `[tlb.dtlb_2m]`: first level, 2 MiB pages; absent where `dtlb_4k` holds them.
-    pub dtlb_2m: Option<TlbSpec>,
-    /// `[tlb.dtlb_1g]`: first level, 1 GiB pages; absent where another array holds them.
-    pub dtlb_1g: Option<TlbSpec>,
-    /// `[tlb.stlb]`: second level.
-    pub stlb: TlbSpec,
 }
 
 /// `[psc]`: LRU paging-structure caches; 0 entries means absent, 0 ways fully associative. `entries / ways` is a power of two.

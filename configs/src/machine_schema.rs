@@ -2,30 +2,37 @@
 
 use std::sync::LazyLock;
 
-use daxsim_types::{PageSize, Time};
+use daxsim_types::PageSize;
 
 use crate::machine::{
     AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec,
-    MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec, TrustSpec,
+    MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscSpec, TrustSpec,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
+use crate::tlb_schema;
 
 /// Tables that a file may leave out or set to `"absent"`.
-pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g", "nested", "trust"];
+pub(crate) const OPTIONAL: &[&str] = &[
+    "tlb.dtlb_2m",
+    "tlb.dtlb_1g",
+    "tlb.dtlb_store",
+    "tlb.itlb_4k",
+    "tlb.itlb_2m",
+    "tlb.itlb2",
+    "tlb.stlb_1g",
+    "nested",
+    "trust",
+];
 
-choices!(REPLACEMENTS: Replacement { "lru" => Lru });
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
 choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
 choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
-choices!(INDICES: SetIndex { "linear" => Linear, "xor" => Xor });
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const CACHE_SIZE: Kind = Kind::Size { min: 64, max: 4 * GIB, multiple: 64 };
 const WAYS: Kind = Kind::Count { min: 1, max: 65_536 };
-const ENTRIES: Kind = Kind::Count { min: 1, max: 65_536 };
 const PSC_ENTRIES: Kind = Kind::Count { min: 0, max: 65_536 };
-const PAGE_SIZES: Kind = Kind::Set { names: &["4K", "2M", "1G"], empty: false };
 
 section!(cpu: CpuSpec, "cpu" {
     count "count": Kind::Count { min: 1, max: 256 }, "Logical CPUs.";
@@ -48,6 +55,8 @@ section!(mmu: MmuSpec, "mmu" {
     dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
     invlpgb_pages "invlpgb_pages": Kind::Count { min: 0, max: 65_536 },
         "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
+    walk_latency "walk_latency" = "0 ns": TIME,
+        "What a walk takes beside its references and the lookup of the structure caches.";
     levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of paging structures: 4, or 5 with LA57.";
     physical_bits "physical_bits" = "52": Kind::Count { min: 36, max: 52 },
         "MAXPHYADDR: the bits of a paging-structure entry from this one up to 51 are reserved.";
@@ -55,24 +64,6 @@ section!(mmu: MmuSpec, "mmu" {
     smap "smap" = "true": Kind::Bool,
         "CR4.SMAP: no data access to user pages in supervisor mode, but by the copy routines of the kernel.";
 });
-
-macro_rules! tlb_section {
-    ($module:ident, $prefix:literal, { $($more:tt)* } { $($fixed:tt)* }) => {
-        section!($module: TlbSpec, $prefix {
-            entries "entries": ENTRIES, "Entries in all.";
-            ways "ways": WAYS, "Ways; as many as entries for a fully associative array.";
-            replacement "replacement": Kind::Choice(REPLACEMENTS), "How the victim in a set is picked.";
-            index "index": Kind::Choice(INDICES),
-                "How a page number picks its set: its low bits, or those xor the next as many.";
-            page_sizes "page_sizes": PAGE_SIZES, "Page sizes that the array holds.";
-            $($more)*
-        } { $($fixed)* });
-    };
-}
-tlb_section!(dtlb_4k, "tlb.dtlb_4k", {} { hit_penalty = Time::ZERO; });
-tlb_section!(dtlb_2m, "tlb.dtlb_2m", {} { hit_penalty = Time::ZERO; });
-tlb_section!(dtlb_1g, "tlb.dtlb_1g", {} { hit_penalty = Time::ZERO; });
-tlb_section!(stlb, "tlb.stlb", { hit_penalty "hit_penalty": TIME, "What a hit here adds to the access."; } {});
 
 choices!(HOST_FRAMES: HostFrames { "sequential" => Sequential, "random" => Random });
 section!(psc: PscSpec, "psc" {
@@ -216,10 +207,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
         DESCRIPTION,
         cpu::KEYS,
         mmu::KEYS,
-        dtlb_4k::KEYS,
-        dtlb_2m::KEYS,
-        dtlb_1g::KEYS,
-        stlb::KEYS,
+        &tlb_schema::keys(),
         psc::KEYS,
         nested::KEYS,
         l1d::KEYS,
@@ -237,8 +225,6 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
 
 /// The machine, if every key is there and right.
 pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
-    let dtlb_2m = if r.has("tlb.dtlb_2m") { Some(dtlb_2m::read(r)?) } else { None };
-    let dtlb_1g = if r.has("tlb.dtlb_1g") { Some(dtlb_1g::read(r)?) } else { None };
     let nested = if r.has("nested") { Some(nested::read(r)?) } else { None };
     let trust = if r.has("trust") { Some(trust::read(r)?) } else { None };
     Some(MachineSpec {
@@ -246,7 +232,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
         description: r.get("description")?,
         cpu: cpu::read(r)?,
         mmu: mmu::read(r)?,
-        tlb: TlbsSpec { dtlb_4k: dtlb_4k::read(r)?, dtlb_2m, dtlb_1g, stlb: stlb::read(r)? },
+        tlb: tlb_schema::read(r)?,
         psc: psc::read(r)?,
         nested,
         cache: CachesSpec {
@@ -267,14 +253,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
 pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     cpu::show(&spec.cpu, shown);
     mmu::show(&spec.mmu, shown);
-    dtlb_4k::show(&spec.tlb.dtlb_4k, shown);
-    if let Some(array) = &spec.tlb.dtlb_2m {
-        dtlb_2m::show(array, shown);
-    }
-    if let Some(array) = &spec.tlb.dtlb_1g {
-        dtlb_1g::show(array, shown);
-    }
-    stlb::show(&spec.tlb.stlb, shown);
+    tlb_schema::show(&spec.tlb, shown);
     psc::show(&spec.psc, shown);
     if let Some(stage) = &spec.nested {
         nested::show(stage, shown);

@@ -117,8 +117,7 @@ impl ProbeReport {
     pub fn summary(&self) -> String {
         let set = self.overrides.iter().map(|set| format!(", {set}")).collect::<String>();
         let settings = self.settings.0.iter().map(|(key, value)| format!(", {key} {value}"));
-        let title =
-            format!("{} on {}{set}{}\n", self.probe, self.machine, settings.collect::<String>());
+        let title = format!("{} on {}{set}{}\n", self.probe, self.machine, settings.collect::<String>());
         let head: Vec<&str> =
             self.points.first().map_or_else(Vec::new, |p| p.0.iter().map(|c| c.head).collect());
         let rows = self.points.iter().map(|point| point.0.iter().map(Cell::text).collect()).collect();

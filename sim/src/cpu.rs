@@ -13,7 +13,7 @@ use crate::mmu::broadcast::Broadcast;
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::psc::Psc;
 use crate::mmu::rights::Control;
-use crate::mmu::tlbs::Tlbs;
+use crate::mmu::tlbs::{Tlbs, Unbalanced};
 
 /// Whether a CPU can go on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,12 @@ impl Cpu {
     pub(crate) fn wait_until(&mut self, time: Time, part: Part) {
         let dt = time.saturating_sub(self.now);
         self.spend_as(part, dt);
+    }
+
+    /// Whether what the caches of the walker counted adds up.
+    pub(crate) fn check_walk_caches(&self) -> Result<(), Unbalanced> {
+        self.psc.check_balance()?;
+        self.nested.as_ref().map_or(Ok(()), NestedCaches::check_balance)
     }
 
     /// When the next interrupt is due, if the CPU would take one.

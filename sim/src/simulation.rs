@@ -361,12 +361,14 @@ impl Simulation {
         for cpu in &mut machine.cpus {
             cpu.wait_until(end, Part::Idle);
         }
+        debug_assert_eq!(machine.check_walks(), Ok(()));
         let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
         for cpu in &machine.cpus {
+            debug_assert_eq!(cpu.tlbs.check_balance().and_then(|()| cpu.check_walk_caches()), Ok(()));
             let nested = cpu.nested.as_ref().map_or_else(Vec::new, NestedCaches::stats);
             for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()).chain(nested) {
                 match translation.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, sum)) => add_stats(sum, stats),
+                    Some((_, sum)) => sum.add(&stats),
                     None => translation.push((name, stats)),
                 }
             }
@@ -382,14 +384,6 @@ impl Simulation {
             measurements: machine.measure,
         }
     }
-}
-
-fn add_stats(sum: &mut TlbStats, more: TlbStats) {
-    sum.lookups += more.lookups;
-    sum.hits += more.hits;
-    sum.misses += more.misses;
-    sum.fills += more.fills;
-    sum.invalidations += more.invalidations;
 }
 
 /// The work of one thread.

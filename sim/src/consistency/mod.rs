@@ -20,6 +20,7 @@ use crate::machine::Machine;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 use crate::mmu::tlb::TlbEntry;
+use crate::mmu::tlbs::Unbalanced;
 
 /// An entry that maps something: where, at which level (0 = PTE), and what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +163,23 @@ pub enum Inconsistency {
         /// How far the address space is.
         expected: u64,
     },
+    /// The references of walks by level are not all of them.
+    #[error("{found} walk references by level; expected {expected}")]
+    WalkReferences {
+        /// Of all levels and both stages.
+        found: u64,
+        /// As counted one by one.
+        expected: u64,
+    },
+    /// What a TLB counted does not add up.
+    #[error("the TLBs or structure caches of CPU {cpu} have miscounted")]
+    TlbCounts {
+        /// The CPU.
+        cpu: CpuId,
+        /// The structure.
+        #[source]
+        cause: Unbalanced,
+    },
     /// A TLB holds more than the page tables say, in an address space that is not behind.
     #[error("TLB of CPU {cpu} has {cached:?}; expected no more than the {leaf}")]
     StaleTlb {
@@ -188,6 +206,7 @@ impl Machine {
             self.check_leaf(leaf)?;
         }
         self.check_counts(&leaves)?;
+        self.check_walks()?;
         self.check_tlbs()
     }
 

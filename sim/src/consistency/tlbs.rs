@@ -17,15 +17,28 @@ impl Machine {
     pub(super) fn check_tlbs(&self) -> Result<(), Inconsistency> {
         for cpu in (0..self.cpus.len()).map(|index| CpuId(index as u16)) {
             self.check_generation(cpu)?;
-            for cached in self.cpus[cpu.index()].tlbs.entries() {
+            let tlbs = &self.cpus[cpu.index()].tlbs;
+            tlbs.check_balance().map_err(|cause| Inconsistency::TlbCounts { cpu, cause })?;
+            self.cpus[cpu.index()]
+                .check_walk_caches()
+                .map_err(|cause| Inconsistency::TlbCounts { cpu, cause })?;
+            for cached in tlbs.entries().flat_map(|entry| entry.each()) {
                 let Some(mm) = self.owner_of(cpu, cached.pcid) else { continue };
                 let leaf = self.leaf_of(mm, VirtAddr(cached.page << cached.size.shift()));
-                if !self.agrees(cached, &leaf) {
-                    return Err(Inconsistency::StaleTlb { cpu, cached: *cached, leaf });
+                if !self.agrees(&cached, &leaf) {
+                    return Err(Inconsistency::StaleTlb { cpu, cached, leaf });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Every entry that a walk read is counted at its level.
+    pub(crate) fn check_walks(&self) -> Result<(), Inconsistency> {
+        let counts = &self.measure.walk_counts;
+        let (found, expected) =
+            (counts.references(), self.measure.walk_references + counts.speculative_references);
+        if found == expected { Ok(()) } else { Err(Inconsistency::WalkReferences { found, expected }) }
     }
 
     /// A CPU that runs an address space was in every shootdown of it.

@@ -94,6 +94,14 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
     })
 }
 
+/// #GP for an address that is not canonical (`exc_general_protection`): SIGSEGV, or the end of the kernel's own copy. The mm core is
+/// not asked.
+pub(crate) fn general_protection(cx: &Cx<'_>) {
+    enter_kernel(cx);
+    cx.with(|m| m.measure.general_protections += 1);
+    leave_kernel(cx);
+}
+
 fn enter_kernel(cx: &Cx<'_>) {
     cx.with(|m| {
         let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);

@@ -122,6 +122,8 @@ pub struct Measurements {
     pub dirty_updates: u64,
     /// Accesses refused because software is to set A or D.
     pub access_flag_faults: u64,
+    /// #GPs, for addresses that are not canonical.
+    pub general_protections: u64,
     /// Counts of faults.
     pub faults: FaultCounts,
     /// Cost of faults by kind.

@@ -61,10 +61,11 @@ impl Lru {
         let last = self.ways - 1;
         let set = self.set(index);
         let at = set.iter().position(|slot| slot.0 == tag || slot.0 == EMPTY).unwrap_or(last);
-        let evicts = set[at].0 != tag && set[at].0 != EMPTY;
+        let old = set[at].0;
         set[..=at].rotate_right(1);
         set[0] = (tag, word);
-        self.stats.evictions += u64::from(evicts);
+        self.stats.replaced += u64::from(old == tag);
+        self.stats.evictions += u64::from(old != tag && old != EMPTY);
     }
 
     /// Drops every entry whose tag `keep` says no to. Returns how many went.
@@ -160,8 +161,7 @@ mod tests {
                 }
                 let live: usize = model.sets.iter().map(Vec::len).sum();
                 prop_assert_eq!(array.len(), live);
-                let s = array.stats();
-                prop_assert_eq!(s.lookups, s.hits + s.misses);
+                prop_assert!(array.stats().balances(live));
             }
         }
     }

@@ -14,6 +14,7 @@ use super::lru::Lru;
 use super::psc::{Link, Psc};
 use super::rights::Rights;
 use super::tlb::TlbStats;
+use super::tlbs::Unbalanced;
 
 /// Where the host has the guest's memory, and the entries that say so.
 pub(crate) struct HostMap {
@@ -106,6 +107,15 @@ impl NestedCaches {
     pub fn end_table(&mut self, map: &HostMap, guest: Pfn) {
         let page = guest.addr().0 >> map.size.shift();
         self.tlb.fill(page, page, 0);
+    }
+
+    /// Whether every count of every cache adds up.
+    pub fn check_balance(&self) -> Result<(), Unbalanced> {
+        let (found, live) = (self.tlb.stats(), self.tlb.len());
+        if !found.balances(live) {
+            return Err(Unbalanced { name: "nested_tlb", found, live });
+        }
+        self.psc.check_balance()
     }
 
     /// Counts by cache.

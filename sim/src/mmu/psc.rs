@@ -13,6 +13,7 @@ use daxsim_types::{Pfn, VirtAddr};
 use super::lru::Lru;
 use super::rights::Rights;
 use super::tlb::TlbStats;
+use super::tlbs::Unbalanced;
 
 /// Names of the caches, by level of the entries they hold less one.
 const NAMES: [&str; 4] = ["psc_pde", "psc_pdpte", "psc_pml4e", "psc_pml5e"];
@@ -133,6 +134,16 @@ impl Psc {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether every count of every cache adds up.
+    ///
+    /// # Errors
+    ///
+    /// The first cache where it does not.
+    pub fn check_balance(&self) -> Result<(), Unbalanced> {
+        let wrong = self.names.iter().zip(&self.caches).find(|(_, c)| !c.stats().balances(c.len()));
+        wrong.map_or(Ok(()), |(name, c)| Err(Unbalanced { name, found: c.stats(), live: c.len() }))
     }
 
     /// Counts by cache, from the highest level down.

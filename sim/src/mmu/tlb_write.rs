@@ -1,6 +1,6 @@
 //! What software of some architectures can do to the translations of its own CPU: write one.
 
-use daxsim_types::{PageSize, VirtAddr};
+use daxsim_types::{AccessKind, PageSize, VirtAddr};
 
 use super::entry::Entry;
 use super::tlb::TlbEntry;
@@ -42,7 +42,7 @@ impl Machine {
         cpu.tlbs.drop_page(va, cpu.pcid);
         match levels {
             TlbLevels::Both => {
-                cpu.tlbs.fill_piece(va, cached, size);
+                cpu.tlbs.fill(va, cached, AccessKind::Read, None);
                 true
             }
             TlbLevels::Second => cpu.tlbs.fill_second(cached),

@@ -10,7 +10,7 @@ use super::nested::NestedWalk;
 use super::psc::Link;
 use super::rights::{Mode, Rights};
 use super::table::Slot;
-use super::tlb::TlbEntry;
+use super::tlb::{PteLine, TlbEntry};
 use super::walker::Refusal;
 use crate::machine::Machine;
 use crate::memory::Access;
@@ -81,6 +81,17 @@ pub struct Walked {
     pub end: Time,
 }
 
+/// What a walk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// An access that waits for it.
+    Access,
+    /// An access that may never be made.
+    Speculation,
+    /// The next page, in case.
+    NextPage,
+}
+
 /// A walk under way.
 struct Walk {
     index: usize,
@@ -88,20 +99,20 @@ struct Walk {
     pcid: u16,
     kind: AccessKind,
     mode: Mode,
-    speculative: bool,
+    purpose: Purpose,
     clock: WalkClock,
 }
 
 impl Walk {
     /// Refused by an entry that is present, or is not.
     const fn refused(&self, present: bool) -> Stop {
-        Stop::Refused(Refusal(ErrorCode::new(self.kind, self.mode.is_user(), present)))
+        Stop::Refused(Refusal::PageFault(ErrorCode::new(self.kind, self.mode.is_user(), present)))
     }
 
     /// Refused by a reserved bit.
     const fn reserved(&self) -> Stop {
         let code = ErrorCode::new(self.kind, self.mode.is_user(), true);
-        Stop::Refused(Refusal(ErrorCode(code.0 | ErrorCode::RSVD)))
+        Stop::Refused(Refusal::PageFault(ErrorCode(code.0 | ErrorCode::RSVD)))
     }
 }
 
@@ -120,7 +131,22 @@ impl Machine {
         self.measure.walks += 1;
         let walked = self.run_walk(&mut walk, clean_copy);
         self.measure.walk_time += walked.walk;
+        if let Ok(found) = walked.result
+            && self.cpus[index].tlbs.prefetches()
+        {
+            self.prefetch_translation(index, VirtAddr(va.0.wrapping_add(found.origin.bytes())), walked.end);
+        }
         walked
+    }
+
+    /// A speculative walk for the page after one that was walked for, unless the TLBs have it: into the second level alone.
+    fn prefetch_translation(&mut self, index: usize, va: VirtAddr, start: Time) {
+        let cpu = &self.cpus[index];
+        if va.is_canonical_in(self.spec.mmu.levels) && !cpu.tlbs.second_holds(va, cpu.pcid) {
+            let walk = self.new_walk(index, va, AccessKind::Read, Mode::User, start);
+            self.measure.walk_counts.speculative += 1;
+            self.run_walk(&mut Walk { purpose: Purpose::NextPage, ..walk }, false);
+        }
     }
 
     /// A walk for an address that no access is known to need: on a path that may not be taken, or ahead of a stream. It sets A
@@ -128,13 +154,13 @@ impl Machine {
     pub fn walk_speculatively(&mut self, index: usize, va: VirtAddr, start: Time) -> Walked {
         let walk = self.new_walk(index, va, AccessKind::Read, Mode::User, start);
         self.measure.walk_counts.speculative += 1;
-        self.run_walk(&mut Walk { speculative: true, ..walk }, false)
+        self.run_walk(&mut Walk { purpose: Purpose::Speculation, ..walk }, false)
     }
 
     fn new_walk(&self, index: usize, va: VirtAddr, kind: AccessKind, mode: Mode, start: Time) -> Walk {
         let cpu = &self.cpus[index];
         let clock = WalkClock::new(start, cpu.stop);
-        Walk { index, va, pcid: cpu.pcid, kind, mode, speculative: false, clock }
+        Walk { index, va, pcid: cpu.pcid, kind, mode, purpose: Purpose::Access, clock }
     }
 
     fn run_walk(&mut self, walk: &mut Walk, clean_copy: bool) -> Walked {
@@ -151,7 +177,7 @@ impl Machine {
 
     /// Reads entries from the deepest cached level down to the leaf.
     fn descend(&mut self, walk: &mut Walk) -> Result<Leaf, Stop> {
-        walk.clock.walking(self.spec.psc.latency);
+        walk.clock.walking(self.spec.mmu.walk_latency + self.spec.psc.latency);
         let cpu = &mut self.cpus[walk.index];
         let cached = cpu.psc.deepest(walk.va, walk.pcid);
         let (mut level, mut link) = match cached {
@@ -207,7 +233,7 @@ impl Machine {
             wanted |= Entry::D;
         }
         if wanted & self.software_bits() != 0 {
-            self.measure.access_flag_faults += u64::from(!walk.speculative);
+            self.measure.access_flag_faults += u64::from(walk.purpose == Purpose::Access);
             return Err(walk.refused(true));
         }
         self.find_page(walk, leaf);
@@ -219,16 +245,30 @@ impl Machine {
         let global = found.global && self.cpus[walk.index].control.pge;
         let pfn = entry.pfn_at(leaf.level);
         let found = self.on_host(walk.va, TlbEntry { pfn, global, nx: !leaf.rights.executable(), ..found });
+        let line = self.neighbours(walk, leaf);
         let cpu = &mut self.cpus[walk.index];
         if clean_copy {
             // It must not outlive the update.
             cpu.tlbs.drop_page(walk.va, cpu.pcid);
         }
         // Nothing need be cached (SDM 4.10.2.2): no lookup of a user access has to tell supervisor pages apart then.
-        if leaf.rights.user() {
-            cpu.tlbs.fill_piece(walk.va, found, leaf.size);
+        if walk.purpose == Purpose::NextPage && leaf.rights.user() {
+            cpu.tlbs.fill_second(found);
+        } else if leaf.rights.user() {
+            cpu.tlbs.fill(walk.va, found, walk.kind, line.as_ref());
         }
         Ok(found)
+    }
+
+    /// The line of the page-table entry that a walk ended with, if the TLBs look at it. Neighbours of the guest need not be
+    /// neighbours on a host.
+    fn neighbours(&self, walk: &Walk, leaf: Leaf) -> Option<PteLine> {
+        if leaf.level > 0 || self.host.is_some() || !self.cpus[walk.index].tlbs.coalesces() {
+            return None;
+        }
+        let first = leaf.slot.index & !7;
+        let entry = |i| self.tables.read(Slot { table: leaf.slot.table, index: first + i });
+        Some(PteLine(std::array::from_fn(entry)))
     }
 
     /// One locked update of an entry by the walker, with its assist cost. Returns the entry as it then is. The update reads the
@@ -266,9 +306,9 @@ impl Machine {
 
     /// One read of the walker, through the caches.
     fn read_line(&mut self, walk: &mut Walk, line: CacheLine) {
-        match walk.speculative {
-            true => self.measure.walk_counts.speculative_references += 1,
-            false => self.measure.walk_references += 1,
+        match walk.purpose {
+            Purpose::Access => self.measure.walk_references += 1,
+            Purpose::Speculation | Purpose::NextPage => self.measure.walk_counts.speculative_references += 1,
         }
         let latency = self.memory.access(walk.index, line, Access::Read, walk.clock.now).latency;
         walk.clock.walking(latency);
@@ -345,6 +385,13 @@ mod tests {
         (stop, m)
     }
 
+    fn code(result: Result<TlbEntry, Refusal>) -> u32 {
+        match result {
+            Err(Refusal::PageFault(code)) => code.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn an_entry_that_changed_before_its_locked_update_is_looked_at_again() {
         let read_only = |e: Entry| Entry(e.0 & !Entry::RW);
@@ -353,9 +400,9 @@ mod tests {
         let again = |m: &mut Machine| m.walk(0, VirtAddr(START), access, Time::ZERO, false).result;
 
         let (stop, mut m) = changed(|_| Entry::NONE);
-        assert_eq!((stop, again(&mut m).unwrap_err().0.0), (Stop::Changed, 6), "gone");
+        assert_eq!((stop, code(again(&mut m))), (Stop::Changed, 6), "gone");
         let (stop, mut m) = changed(read_only);
-        assert_eq!((stop, again(&mut m).unwrap_err().0.0), (Stop::Changed, 7), "write-protected");
+        assert_eq!((stop, code(again(&mut m))), (Stop::Changed, 7), "write-protected");
         let (stop, mut m) = changed(elsewhere);
         assert_eq!((stop, again(&mut m).unwrap().pfn), (Stop::Changed, Pfn(10)), "moved");
     }

@@ -12,9 +12,14 @@ use super::tlb::TlbEntry;
 use crate::machine::Machine;
 use crate::measure::Part;
 
-/// A translation refused the access: #PF with this error code.
+/// Why an access may not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal(pub ErrorCode);
+pub enum Refusal {
+    /// #PF with this error code.
+    PageFault(ErrorCode),
+    /// #GP: the address is not canonical. Nothing is walked, and no entry dropped.
+    GeneralProtection,
+}
 
 /// The address in `frame` that `va` translates to.
 #[inline]
@@ -36,13 +41,11 @@ impl Machine {
     ) -> Result<PhysAddr, Refusal> {
         let cpu = &mut self.cpus[index];
         let pcid = cpu.pcid;
-        if kind != AccessKind::Fetch
-            && let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write())
-        {
+        if let Some((frame, penalty)) = cpu.tlbs.hit(va, pcid, kind) {
             cpu.spend_as(Part::Walk, penalty);
             return Ok(inside(frame, va));
         }
-        let cached = cpu.tlbs.lookup(va, pcid);
+        let cached = cpu.tlbs.lookup(va, pcid, kind);
         if let Some((entry, _, penalty)) = &cached
             && (!kind.is_write() || (entry.writable && entry.dirty))
             && !(entry.nx && kind == AccessKind::Fetch)
@@ -74,7 +77,7 @@ impl Machine {
         let result = match cached {
             None => self.walk_and_wait(index, va, kind, mode, false),
             Some((entry, ..)) if !Rights::cached(&entry).allow(kind, mode, &self.cpus[index].control) => {
-                Err(Refusal(ErrorCode::new(kind, user, true)))
+                Err(Refusal::PageFault(ErrorCode::new(kind, user, true)))
             }
             // D is not set in the cached copy: the walker goes back to the entry (SDM 4.8).
             Some((entry, ..)) if kind.is_write() && !entry.dirty => {

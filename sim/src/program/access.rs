@@ -4,7 +4,7 @@ use daxsim_types::{AccessKind, VirtAddr};
 
 use super::StepOutcome;
 use crate::engine::{Cx, Moment};
-use crate::kernel::{Origin, page_fault};
+use crate::kernel::{Origin, general_protection, page_fault};
 use crate::machine::Machine;
 use crate::mmu::Refusal;
 
@@ -113,10 +113,8 @@ fn run_hits(m: &mut Machine, index: usize, cursor: &mut Cursor, limit: Moment) -
             return Pause::Yield;
         }
         let Some((va, kind)) = cursor.peek() else { return Pause::Done };
-        if !va.is_canonical() {
-            // #GP, which Linux turns into SIGSEGV: reported as a refused access without a walk.
-            let code = daxsim_types::ErrorCode::new(kind, true, false);
-            return Pause::Refused(va, kind, Refusal(code));
+        if !va.is_canonical_in(m.spec.mmu.levels) {
+            return Pause::Refused(va, kind, Refusal::GeneralProtection);
         }
         match m.user_access(index, va, kind, cursor.user) {
             Ok(()) => cursor.advance(),
@@ -144,8 +142,12 @@ async fn faulting_access(
     let index = cx.cpu().index();
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
+        let Refusal::PageFault(code) = refusal else {
+            general_protection(cx);
+            return Ended::Signal;
+        };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
-        let end = page_fault(cx, origin, va, refusal.0).await;
+        let end = page_fault(cx, origin, va, code).await;
         let retried = if end.signal.is_some() {
             None
         } else {

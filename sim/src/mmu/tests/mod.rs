@@ -8,10 +8,10 @@ mod walks;
 use daxsim_configs::{Override, load_kernel, parse_machine};
 use daxsim_types::{AccessKind, CpuId, FileSystem, Pfn, VirtAddr};
 
-use super::Walked;
 use super::entry::Entry;
 use super::rights::Mode;
 use super::table::Slot;
+use super::{Refusal, Walked};
 use crate::machine::Machine;
 
 /// The first address that the tests use.
@@ -69,8 +69,12 @@ pub(super) fn references(m: &mut Machine, va: u64) -> u64 {
     m.measure.walk_references - before
 }
 
-pub(super) fn code(walked: &Walked) -> u32 {
-    walked.result.unwrap_err().0.0
+/// The error code of a #PF.
+pub(super) fn code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> u32 {
+    match result {
+        Err(Refusal::PageFault(code)) => code.0,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Whether the TLBs of CPU 0 have the page of `va` under `pcid`.

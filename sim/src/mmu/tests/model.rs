@@ -175,7 +175,10 @@ fn access_of(n: u8) -> (AccessKind, Mode) {
 }
 
 fn found(walked: &Walked, va: u64, origin: impl Fn(Pfn) -> Pfn) -> Result<Found, u32> {
-    let e = walked.result.map_err(|refusal| refusal.0.0)?;
+    let e = match walked.result {
+        Ok(e) => e,
+        refused => return Err(code(refused)),
+    };
     Ok(Found {
         frame: origin(e.frame(VirtAddr(va))).0,
         size: e.size,

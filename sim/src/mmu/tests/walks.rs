@@ -41,7 +41,7 @@ fn a_reserved_bit_at_any_level_faults_with_rsvd() {
         let entry = Entry(m.tables.read(slot).0 | bad);
         m.tables.write(slot, entry);
         let expected = ErrorCode::PROT | ErrorCode::WRITE | ErrorCode::USER | ErrorCode::RSVD;
-        assert_eq!(code(&walk(&mut m, START, USER_WRITE)), expected, "level {level}");
+        assert_eq!(code(walk(&mut m, START, USER_WRITE).result), expected, "level {level}");
         assert_eq!(m.tables.read(slot), entry, "A and D are not set in it");
     }
 }
@@ -60,7 +60,7 @@ fn rights_of_the_levels_above_come_with_a_cached_table() {
             // The first walk caches every level; the second reads the PTE alone.
             for (page, expected) in [(0, 4), (1, 1)] {
                 let before = m.measure.walk_references;
-                let refused = code(&walk(&mut m, START + page * 4096, access));
+                let refused = code(walk(&mut m, START + page * 4096, access).result);
                 assert_eq!(refused, ErrorCode::new(access.0, true, true).0, "level {level}, page {page}");
                 assert_eq!(m.measure.walk_references - before, expected);
             }
@@ -77,13 +77,9 @@ fn xd_of_an_upper_level_forbids_fetches_of_a_cached_page() {
     m.tables.write(root, Entry(m.tables.read(root).0 | Entry::NX));
     let fetch = (AccessKind::Fetch, Mode::User);
     let expected = ErrorCode::PROT | ErrorCode::USER | ErrorCode::INSTR;
-    assert_eq!(code(&walk(&mut m, va, fetch)), expected);
+    assert_eq!(code(walk(&mut m, va, fetch).result), expected);
     assert!(walk(&mut m, va, USER_READ).result.is_ok_and(|e| e.nx));
-    assert_eq!(
-        m.translate(0, VirtAddr(va), AccessKind::Fetch, true).unwrap_err().0.0,
-        expected,
-        "from the TLB"
-    );
+    assert_eq!(code(m.translate(0, VirtAddr(va), AccessKind::Fetch, true)), expected, "from the TLB");
 }
 
 #[test]
@@ -92,7 +88,7 @@ fn an_absent_entry_is_never_cached() {
     for level in 0..=3 {
         let va = START + (1 << (12 + 9 * level));
         let kept = (m.cpus[0].tlbs.entries().count(), m.cpus[0].psc.len());
-        assert_eq!(code(&walk(&mut m, va, USER_READ)), ErrorCode::USER, "not present");
+        assert_eq!(code(walk(&mut m, va, USER_READ).result), ErrorCode::USER, "not present");
         assert_eq!(m.cpus[0].tlbs.entries().count(), kept.0);
         assert!(m.cpus[0].psc.len() <= kept.1 + 3, "tables above the hole alone");
         put(&mut m, va, 0, Entry::leaf(Pfn(9), ALL));
@@ -109,7 +105,7 @@ fn a_fault_drops_what_the_cpu_has_for_the_address_and_no_more() {
         assert!(m.translate(0, VirtAddr(START + page * 4096), AccessKind::Read, true).is_ok());
     }
     assert_eq!((in_tlb(&m, START, pcid), m.cpus[0].psc.len()), (true, 3));
-    assert_eq!(m.translate(0, VirtAddr(START), AccessKind::Write, true).unwrap_err().0.0, 7);
+    assert_eq!(code(m.translate(0, VirtAddr(START), AccessKind::Write, true)), 7);
     assert_eq!((in_tlb(&m, START, pcid), in_tlb(&m, START + 4096, pcid)), (false, true));
     assert_eq!(m.cpus[0].psc.len(), 0);
     // The entry that the kernel made writable is found at once.
@@ -122,14 +118,18 @@ fn a_fault_drops_what_the_cpu_has_for_the_address_and_no_more() {
 fn the_kernels_copy_has_no_user_bit_in_its_error_code_and_may_use_any_page() {
     let mut m = populated(machine(&[]), 1);
     let copy = (AccessKind::Write, Mode::UserCopy);
-    assert_eq!(code(&walk(&mut m, START + HUGE, copy)), ErrorCode::WRITE);
+    assert_eq!(code(walk(&mut m, START + HUGE, copy).result), ErrorCode::WRITE);
     put(&mut m, START + 4096, 0, Entry::leaf(Pfn(9), ALL & !Entry::RW));
-    assert_eq!(code(&walk(&mut m, START + 4096, copy)), ErrorCode::WRITE | ErrorCode::PROT);
+    assert_eq!(code(walk(&mut m, START + 4096, copy).result), ErrorCode::WRITE | ErrorCode::PROT);
     put(&mut m, START + 8192, 0, Entry::leaf(Pfn(10), ALL & !Entry::US));
     assert!(walk(&mut m, START + 8192, copy).result.is_ok());
     assert!(!in_tlb(&m, START + 8192, m.cpus[0].pcid), "user accesses must not find it");
-    assert_eq!(code(&walk(&mut m, START + 8192, USER_READ)), ErrorCode::PROT | ErrorCode::USER);
-    assert_eq!(code(&walk(&mut m, START, (AccessKind::Read, Mode::Supervisor))), ErrorCode::PROT, "SMAP");
+    assert_eq!(code(walk(&mut m, START + 8192, USER_READ).result), ErrorCode::PROT | ErrorCode::USER);
+    assert_eq!(
+        code(walk(&mut m, START, (AccessKind::Read, Mode::Supervisor)).result),
+        ErrorCode::PROT,
+        "SMAP"
+    );
 }
 
 #[test]
@@ -212,4 +212,31 @@ fn the_pat_bit_of_a_4k_page_is_no_page_size() {
     let mut m = populated(machine(&[]), 1);
     put(&mut m, START, 0, Entry::leaf(Pfn(0x12345), ALL | Entry::PS));
     assert_eq!(walk(&mut m, START, USER_READ).result.unwrap().pfn, Pfn(0x12345));
+}
+
+#[test]
+fn the_next_page_comes_into_the_second_level_if_it_is_to_be_prefetched() {
+    let mut m = populated(machine(&["tlb.next_page_prefetch=true"]), 2);
+    let pcid = m.cpus[0].pcid;
+    assert!(walk(&mut m, START, USER_READ).result.is_ok());
+    let next = VirtAddr(START + 4096);
+    assert!(m.cpus[0].tlbs.probe("stlb", next, pcid).is_some());
+    assert!(m.cpus[0].tlbs.probe("dtlb_4k", next, pcid).is_none());
+    assert_eq!((m.measure.walks, m.measure.walk_counts.speculative), (1, 1));
+    // The page after the last is not mapped, and the one before is there already.
+    assert!(walk(&mut m, next.0, USER_READ).result.is_ok());
+    assert!(walk(&mut m, START, USER_READ).result.is_ok());
+    assert_eq!((m.measure.walk_counts.speculative, m.measure.walk_counts.refused), (2, 1));
+    check_sums(&m);
+}
+
+#[test]
+fn what_a_walk_takes_in_itself_is_added_to_its_references() {
+    let taken = |set: &[&str]| {
+        let mut m = populated(machine(set), 1);
+        let first = walk(&mut m, START, USER_READ).walk;
+        (first, walk(&mut m, START, USER_READ).walk)
+    };
+    let (none, some) = (taken(&[]), taken(&["mmu.walk_latency=7 ns"]));
+    assert_eq!((some.0, some.1), (none.0 + Time(7000), none.1 + Time(7000)));
 }

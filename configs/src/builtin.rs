@@ -33,6 +33,10 @@ pub(crate) fn semantics_files() -> &'static [Builtin] {
     files!("semantics": "pre-series", "patch-v1", "v1-intent", "merged")
 }
 
+pub(crate) fn validation_files() -> &'static [Builtin] {
+    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks")
+}
+
 /// A builtin, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuiltinInfo {

@@ -6,6 +6,9 @@ use crate::machine::host_table_bytes;
 use crate::reader::Reader;
 use crate::tlb_check::tlb;
 
+/// Most ways of a cache: more than any has (20 of the L2 of Ice Lake-SP).
+const MAX_CACHE_WAYS: u64 = 32;
+
 /// Records every combination of machine keys that no machine can have.
 pub(crate) fn machine(r: &mut Reader<'_>) {
     tlb(r);
@@ -82,11 +85,24 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
     let found = format!("{lines} lines of 64 B, {ways} ways");
     if ways > lines {
         r.bad(&ways_key, found, format!("1..={lines} ways"));
+    } else if ways > MAX_CACHE_WAYS {
+        r.bad(&ways_key, found, format!("1..={MAX_CACHE_WAYS} ways"));
     } else if !lines.is_multiple_of(ways) {
         r.bad(&ways_key, found, "size to be a multiple of 64 B x ways".to_owned());
     } else if power_of_two && !(lines / ways).is_power_of_two() {
         let found = format!("{found}: {} sets", lines / ways);
         r.bad(&ways_key, found, "size / (64 B x ways) to be a power of two".to_owned());
+    } else if !power_of_two {
+        slices(r, lines / ways);
+    }
+}
+
+/// Each slice of the L3 has as many sets.
+fn slices(r: &mut Reader<'_>, sets: u64) {
+    let Some(slices) = r.get::<u32>("cache.l3.slices") else { return };
+    if !sets.is_multiple_of(u64::from(slices)) {
+        let found = format!("{slices} slices of {sets} sets");
+        r.bad("cache.l3.slices", found, "a divisor of the sets, size / (64 B x ways)".to_owned());
     }
 }
 

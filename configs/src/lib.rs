@@ -6,6 +6,8 @@
 //! every problem is reported with its place, its key, what was found and what was expected.
 
 mod builtin;
+mod cache_schema;
+mod caches;
 mod check;
 mod cost;
 mod describe;
@@ -25,6 +27,7 @@ mod semantics;
 mod tlb_check;
 mod tlb_schema;
 mod units;
+pub mod validation;
 mod value;
 
 pub use builtin::{BuiltinInfo, builtin_kernels, builtin_machines, builtin_semantics};

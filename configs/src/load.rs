@@ -111,6 +111,19 @@ const MACHINES: Category = Category {
 const KERNELS: Category =
     Category { what: "kernel", folder: "kernels", builtins: builtin::kernel_files, optional: &[] };
 
+/// The text of a file.
+pub(crate) fn read_text(path: &Path) -> Result<String, Box<Problem>> {
+    let source = path.display().to_string();
+    let unreadable = |why: String| Box::new(Place::of(&source).problem(None, ProblemKind::Unreadable(why)));
+    let file = std::fs::File::open(path).map_err(|e| unreadable(e.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(unreadable("larger than 1 MiB".to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text".to_owned()))
+}
+
 /// A text and where it is from.
 pub(crate) struct Document {
     /// What errors call it.
@@ -131,17 +144,8 @@ impl Document {
     }
 
     fn read(path: &Path) -> Result<Self, Box<Problem>> {
-        let source = path.display().to_string();
-        let unreadable =
-            |why: String| Box::new(Place::of(&source).problem(None, ProblemKind::Unreadable(why)));
-        let file = std::fs::File::open(path).map_err(|e| unreadable(e.to_string()))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(unreadable("larger than 1 MiB".to_owned()));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text".to_owned()))?;
-        Ok(Self { source, text, path: Some(path.to_owned()) })
+        let text = read_text(path)?;
+        Ok(Self { source: path.display().to_string(), text, path: Some(path.to_owned()) })
     }
 
     fn find(category: &Category, name: &str) -> Result<Self, ConfigError> {

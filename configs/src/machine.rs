@@ -6,6 +6,10 @@
 
 use daxsim_types::{CpuClock, PageSize, Time};
 
+pub use crate::caches::{
+    CacheIndex, CacheReplacement, CacheSpec, CachesSpec, FrameOrder, FramesSpec, L3Relation, Prefetch,
+    TopologySpec,
+};
 pub use crate::cost::{Basis, Source, Trust};
 pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
@@ -28,12 +32,16 @@ pub struct MachineSpec {
     pub nested: Option<NestedSpec>,
     /// Data caches and transfers between them.
     pub cache: CachesSpec,
+    /// Which cores share an L3, and which a socket.
+    pub topology: TopologySpec,
     /// Exception, system-call and serialising-instruction costs.
     pub cost: CostSpec,
     /// Inter-processor interrupts.
     pub ipi: IpiSpec,
     /// Main memory.
     pub dram: DramSpec,
+    /// The order in which its frames are given out.
+    pub frames: FramesSpec,
     /// Persistent memory, which holds the DAX files.
     pub pmem: PmemSpec,
     /// Where the compute costs come from, if the file says so.
@@ -50,8 +58,16 @@ pub struct CpuSpec {
     /// Thousandths of a cycle per instruction of straight-line kernel code whose
     /// loads hit the L1D: the price of the counted path lengths.
     pub milli_cpi: u32,
-    /// Lines that a core's string operation has in flight at most.
+    /// Lines that a core has on their way to its L1D at most.
     pub fill_buffers: u32,
+    /// User accesses that a core has in flight at most; 1 if it stalls on every one.
+    pub window: u32,
+    /// Time between two user loads that enter the window.
+    pub load_interval: Time,
+    /// Time between a user store and what enters the window next.
+    pub store_interval: Time,
+    /// Stores that are not yet written to the L1D at most.
+    pub store_buffer: u32,
 }
 
 /// `[mmu]`
@@ -70,6 +86,8 @@ pub struct MmuSpec {
     pub accessed_assist: Time,
     /// Cost of setting D in a leaf entry, over the locked RMW itself.
     pub dirty_assist: Time,
+    /// Page walks that a core does at a time.
+    pub walkers: u32,
     /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
     pub invlpgb_pages: u32,
     /// What a walk takes beside its references and the lookup of the structure caches.
@@ -179,30 +197,6 @@ pub enum HostFrames {
     Sequential,
     /// In a random order, drawn from a seed.
     Random,
-}
-
-/// One cache. `size / (64 * ways)` is a power of two unless it is the L3, whose sets may be any number.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CacheSpec {
-    /// Bytes.
-    pub size: u64,
-    /// Ways.
-    pub ways: u32,
-    /// Load-to-use latency of a hit, from the core.
-    pub latency: Time,
-}
-
-/// `[cache.*]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct CachesSpec {
-    /// Private first-level data cache.
-    pub l1d: CacheSpec,
-    /// Private second level.
-    pub l2: CacheSpec,
-    /// Shared third level.
-    pub l3: CacheSpec,
-    /// Latency of a line that another core holds modified (or must give up), from the asking core.
-    pub transfer: Time,
 }
 
 /// `[cost]`: fixed costs of the core.

@@ -85,6 +85,18 @@ impl<'a> Text<'a> {
         Self { source, text, starts: std::iter::once(0).chain(newlines).collect() }
     }
 
+    fn parse(&self) -> Result<DeTable<'a>, Vec<Problem>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        if errors.is_empty() {
+            return Ok(table.into_inner());
+        }
+        let problems = errors.iter().map(|e| {
+            let place = e.span().map_or_else(|| Place::of(self.source), |span| self.place(span.start));
+            place.problem(None, ProblemKind::Syntax(e.message().replace('\n', "; ")))
+        });
+        Err(problems.collect())
+    }
+
     fn place(&self, offset: usize) -> Place {
         let offset = offset.min(self.text.len());
         let line = self.starts.partition_point(|s| *s <= offset);
@@ -101,19 +113,50 @@ impl<'a> Text<'a> {
 /// The entries of a TOML document, or everything that keeps it from being one.
 pub(crate) fn parse_document(source: &str, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
     let text = Text::new(source, text);
-    let (table, errors) = DeTable::parse_recoverable(text.text);
-    if !errors.is_empty() {
-        return Err(errors
-            .iter()
-            .map(|e| {
-                let place = e.span().map_or_else(|| Place::of(source), |span| text.place(span.start));
-                place.problem(None, ProblemKind::Syntax(e.message().replace('\n', "; ")))
-            })
-            .collect());
-    }
+    let table = text.parse()?;
     let mut entries = Vec::new();
-    flatten("", table.get_ref(), &|offset| text.place(offset), &mut entries);
+    flatten("", &table, &|offset| text.place(offset), &mut entries);
     Ok(entries)
+}
+
+/// One table of an array of tables.
+pub(crate) struct Record {
+    /// Where it begins.
+    pub place: Place,
+    pub entries: Vec<Entry>,
+}
+
+/// A document of tables `[[name]]`: those tables, and the entries outside them.
+pub(crate) fn parse_records(
+    source: &str,
+    text: &str,
+    name: &str,
+) -> Result<(Vec<Entry>, Vec<Record>), Vec<Problem>> {
+    let text = Text::new(source, text);
+    let mut table = text.parse()?;
+    let place = |offset| text.place(offset);
+    let tables = table.remove(name);
+    let mut entries = Vec::new();
+    flatten("", &table, &place, &mut entries);
+    let Some(tables) = tables else { return Ok((entries, Vec::new())) };
+    let wrong = |at: usize, value: &DeValue<'_>| {
+        let expected = format!("tables that begin with [[{name}]]");
+        let kind = ProblemKind::BadValue { found: owned(value).to_string(), expected };
+        vec![place(at).problem(Some(name), kind)]
+    };
+    let DeValue::Array(items) = tables.get_ref() else {
+        return Err(wrong(tables.span().start, tables.get_ref()));
+    };
+    let mut records = Vec::new();
+    for item in items {
+        let DeValue::Table(inner) = item.get_ref() else {
+            return Err(wrong(item.span().start, item.get_ref()));
+        };
+        let mut of_record = Vec::new();
+        flatten("", inner, &place, &mut of_record);
+        records.push(Record { place: place(item.span().start), entries: of_record });
+    }
+    Ok((entries, records))
 }
 
 /// The entries that `key = value` stands for, `value` in TOML or else a bare string.

@@ -18,6 +18,7 @@ pub mod probe;
 pub mod semantics;
 pub mod terminal;
 pub mod units;
+pub mod validation;
 
 pub use error::ReportError;
 pub use files::{write_atomically, write_atomically_with};

@@ -183,6 +183,11 @@ fn impossible_geometry() {
             "@cache.l2 ways: cache.l2.ways: 24576 lines of 64 B, 16 ways: 1536 sets: \
              expected size / (64 B x ways) to be a power of two",
         ),
+        (
+            "cache.l3.slices = 5",
+            "2:19: cache.l3.slices: 5 slices of 49152 sets: expected a divisor of the sets, size / (64 B x ways)",
+        ),
+        ("cache.l1d.ways = 64", "2:18: cache.l1d.ways: 512 lines of 64 B, 64 ways: expected 1..=32 ways"),
         ("pmem.dimms = 0", "2:14: pmem.dimms: the number 0: expected an integer in 1..=64"),
         (
             "pmem.buffer_lines = 0",

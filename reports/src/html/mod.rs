@@ -4,7 +4,7 @@
 //! preference, prints, and reads well without eyes or mouse: every chart has a
 //! description and a table with the same numbers.
 
-mod chart;
+pub(crate) mod chart;
 mod sections;
 pub(crate) mod table;
 mod theme;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use daxsim_types::FileSystem;
 
-use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs};
+use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
@@ -33,6 +33,9 @@ pub enum Command {
     Semantics(SemanticsArgs),
     /// Put the simulated machine to a measurement that hardware was put to
     Probe(ProbeArgs),
+    /// Compare the simulated machines with what was measured on hardware
+    #[command(after_help = VALIDATE_EXAMPLES)]
+    Validate(ValidateArgs),
     /// Write a generated address stream
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),

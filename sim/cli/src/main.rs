@@ -13,6 +13,7 @@ mod probe_args;
 mod replay;
 mod semantics;
 mod size;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Conform(args) => conform::run(&args),
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Config(args) => config::run(&args),
     };

@@ -203,6 +203,13 @@ pub fn stream_of(stream: StreamArg) -> (&'static str, Pattern, u64) {
     }
 }
 
+/// Pattern and reach of a stream by its name.
+pub fn stream_named(name: &str) -> Option<(Pattern, u64)> {
+    let stream = <StreamArg as clap::ValueEnum>::from_str(name, false).ok()?;
+    let (_, pattern, bytes) = stream_of(stream);
+    Some((pattern, bytes))
+}
+
 fn walks_point(name: &str, bytes: u64, p: &WalksPoint) -> Point {
     Point(vec![
         Cell::new("stream", "stream", Value::Text(name.to_owned())),

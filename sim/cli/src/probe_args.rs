@@ -6,6 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::size;
 
+/// Seed unless told otherwise: that of the published streams.
+pub const SEED: u64 = 42;
+
 /// `daxsim probe`
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
@@ -121,7 +124,7 @@ pub struct ChaseArgs {
     #[arg(long, value_delimiter = ',', value_name = "SIZE,..", value_parser = size::parse)]
     pub footprints: Vec<u64>,
     /// Seed of the order
-    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, default_value_t = SEED, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
     /// What it runs on.
     #[command(flatten)]
@@ -149,7 +152,7 @@ pub struct WalksArgs {
     #[arg(long, default_value_t = 2_000_000, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub accesses: u64,
     /// Seed of the streams
-    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, default_value_t = SEED, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
     /// What it runs on.
     #[command(flatten)]
@@ -183,7 +186,7 @@ pub struct GenArgs {
     #[arg(long, default_value_t = 1_000_000, value_name = "N", allow_negative_numbers = true)]
     pub count: u64,
     /// Seed
-    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, default_value_t = SEED, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
     /// First address of the range, a multiple of 64
     #[arg(long, default_value_t = daxsim_traces::generate::BASE, value_name = "ADDRESS", value_parser = address)]
@@ -223,3 +226,35 @@ Examples:
   daxsim gen stride --bytes 1G --stride 2M --count 512 -o stride.raw
 
 Exit status: 0 done, 2 bad usage or bad input.";
+
+/// `daxsim validate`
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Points to check, by their id or what stands before a dot in it [default: all]
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// Points of this file instead of the builtin ones (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub points: Vec<PathBuf>,
+    /// Measurements made at the same time
+    #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Folder for validation.json and validation.html
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Help of `validate`.
+pub const VALIDATE_EXAMPLES: &str = "\
+A point is a number or a curve that was measured on hardware, with the simulated machine that has to
+reproduce it and how near it has to come. docs/validation.md has the format of the files.
+
+Examples:
+  daxsim validate --threads 2
+  daxsim validate R01 R02 skx.curve-4kb
+  daxsim validate --points mine.toml --out out/
+
+Exit status: 0 all points hold, 1 a point does not, 2 bad usage or bad input.";

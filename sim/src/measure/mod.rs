@@ -108,6 +108,8 @@ pub struct Measurements {
     pub writes: u64,
     /// Page walks.
     pub walks: u64,
+    /// Accesses that missed the TLBs while another one's walk for their page was under way or queued, and waited for that.
+    pub merged_walks: u64,
     /// Paging-structure entries that walks read, those of the second stage included.
     pub walk_references: u64,
     /// What walks read, by level, and the walks that no access waited for.

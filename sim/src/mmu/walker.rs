@@ -21,6 +21,17 @@ pub enum Refusal {
     GeneralProtection,
 }
 
+/// What the TLBs say of an access.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cached {
+    /// Its address, and what finding it added.
+    Hit(PhysAddr, Time),
+    /// Nothing: the tables have to be walked.
+    Miss,
+    /// A translation that does not let the access through as it is, and what finding it added.
+    Denied(TlbEntry, Time),
+}
+
 /// The address in `frame` that `va` translates to.
 #[inline]
 const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
@@ -28,10 +39,32 @@ const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
 }
 
 impl Machine {
+    /// What the TLBs of CPU `index` say of an access to a user address. Counts one lookup, and lets no time pass.
+    #[inline]
+    pub(crate) fn look_up(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Cached {
+        let cpu = &mut self.cpus[index];
+        let pcid = cpu.pcid;
+        if let Some((frame, penalty)) = cpu.tlbs.hit(va, pcid, kind) {
+            return Cached::Hit(inside(frame, va), penalty);
+        }
+        match cpu.tlbs.lookup(va, pcid, kind) {
+            None => Cached::Miss,
+            Some((entry, _, penalty)) => {
+                let refuses_store = kind.is_write() && !(entry.writable && entry.dirty);
+                if refuses_store || (entry.nx && kind == AccessKind::Fetch) {
+                    Cached::Denied(entry, penalty)
+                } else {
+                    Cached::Hit(inside(entry.frame(va), va), penalty)
+                }
+            }
+        }
+    }
+
     /// Translates an access of CPU `index` to a user address, letting its time pass, and returns the physical address.
     /// `user` is false for the kernel's own access to user memory, which differs only in the error code.
     ///
     /// On a refusal the CPU's entries for the address are dropped, as a #PF does (SDM 4.10.4.1).
+    #[inline]
     pub(crate) fn translate(
         &mut self,
         index: usize,
@@ -39,21 +72,18 @@ impl Machine {
         kind: AccessKind,
         user: bool,
     ) -> Result<PhysAddr, Refusal> {
-        let cpu = &mut self.cpus[index];
-        let pcid = cpu.pcid;
-        if let Some((frame, penalty)) = cpu.tlbs.hit(va, pcid, kind) {
-            cpu.spend_as(Part::Walk, penalty);
-            return Ok(inside(frame, va));
+        match self.look_up(index, va, kind) {
+            Cached::Hit(physical, penalty) => {
+                if penalty > Time::ZERO {
+                    self.cpus[index].spend_as(Part::Walk, penalty);
+                }
+                Ok(physical)
+            }
+            Cached::Miss => self.translate_slowly(index, va, kind, None, user),
+            Cached::Denied(entry, penalty) => {
+                self.translate_slowly(index, va, kind, Some((entry, penalty)), user)
+            }
         }
-        let cached = cpu.tlbs.lookup(va, pcid, kind);
-        if let Some((entry, _, penalty)) = &cached
-            && (!kind.is_write() || (entry.writable && entry.dirty))
-            && !(entry.nx && kind == AccessKind::Fetch)
-        {
-            cpu.spend_as(Part::Walk, *penalty);
-            return Ok(inside(entry.frame(va), va));
-        }
-        self.translate_slowly(index, va, kind, cached.map(|(entry, _, penalty)| (entry, penalty)), user)
     }
 
     /// The rest of [`Self::translate`]: not cached, or a store that the cached translation does not allow as it is.
@@ -88,12 +118,17 @@ impl Machine {
         match result {
             Ok(entry) => Ok(inside(entry.frame(va), va)),
             Err(refusal) => {
-                let cpu = &mut self.cpus[index];
-                cpu.tlbs.drop_page(va, pcid);
-                cpu.psc.drop_page(va, pcid);
+                self.drop_refused(index, va);
                 Err(refusal)
             }
         }
+    }
+
+    /// What a #PF drops: the CPU's entries for the address (SDM 4.10.4.1).
+    pub(crate) fn drop_refused(&mut self, index: usize, va: VirtAddr) {
+        let cpu = &mut self.cpus[index];
+        cpu.tlbs.drop_page(va, cpu.pcid);
+        cpu.psc.drop_page(va, cpu.pcid);
     }
 
     /// A walk that the CPU waits for.

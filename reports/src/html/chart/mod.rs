@@ -1,6 +1,7 @@
 //! Charts as inline SVG. Only this module knows the charting library.
 
 mod axis;
+mod curves;
 mod histogram;
 mod ink;
 mod stacked;
@@ -12,6 +13,7 @@ use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::style::{IntoTextStyle, TextStyle, text_anchor};
 
 use crate::ReportError;
+pub(crate) use curves::{Curve, Curves, curve_color, curves};
 pub(super) use histogram::histogram;
 use ink::Ink;
 pub(super) use ink::{PARTS, css};
@@ -26,7 +28,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// What a chart is called and what it shows, for those who cannot see it.
-pub(super) struct Caption<'a> {
+pub(crate) struct Caption<'a> {
     /// Unique in the page.
     pub id: &'a str,
     /// Short title.

@@ -1,0 +1,164 @@
+//! Validation points: what was measured on hardware, and how near the simulation has to come. `docs/validation.md` has the
+//! format.
+
+mod fields;
+mod read;
+
+use std::path::Path;
+
+use daxsim_types::PageSize;
+
+use crate::builtin;
+use crate::cost::Trust;
+use crate::error::ConfigError;
+use crate::load::read_text;
+
+/// One thing to be reproduced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidationPoint {
+    /// Unique name.
+    pub id: String,
+    /// What it says, in a line.
+    pub about: String,
+    /// Machine: a builtin's name or a path.
+    pub machine: String,
+    /// Settings of it, as `--set` takes them.
+    pub set: Vec<String>,
+    /// The measurement.
+    pub probe: ProbeSpec,
+    /// What is read off it.
+    pub take: Take,
+    /// How near it has to be.
+    pub tolerance: Tolerance,
+    /// Where the number comes from.
+    pub source: String,
+    /// How far it can be trusted.
+    pub trust: Trust,
+    /// What else the reader should know.
+    pub note: Option<String>,
+    /// What of the machine was chosen so that this point is met, if anything was.
+    pub fitted: Option<String>,
+    /// File and line, for messages.
+    pub place: String,
+}
+
+/// A probe with its parameters. What each measures as a function of is its *x*.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeSpec {
+    /// Dependent loads over a footprint; x is KiB.
+    Chase {
+        /// Bytes between two loads.
+        stride: u64,
+        /// Whether the loads spread over the lines of their strides.
+        spread: bool,
+        /// Size of the pages.
+        page: PageSize,
+        /// Seed of the order.
+        seed: u64,
+        /// What of the result.
+        metric: ChaseMetric,
+    },
+    /// Setting a bit in an entry, in cycles; x is pages.
+    AdUpdate {
+        /// D rather than A.
+        dirty: bool,
+    },
+    /// Entries read for a TLB miss, on average over streams; without x.
+    Walks {
+        /// Names of streams of `daxsim gen`.
+        streams: Vec<String>,
+        /// Accesses of each.
+        accesses: u64,
+    },
+}
+
+/// What of a chase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChaseMetric {
+    /// Cycles for a load.
+    Cycles,
+    /// Nanoseconds for a load.
+    Ns,
+    /// First-level TLB misses for a load.
+    DtlbMisses,
+    /// Walks for a load.
+    StlbMisses,
+    /// Entries that walks read, for a load.
+    WalkReferences,
+}
+
+/// What is read off a measurement and compared.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Take {
+    /// The one value of a probe without x.
+    Value {
+        /// What was measured.
+        expect: f64,
+    },
+    /// The values at some x.
+    Values {
+        /// The x.
+        x: Vec<f64>,
+        /// What was measured there.
+        expect: Vec<f64>,
+    },
+    /// The value at one x less that at another.
+    Difference {
+        /// The two x.
+        x: [f64; 2],
+        /// What was measured.
+        expect: f64,
+    },
+    /// The last x before the first rise.
+    Knee {
+        /// The x, ascending.
+        x: Vec<f64>,
+        /// How much more the next value has to be for a rise.
+        rise: f64,
+        /// What was measured: one of the x.
+        expect: f64,
+    },
+}
+
+/// How far the simulation may be off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// Each value by so much.
+    Absolute(f64),
+    /// Each value by such a share of the expected one.
+    Relative(f64),
+    /// The mean over all values of the share by which they are off.
+    MeanRelative(f64),
+    /// Each value inside.
+    Range(f64, f64),
+}
+
+/// The points that the program carries with it.
+///
+/// # Errors
+///
+/// None, as long as the builtins are valid.
+pub fn builtin_points() -> Result<Vec<ValidationPoint>, ConfigError> {
+    let files = builtin::validation_files().iter();
+    read::points(files.map(|file| (format!("validation/{}.toml", file.name), file.text.to_owned())))
+}
+
+/// The points of a file. A machine that is a path is relative to the file.
+///
+/// # Errors
+///
+/// Everything that is wrong with the file.
+pub fn load_points(path: &Path) -> Result<Vec<ValidationPoint>, ConfigError> {
+    let text = read_text(path).map_err(|problem| *problem)?;
+    let mut points = read::points([(path.display().to_string(), text)])?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for point in &mut points {
+        if point.machine.contains('/') || point.machine.ends_with(".toml") {
+            point.machine = folder.join(&point.machine).display().to_string();
+        }
+    }
+    Ok(points)
+}
+
+#[cfg(test)]
+mod tests;

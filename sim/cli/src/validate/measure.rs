@@ -1,0 +1,165 @@
+//! The measurements that points need, each made once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, anyhow};
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_configs::validation::{ChaseMetric, ProbeSpec, Take, ValidationPoint};
+use daxsim_configs::{Override, load_kernel, load_machine};
+use daxsim_sim::probe::{AdUpdate, Chase, ChasePoint, LineOffset, Walks};
+use rayon::prelude::*;
+
+use crate::probe::stream_named;
+
+/// The kernel matters to no probe but by its name for flushes and faults, of which there are none here.
+const KERNEL: &str = "linux-7.2";
+
+/// A machine and what is measured on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Job {
+    machine: String,
+    set: Vec<String>,
+    what: Measurement,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Measurement {
+    /// With the footprint.
+    Chase(Chase, u64),
+    /// Whether of D.
+    AdUpdate(AdUpdate, bool),
+    /// The stream and the accesses.
+    Walks(String, u64),
+}
+
+/// What a measurement gave.
+enum Outcome {
+    Chase(ChasePoint),
+    Number(f64),
+}
+
+/// What all measurements gave.
+pub struct Measured(BTreeMap<Job, Outcome>);
+
+impl Measured {
+    /// The value of a point's measurement at `x`.
+    pub fn at(&self, point: &ValidationPoint, x: f64) -> Result<f64> {
+        let job = job(point, x);
+        match (self.0.get(&job).context("a measurement that was not made")?, &point.probe) {
+            (Outcome::Chase(p), ProbeSpec::Chase { metric, .. }) => Ok(match metric {
+                ChaseMetric::Cycles => p.cycles,
+                ChaseMetric::Ns => p.ns,
+                ChaseMetric::DtlbMisses => p.dtlb_misses,
+                ChaseMetric::StlbMisses => p.stlb_misses,
+                ChaseMetric::WalkReferences => p.walk_references,
+            }),
+            (Outcome::Number(number), _) => Ok(*number),
+            (Outcome::Chase(_), _) => Err(anyhow!("{}: another measurement than was asked for", point.id)),
+        }
+    }
+
+    /// The value of a point whose measurement has no x.
+    pub fn value(&self, point: &ValidationPoint) -> Result<f64> {
+        let ProbeSpec::Walks { streams, .. } = &point.probe else { return self.at(point, 0.0) };
+        let values: Vec<f64> = (0..streams.len()).map(|n| self.at(point, n as f64)).collect::<Result<_>>()?;
+        Ok(values.iter().sum::<f64>() / values.len() as f64)
+    }
+}
+
+/// Makes every measurement that the points need, `threads` at a time.
+pub fn measure(points: &[ValidationPoint], threads: u16) -> Result<Measured> {
+    let jobs: BTreeSet<Job> =
+        points.iter().flat_map(|point| places(point).into_iter().map(|x| job(point, x))).collect();
+    let kernel = load_kernel(KERNEL, &[])?;
+    let mut specs: BTreeMap<(&str, &[String]), MachineSpec> = BTreeMap::new();
+    for point in points {
+        let key = (point.machine.as_str(), point.set.as_slice());
+        if !specs.contains_key(&key) {
+            specs
+                .insert(key, machine(point).with_context(|| format!("{}: point {}", point.place, point.id))?);
+        }
+    }
+    let mut queue: Vec<&Job> = jobs.iter().collect();
+    // The longest first, so that no thread is left with one at the end.
+    queue.sort_by_key(|job| std::cmp::Reverse(cost(&job.what)));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build()?;
+    let one = |job: &Job| -> Result<Outcome> {
+        let spec = specs
+            .get(&(job.machine.as_str(), job.set.as_slice()))
+            .context("a machine that was not loaded")?;
+        run(&job.what, spec, &kernel).with_context(|| format!("{} on {}", describe(&job.what), job.machine))
+    };
+    let outcomes: Vec<Result<Outcome>> =
+        pool.install(|| queue.par_iter().with_max_len(1).map(|job| one(job)).collect());
+    let mut measured = BTreeMap::new();
+    for (job, outcome) in queue.into_iter().zip(outcomes) {
+        measured.insert(job.clone(), outcome?);
+    }
+    Ok(Measured(measured))
+}
+
+fn machine(point: &ValidationPoint) -> Result<MachineSpec> {
+    let set = point.set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    Ok(load_machine(&point.machine, &set)?)
+}
+
+/// Where a point is measured. The streams of a point of walks are numbered.
+fn places(point: &ValidationPoint) -> Vec<f64> {
+    match (&point.probe, &point.take) {
+        (ProbeSpec::Walks { streams, .. }, _) => (0..streams.len()).map(|n| n as f64).collect(),
+        (_, Take::Value { .. }) => vec![0.0],
+        (_, Take::Values { x, .. } | Take::Knee { x, .. }) => x.clone(),
+        (_, Take::Difference { x, .. }) => x.to_vec(),
+    }
+}
+
+fn job(point: &ValidationPoint, x: f64) -> Job {
+    let what = match &point.probe {
+        ProbeSpec::Chase { stride, spread, page, seed, .. } => {
+            let offset = if *spread { LineOffset::Spread } else { LineOffset::Zero };
+            Measurement::Chase(Chase { stride: *stride, offset, page: *page, seed: *seed }, (x as u64) << 10)
+        }
+        ProbeSpec::AdUpdate { dirty } => Measurement::AdUpdate(AdUpdate { pages: x as u64 }, *dirty),
+        ProbeSpec::Walks { streams, accesses } => {
+            Measurement::Walks(streams.get(x as usize).cloned().unwrap_or_default(), *accesses)
+        }
+    };
+    Job { machine: point.machine.clone(), set: point.set.clone(), what }
+}
+
+/// About how long a measurement takes.
+const fn cost(what: &Measurement) -> u64 {
+    match what {
+        Measurement::Chase(chase, footprint) => *footprint / chase.stride,
+        Measurement::AdUpdate(update, _) => update.pages,
+        Measurement::Walks(_, accesses) => *accesses,
+    }
+}
+
+fn describe(what: &Measurement) -> String {
+    match what {
+        Measurement::Chase(_, footprint) => format!("a chase over {} KiB", footprint >> 10),
+        Measurement::AdUpdate(update, _) => format!("the update of a bit in {} entries", update.pages),
+        Measurement::Walks(stream, _) => format!("the walks of stream {stream}"),
+    }
+}
+
+fn run(what: &Measurement, machine: &MachineSpec, kernel: &KernelSpec) -> Result<Outcome> {
+    Ok(match what {
+        Measurement::Chase(chase, footprint) => Outcome::Chase(chase.run(machine, kernel, *footprint)?),
+        Measurement::AdUpdate(update, true) => Outcome::Number(update.dirty(machine, kernel)?.update),
+        Measurement::AdUpdate(update, false) => Outcome::Number(update.accessed(machine, kernel)?.update),
+        Measurement::Walks(name, accesses) => {
+            let (pattern, bytes) = stream_named(name).with_context(|| format!("no stream {name}"))?;
+            let walks = Walks {
+                pattern,
+                bytes,
+                warm_up: accesses / 2,
+                accesses: *accesses,
+                seed: crate::probe_args::SEED,
+            };
+            Outcome::Number(walks.run(machine, kernel)?.references_per_walk)
+        }
+    })
+}

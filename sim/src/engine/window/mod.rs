@@ -183,7 +183,11 @@ impl Window {
             for access in batch {
                 let Access { va, kind, dependent } = *access;
                 let waits = dependent && self.last_data > now;
-                if now >= until || waits || !va.is_canonical() || !self.limits.hits_are_short {
+                if now >= until
+                    || waits
+                    || !va.is_canonical_in(self.limits.levels)
+                    || !self.limits.hits_are_short
+                {
                     self.quiet = false;
                     break;
                 }

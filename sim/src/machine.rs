@@ -23,6 +23,7 @@ use crate::measure::{FlushReason, Measurements, Part, PathStep};
 use crate::memory::{Access, Memory};
 use crate::mmu::Refusal;
 use crate::mmu::entry::Entry;
+use crate::mmu::nested::HostMap;
 use crate::mmu::table::{Slot, Tables};
 
 /// Physical layout of simulated DRAM, as fractions of its capacity: kernel objects, struct pages, page tables, user memory.
@@ -45,6 +46,8 @@ pub struct Machine {
     pub(crate) percpu_lines: Vec<(CacheLine, CacheLine)>,
     pub(crate) memory: Memory,
     pub(crate) tables: Tables,
+    /// Where the host has this machine's memory, if it is a virtual one.
+    pub(crate) host: Option<HostMap>,
     pub(crate) locks: Locks,
     pub(crate) lines: KernelLines,
     pub(crate) globals: Globals,
@@ -73,7 +76,7 @@ impl Machine {
         let mut lines = KernelLines::new(layout::OBJECTS, sixteenth);
         let mut locks = Locks::default();
         let tables_first = (layout::TABLES_SIXTEENTH * sixteenth) >> 12;
-        let mut tables = Tables::new(Pfn(tables_first));
+        let mut tables = Tables::new(Pfn(tables_first), spec.mmu.levels);
         tables.set_order(Region::new(&spec, tables_first, (layout::USER_SIXTEENTH * sixteenth) >> 12));
         let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
         let count = spec.cpu.count;
@@ -96,6 +99,7 @@ impl Machine {
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
             memory: Memory::new(&spec),
+            host: spec.nested.as_ref().map(|nested| HostMap::new(nested, &spec)),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
                 .with_device_alignment(spec.pmem.devdax_alignment),
@@ -254,7 +258,7 @@ impl Machine {
     /// The slot of `level` for an address, with the tables above it; `None` if it is taken.
     pub(crate) fn free_slot(&mut self, mm: MmId, va: VirtAddr, level: u32) -> Option<Slot> {
         let mut table = self.mm(mm).pgd;
-        for at in ((level + 1)..=3).rev() {
+        for at in ((level + 1)..=self.tables.top()).rev() {
             let slot = Slot::of(table, va, at);
             let entry = self.tables.read(slot);
             if entry.is_leaf_at(at) && !entry.is_none() {
@@ -304,7 +308,7 @@ impl Machine {
     /// Whether an address is mapped, for writing if so asked.
     pub(crate) fn is_mapped(&self, mm: MmId, va: VirtAddr, write: bool) -> bool {
         let mut table = self.mm(mm).pgd;
-        for level in (0..=3).rev() {
+        for level in (0..=self.tables.top()).rev() {
             let entry = self.tables.read(Slot::of(table, va, level));
             if !entry.is_present() {
                 return false;
@@ -317,7 +321,9 @@ impl Machine {
         false
     }
 
-    /// One access to a user address at the CPU's time, from user mode or by the kernel: translation, then the data. On a refusal only the translation's time passed.
+    /// One access to a user address that the CPU waits for, from user mode or by the kernel: translation, then the data. On a
+    /// refusal only the translation's time passed.
+    #[inline]
     pub(crate) fn user_access(
         &mut self,
         index: usize,
@@ -326,22 +332,19 @@ impl Machine {
         user: bool,
     ) -> Result<(), Refusal> {
         let physical = self.translate(index, va, kind, user)?;
-        let access = if kind.is_write() { Access::Write } else { Access::Read };
-        let line = physical.line();
+        let (line, write) = (physical.line(), kind.is_write());
         let hit_cost = self.spec.cache.l1d.latency;
-        if self.memory.try_l1(index, line, kind.is_write()) {
+        if self.memory.try_l1(index, line, write) {
             self.cpus[index].spend_as(Part::User, hit_cost);
         } else {
             let now = self.cpus[index].now;
+            let access = if write { Access::Write } else { Access::Read };
             let latency = self.memory.access(index, line, access, now).latency;
             let hit = hit_cost.min(latency);
             self.cpus[index].spend_as(Part::User, hit);
             self.cpus[index].spend_as(Part::Memory, latency - hit);
         }
-        match kind {
-            AccessKind::Read | AccessKind::Fetch => self.measure.reads += 1,
-            AccessKind::Write => self.measure.writes += 1,
-        }
+        self.measure.count_access(kind);
         Ok(())
     }
 
@@ -352,6 +355,7 @@ impl Machine {
 
     /// The same, attributed to `part`.
     pub(crate) fn kernel_access_as(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
+        let line = self.host_line(line);
         if !self.memory.try_l1(index, line, access.is_write()) {
             let now = self.cpus[index].now;
             let latency = self.memory.access(index, line, access, now).latency;
@@ -366,6 +370,7 @@ impl Machine {
 
     /// A CLWB by the kernel; when its write-back is accepted.
     pub(crate) fn kernel_clwb(&mut self, index: usize, line: CacheLine) -> Time {
+        let line = self.host_line(line);
         let now = self.cpus[index].now;
         let accepted = now + self.memory.clwb(index, line, now);
         let cost = self.spec.cost.clwb_issue;
@@ -375,6 +380,7 @@ impl Machine {
 
     /// A load or store that the CPU does not wait for; when its line will be there.
     pub(crate) fn kernel_access_in_flight(&mut self, index: usize, line: CacheLine, access: Access) -> Time {
+        let line = self.host_line(line);
         let now = self.cpus[index].now;
         let latency = self.memory.access(index, line, access, now).latency;
         now + latency.saturating_sub(self.spec.cache.l1d.latency)
@@ -382,6 +388,7 @@ impl Machine {
 
     /// A non-temporal store by the kernel; when it is accepted.
     pub(crate) fn kernel_nt_store(&mut self, index: usize, line: CacheLine) -> Time {
+        let line = self.host_line(line);
         let now = self.cpus[index].now;
         now + self.memory.nt_store(index, line, now)
     }

@@ -41,7 +41,7 @@ mod zap;
 
 pub use clone::CloneRequest;
 pub use fault::Signal;
-pub(crate) use fault::{Origin, page_fault};
+pub(crate) use fault::{Origin, general_protection, page_fault};
 pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use gup::PinKind;

@@ -7,6 +7,7 @@ mod kernel_events;
 mod latency;
 mod legal;
 mod part;
+mod walks;
 mod warn;
 
 pub use executed::Executed;
@@ -15,11 +16,12 @@ pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
+pub use walks::WalkCounts;
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
 
-use daxsim_types::Time;
+use daxsim_types::{AccessKind, Time};
 
 /// TLB flush reasons in the numbering of the `tlb:tlb_flush` tracepoint
 /// (Linux `include/trace/events/tlb.h`; 5 only in newer trees).
@@ -108,8 +110,10 @@ pub struct Measurements {
     pub walks: u64,
     /// Accesses that missed the TLBs while another one's walk for their page was under way or queued, and waited for that.
     pub merged_walks: u64,
-    /// Paging-structure entries that walks read.
+    /// Paging-structure entries that walks read, those of the second stage included.
     pub walk_references: u64,
+    /// What walks read, by level, and the walks that no access waited for.
+    pub walk_counts: WalkCounts,
     /// Time in walks, without the assists that set A and D.
     pub walk_time: Time,
     /// A bits that hardware set.
@@ -120,6 +124,8 @@ pub struct Measurements {
     pub dirty_updates: u64,
     /// Accesses refused because software is to set A or D.
     pub access_flag_faults: u64,
+    /// #GPs, for addresses that are not canonical.
+    pub general_protections: u64,
     /// Counts of faults.
     pub faults: FaultCounts,
     /// Cost of faults by kind.
@@ -169,6 +175,13 @@ pub struct FlushCount {
 pub const MOST_FAULTS_KEPT: usize = 1 << 22;
 
 impl Measurements {
+    /// Counts a completed user access.
+    #[inline]
+    pub(crate) fn count_access(&mut self, kind: AccessKind) {
+        self.writes += u64::from(kind.is_write());
+        self.reads += u64::from(!kind.is_write());
+    }
+
     /// Keeps the record of a fault, if there is room.
     pub fn keep_fault(&mut self, fault: FaultRecord) {
         if self.fault_log.len() < MOST_FAULTS_KEPT {

@@ -1,11 +1,11 @@
 //! User loads and stores, with the faults that they take.
 
-use daxsim_types::{ErrorCode, Time};
+use daxsim_types::Time;
 
 use super::StepOutcome;
 use super::source::{Access, Accesses, Cursor};
 use crate::engine::{Cx, Limits, Moment, OnCpu, Paused, Window};
-use crate::kernel::{Origin, page_fault};
+use crate::kernel::{Origin, general_protection, page_fault};
 use crate::machine::Machine;
 use crate::mmu::Refusal;
 
@@ -65,20 +65,33 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
 
 /// Accesses of a core that stalls on every one, until one is refused or another CPU has to go first.
 fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Paused {
-    let until = passed(index, limit).min(due(m, index));
-    while m.cpus[index].now < until {
-        let Some(access) = cursor.peek() else { return Paused::Done };
-        cursor.advance();
-        let Access { va, kind, .. } = access;
-        if !va.is_canonical() {
-            // #GP, which Linux turns into SIGSEGV: reported as a refused access without a walk.
-            return Paused::Refused(access, Refusal(ErrorCode::new(kind, true, false)));
+    let (until, levels) = (passed(index, limit).min(due(m, index)), m.spec.mmu.levels);
+    loop {
+        let batch = cursor.batch();
+        let mut made = 0;
+        let mut pause = if batch.is_empty() { Some(Paused::Done) } else { None };
+        for access in batch {
+            if m.cpus[index].now >= until {
+                break;
+            }
+            made += 1;
+            if !access.va.is_canonical_in(levels) {
+                pause = Some(Paused::Refused(*access, Refusal::GeneralProtection));
+                break;
+            }
+            if let Err(refusal) = m.user_access(index, access.va, access.kind, user) {
+                pause = Some(Paused::Refused(*access, refusal));
+                break;
+            }
         }
-        if let Err(refusal) = m.user_access(index, va, kind, user) {
-            return Paused::Refused(access, refusal);
+        cursor.pass(made);
+        match pause {
+            // Whoever has to go first goes before the end, too.
+            Some(Paused::Done) | None if m.cpus[index].now >= until => return Paused::Yield,
+            Some(pause) => return pause,
+            None => {}
         }
     }
-    Paused::Yield
 }
 
 /// The same with a window.
@@ -118,8 +131,12 @@ async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Ref
     let Access { va, kind, .. } = access;
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
+        let Refusal::PageFault(code) = refusal else {
+            general_protection(cx);
+            return Ended::Signal;
+        };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
-        let end = page_fault(cx, origin, va, refusal.0).await;
+        let end = page_fault(cx, origin, va, code).await;
         let retried = if end.signal.is_some() {
             None
         } else {

@@ -1,15 +1,14 @@
 //! Checks of several keys against each other: geometry that cannot be built, ranges that overlap.
 
-use daxsim_types::PageSize;
-
 use crate::reader::Reader;
+use crate::tlb_check::tlb;
+
+/// Most ways of a cache: more than any has (20 of the L2 of Ice Lake-SP).
+const MAX_CACHE_WAYS: u64 = 32;
 
 /// Records every combination of machine keys that no machine can have.
 pub(crate) fn machine(r: &mut Reader<'_>) {
-    for array in ["tlb.dtlb_4k", "tlb.dtlb_2m", "tlb.dtlb_1g", "tlb.stlb"] {
-        tlb_geometry(r, array);
-    }
-    page_sizes(r);
+    tlb(r);
     cache_geometry(r, "cache.l1d", true);
     cache_geometry(r, "cache.l2", true);
     cache_geometry(r, "cache.l3", false);
@@ -40,68 +39,6 @@ fn counted_pages(r: &mut Reader<'_>) {
     }
 }
 
-fn tlb_geometry(r: &mut Reader<'_>, array: &str) {
-    let ways_key = format!("{array}.ways");
-    let (Some(entries), Some(ways)) = (r.get::<u32>(&format!("{array}.entries")), r.get::<u32>(&ways_key))
-    else {
-        return;
-    };
-    let found = format!("{}, {}", count(entries, "entry", "entries"), count(ways, "way", "ways"));
-    if ways > entries {
-        r.bad(&ways_key, found, format!("1..={entries} ways"));
-    } else if !entries.is_multiple_of(ways) {
-        r.bad(&ways_key, found, "entries to be a multiple of ways".to_owned());
-    } else if !(entries / ways).is_power_of_two() {
-        let found = format!("{found}: {} sets", entries / ways);
-        r.bad(&ways_key, found, "entries / ways to be a power of two".to_owned());
-    }
-}
-
-/// Each page size has one first-level array, the one named after it or a smaller one's.
-fn page_sizes(r: &mut Reader<'_>) {
-    let arrays = [
-        ("tlb.dtlb_4k", PageSize::Size4K),
-        ("tlb.dtlb_2m", PageSize::Size2M),
-        ("tlb.dtlb_1g", PageSize::Size1G),
-    ];
-    let held = arrays.map(|(array, _)| r.get::<Vec<PageSize>>(&format!("{array}.page_sizes")));
-    for ((array, own), sizes) in arrays.iter().zip(&held) {
-        if sizes.as_ref().is_some_and(|sizes| !sizes.contains(own)) {
-            let found = format!("no {own} pages");
-            r.bad(&format!("{array}.page_sizes"), found, format!("\"{own}\" among the sizes of this array"));
-        }
-    }
-    let is_wrong = |i: usize| {
-        held.get(i).is_some_and(|h: &Option<_>| h.is_none()) && {
-            arrays.get(i).is_some_and(|(array, _)| r.has(array))
-        }
-    };
-    if (0..arrays.len()).any(is_wrong) || held.iter().all(Option::is_none) {
-        return;
-    }
-    for size in PageSize::ALL {
-        let holders: Vec<&str> = arrays
-            .iter()
-            .zip(&held)
-            .filter(|(_, sizes)| sizes.as_ref().is_some_and(|s| s.contains(&size)))
-            .map(|((array, _), _)| *array)
-            .collect();
-        match holders.as_slice() {
-            [_] => {}
-            [] => r.bad(
-                "tlb.dtlb_4k.page_sizes",
-                format!("no first-level array holds {size} pages"),
-                format!("\"{size}\" here or a table for it"),
-            ),
-            [first, second, ..] => {
-                let found = format!("{size} pages, which {first} holds too");
-                let expected = "each page size in one first-level array".to_owned();
-                r.bad(&format!("{second}.page_sizes"), found, expected);
-            }
-        }
-    }
-}
-
 fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
     let ways_key = format!("{cache}.ways");
     let (Some(size), Some(ways)) = (r.get::<u64>(&format!("{cache}.size")), r.get::<u32>(&ways_key)) else {
@@ -112,11 +49,24 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
     let found = format!("{lines} lines of 64 B, {ways} ways");
     if ways > lines {
         r.bad(&ways_key, found, format!("1..={lines} ways"));
+    } else if ways > MAX_CACHE_WAYS {
+        r.bad(&ways_key, found, format!("1..={MAX_CACHE_WAYS} ways"));
     } else if !lines.is_multiple_of(ways) {
         r.bad(&ways_key, found, "size to be a multiple of 64 B x ways".to_owned());
     } else if power_of_two && !(lines / ways).is_power_of_two() {
         let found = format!("{found}: {} sets", lines / ways);
         r.bad(&ways_key, found, "size / (64 B x ways) to be a power of two".to_owned());
+    } else if !power_of_two {
+        slices(r, lines / ways);
+    }
+}
+
+/// Each slice of the L3 has as many sets.
+fn slices(r: &mut Reader<'_>, sets: u64) {
+    let Some(slices) = r.get::<u32>("cache.l3.slices") else { return };
+    if !sets.is_multiple_of(u64::from(slices)) {
+        let found = format!("{slices} slices of {sets} sets");
+        r.bad("cache.l3.slices", found, "a divisor of the sets, size / (64 B x ways)".to_owned());
     }
 }
 
@@ -144,6 +94,7 @@ fn memory(r: &mut Reader<'_>) {
     }
 }
 
-fn count(n: u32, one: &str, many: &str) -> String {
+/// `n` of something.
+pub(crate) fn count(n: u32, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }

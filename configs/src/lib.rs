@@ -6,6 +6,8 @@
 //! every problem is reported with its place, its key, what was found and what was expected.
 
 mod builtin;
+mod cache_schema;
+mod caches;
 mod check;
 mod cost;
 mod describe;
@@ -16,11 +18,14 @@ mod kind;
 mod load;
 pub mod machine;
 mod machine_schema;
+mod machine_tlb;
 mod overrides;
 mod reader;
 mod resize;
 mod schema;
 mod semantics;
+mod tlb_check;
+mod tlb_schema;
 mod units;
 pub mod validation;
 mod value;

@@ -6,7 +6,12 @@
 
 use daxsim_types::{CpuClock, PageSize, Time};
 
+pub use crate::caches::{
+    CacheIndex, CacheReplacement, CacheSpec, CachesSpec, FrameOrder, FramesSpec, L3Relation, Prefetch,
+    TopologySpec,
+};
 pub use crate::cost::{Basis, Source, Trust};
+pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,12 +30,16 @@ pub struct MachineSpec {
     pub psc: PscSpec,
     /// Data caches and transfers between them.
     pub cache: CachesSpec,
+    /// Which cores share an L3, and which a socket.
+    pub topology: TopologySpec,
     /// Exception, system-call and serialising-instruction costs.
     pub cost: CostSpec,
     /// Inter-processor interrupts.
     pub ipi: IpiSpec,
     /// Main memory.
     pub dram: DramSpec,
+    /// The order in which its frames are given out.
+    pub frames: FramesSpec,
     /// Persistent memory, which holds the DAX files.
     pub pmem: PmemSpec,
     /// Where the compute costs come from, if the file says so.
@@ -47,8 +56,16 @@ pub struct CpuSpec {
     /// Thousandths of a cycle per instruction of straight-line kernel code whose
     /// loads hit the L1D: the price of the counted path lengths.
     pub milli_cpi: u32,
-    /// Lines that a core's string operation has in flight at most.
+    /// Lines that a core has on their way to its L1D at most.
     pub fill_buffers: u32,
+    /// User accesses that a core has in flight at most; 1 if it stalls on every one.
+    pub window: u32,
+    /// Time between two user loads that enter the window.
+    pub load_interval: Time,
+    /// Time between a user store and what enters the window next.
+    pub store_interval: Time,
+    /// Stores that are not yet written to the L1D at most.
+    pub store_buffer: u32,
 }
 
 /// `[mmu]`
@@ -67,6 +84,8 @@ pub struct MmuSpec {
     pub accessed_assist: Time,
     /// Cost of setting D in a leaf entry, over the locked RMW itself.
     pub dirty_assist: Time,
+    /// Page walks that a core does at a time.
+    pub walkers: u32,
     /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
     pub invlpgb_pages: u32,
 }
@@ -99,66 +118,6 @@ pub enum DirtyBit {
     Dbm,
 }
 
-/// How a set-associative array picks its victim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replacement {
-    /// Exact least recently used.
-    Lru,
-}
-
-/// How a page number picks its set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetIndex {
-    /// Low bits of the page number.
-    Linear,
-    /// Low bits exclusive-or the next as many bits (TLB;DR: "XOR-7" for 128 sets).
-    Xor,
-}
-
-/// One TLB array. `entries / ways` is a power of two.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TlbSpec {
-    /// Entries in all, in 1..=65536.
-    pub entries: u32,
-    /// Ways, in 1..=entries; equal to `entries` for a fully associative array.
-    pub ways: u32,
-    /// Victim choice.
-    pub replacement: Replacement,
-    /// Set choice.
-    pub index: SetIndex,
-    /// Page sizes that the array holds, ascending, at least one.
-    pub page_sizes: Vec<PageSize>,
-    /// What a hit here adds to the access: zero for a first-level TLB.
-    pub hit_penalty: Time,
-}
-
-impl TlbSpec {
-    /// Number of sets.
-    #[must_use]
-    pub const fn sets(&self) -> u32 {
-        self.entries / self.ways
-    }
-
-    /// Whether the array can hold a page of `size`.
-    #[must_use]
-    pub fn holds(&self, size: PageSize) -> bool {
-        self.page_sizes.contains(&size)
-    }
-}
-
-/// `[tlb.*]`: data-side TLBs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TlbsSpec {
-    /// `[tlb.dtlb_4k]`: first level, 4 KiB pages (or all sizes, if it says so).
-    pub dtlb_4k: TlbSpec,
-    /// `[tlb.dtlb_2m]`: first level, 2 MiB pages; absent where `dtlb_4k` holds them.
-    pub dtlb_2m: Option<TlbSpec>,
-    /// `[tlb.dtlb_1g]`: first level, 1 GiB pages; absent where another array holds them.
-    pub dtlb_1g: Option<TlbSpec>,
-    /// `[tlb.stlb]`: second level.
-    pub stlb: TlbSpec,
-}
-
 /// `[psc]`: fully associative LRU paging-structure caches; 0 entries means absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PscSpec {
@@ -170,30 +129,6 @@ pub struct PscSpec {
     pub pde: u32,
     /// Cost of the lookup that precedes a walk.
     pub latency: Time,
-}
-
-/// One cache. `size / (64 * ways)` is a power of two unless it is the L3, whose sets may be any number.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CacheSpec {
-    /// Bytes.
-    pub size: u64,
-    /// Ways.
-    pub ways: u32,
-    /// Load-to-use latency of a hit, from the core.
-    pub latency: Time,
-}
-
-/// `[cache.*]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct CachesSpec {
-    /// Private first-level data cache.
-    pub l1d: CacheSpec,
-    /// Private second level.
-    pub l2: CacheSpec,
-    /// Shared third level.
-    pub l3: CacheSpec,
-    /// Latency of a line that another core holds modified (or must give up), from the asking core.
-    pub transfer: Time,
 }
 
 /// `[cost]`: fixed costs of the core.

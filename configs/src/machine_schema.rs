@@ -2,37 +2,48 @@
 
 use std::sync::LazyLock;
 
-use daxsim_types::{PageSize, Time};
+use daxsim_types::PageSize;
 
+use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::machine::{
-    AccessedBit, CacheSpec, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
-    PmemSpec, PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec, TrustSpec,
+    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
+    PmemSpec, PscSpec, TrustSpec,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
+use crate::tlb_schema;
 
 /// Tables that a file may leave out or set to `"absent"`.
-pub(crate) const OPTIONAL: &[&str] = &["tlb.dtlb_2m", "tlb.dtlb_1g", "trust"];
+pub(crate) const OPTIONAL: &[&str] = &[
+    "tlb.dtlb_2m",
+    "tlb.dtlb_1g",
+    "tlb.dtlb_store",
+    "tlb.itlb_4k",
+    "tlb.itlb_2m",
+    "tlb.itlb2",
+    "tlb.stlb_1g",
+    "trust",
+];
 
-choices!(REPLACEMENTS: Replacement { "lru" => Lru });
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
 choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
 choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
-choices!(INDICES: SetIndex { "linear" => Linear, "xor" => Xor });
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
-const CACHE_SIZE: Kind = Kind::Size { min: 64, max: 4 * GIB, multiple: 64 };
-const WAYS: Kind = Kind::Count { min: 1, max: 65_536 };
-const ENTRIES: Kind = Kind::Count { min: 1, max: 65_536 };
 const PSC_ENTRIES: Kind = Kind::Count { min: 0, max: 65_536 };
-const PAGE_SIZES: Kind = Kind::Set { names: &["4K", "2M", "1G"], empty: false };
 
 section!(cpu: CpuSpec, "cpu" {
     count "count": Kind::Count { min: 1, max: 256 }, "Logical CPUs.";
     clock "clock": Kind::Frequency, "Core clock; its period is rounded to a whole picosecond.";
     milli_cpi "cpi": Kind::Cpi, "Cycles per instruction of straight-line kernel code whose loads hit the L1D.";
     fill_buffers "fill_buffers": Kind::Count { min: 1, max: 1024 },
-        "Lines that a string operation (zeroing or copying a page) has in flight at most.";
+        "Lines on their way to the L1D at most: of a string operation (zeroing or copying a page), and of the window.";
+    window "window": Kind::Count { min: 1, max: 4096 },
+        "User loads and stores in flight at most; 1 if the core stalls on every one, and then the other limits of the window \
+         (load_interval, store_interval, store_buffer, mmu.walkers) mean nothing.";
+    load_interval "load_interval": POSITIVE_TIME, "Time between two loads that enter the window: a cycle by the load ports.";
+    store_interval "store_interval": POSITIVE_TIME, "Time between a store and what enters the window next.";
+    store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
 });
 
 section!(mmu: MmuSpec, "mmu" {
@@ -46,27 +57,11 @@ section!(mmu: MmuSpec, "mmu" {
          the walker by a locked update alone (arm64 dirty bit modifier).";
     accessed_assist "accessed_assist": TIME, "Setting A in a paging-structure entry, over the locked RMW itself.";
     dirty_assist "dirty_assist": TIME, "Setting D in a leaf entry, over the locked RMW itself.";
+    walkers "walkers": Kind::Count { min: 1, max: 64 },
+        "Page walks that a core does at a time; others queue. Matters where cpu.window is above 1.";
     invlpgb_pages "invlpgb_pages": Kind::Count { min: 0, max: 65_536 },
         "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
 });
-
-macro_rules! tlb_section {
-    ($module:ident, $prefix:literal, { $($more:tt)* } { $($fixed:tt)* }) => {
-        section!($module: TlbSpec, $prefix {
-            entries "entries": ENTRIES, "Entries in all.";
-            ways "ways": WAYS, "Ways; as many as entries for a fully associative array.";
-            replacement "replacement": Kind::Choice(REPLACEMENTS), "How the victim in a set is picked.";
-            index "index": Kind::Choice(INDICES),
-                "How a page number picks its set: its low bits, or those xor the next as many.";
-            page_sizes "page_sizes": PAGE_SIZES, "Page sizes that the array holds.";
-            $($more)*
-        } { $($fixed)* });
-    };
-}
-tlb_section!(dtlb_4k, "tlb.dtlb_4k", {} { hit_penalty = Time::ZERO; });
-tlb_section!(dtlb_2m, "tlb.dtlb_2m", {} { hit_penalty = Time::ZERO; });
-tlb_section!(dtlb_1g, "tlb.dtlb_1g", {} { hit_penalty = Time::ZERO; });
-tlb_section!(stlb, "tlb.stlb", { hit_penalty "hit_penalty": TIME, "What a hit here adds to the access."; } {});
 
 section!(psc: PscSpec, "psc" {
     pml4e "pml4e": PSC_ENTRIES, "Entries of the fully associative PML4E cache; 0 if there is none.";
@@ -74,27 +69,6 @@ section!(psc: PscSpec, "psc" {
     pde "pde": PSC_ENTRIES, "Entries of the fully associative PDE cache; 0 if there is none.";
     latency "latency": TIME, "The lookup that precedes a walk.";
 });
-
-macro_rules! cache_section {
-    ($module:ident, $prefix:literal) => {
-        section!($module: CacheSpec, $prefix {
-            size "size": CACHE_SIZE, "Capacity.";
-            ways "ways": WAYS, "Ways.";
-            latency "latency": POSITIVE_TIME, "Load-to-use latency of a hit, from the core.";
-        });
-    };
-}
-cache_section!(l1d, "cache.l1d");
-cache_section!(l2, "cache.l2");
-cache_section!(l3, "cache.l3");
-
-/// `cache.transfer`, which stands beside the cache tables.
-const TRANSFER: &[KeyDef] = &[KeyDef {
-    key: "cache.transfer",
-    kind: POSITIVE_TIME,
-    doc: "Latency of a line that another core holds modified or must give up, from the asking core.",
-    default: None,
-}];
 
 section!(cost: CostSpec, "cost" {
     exception_entry "exception_entry": TIME, "#PF from its detection to the handler's first instruction.";
@@ -185,18 +159,17 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
         DESCRIPTION,
         cpu::KEYS,
         mmu::KEYS,
-        dtlb_4k::KEYS,
-        dtlb_2m::KEYS,
-        dtlb_1g::KEYS,
-        stlb::KEYS,
+        &tlb_schema::keys(),
         psc::KEYS,
         l1d::KEYS,
         l2::KEYS,
         l3::KEYS,
-        TRANSFER,
+        cache_schema::BESIDE,
+        topology::KEYS,
         cost::KEYS,
         ipi::KEYS,
         dram::KEYS,
+        frames::KEYS,
         pmem::KEYS,
         trust::KEYS,
     ]
@@ -205,25 +178,31 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
 
 /// The machine, if every key is there and right.
 pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
-    let dtlb_2m = if r.has("tlb.dtlb_2m") { Some(dtlb_2m::read(r)?) } else { None };
-    let dtlb_1g = if r.has("tlb.dtlb_1g") { Some(dtlb_1g::read(r)?) } else { None };
     let trust = if r.has("trust") { Some(trust::read(r)?) } else { None };
     Some(MachineSpec {
         name: name.to_owned(),
         description: r.get("description")?,
         cpu: cpu::read(r)?,
         mmu: mmu::read(r)?,
-        tlb: TlbsSpec { dtlb_4k: dtlb_4k::read(r)?, dtlb_2m, dtlb_1g, stlb: stlb::read(r)? },
+        tlb: tlb_schema::read(r)?,
         psc: psc::read(r)?,
         cache: CachesSpec {
             l1d: l1d::read(r)?,
             l2: l2::read(r)?,
             l3: l3::read(r)?,
+            l3_relation: r.get("cache.l3.relation")?,
+            l3_slices: r.get("cache.l3.slices")?,
             transfer: r.get("cache.transfer")?,
+            transfer_socket: r.get("cache.transfer_socket")?,
+            transfer_remote: r.get("cache.transfer_remote")?,
+            prefetch: r.get("cache.prefetch")?,
+            seed: r.get("cache.seed")?,
         },
+        topology: topology::read(r)?,
         cost: cost::read(r)?,
         ipi: ipi::read(r)?,
         dram: dram::read(r)?,
+        frames: frames::read(r)?,
         pmem: pmem::read(r)?,
         trust,
     })
@@ -233,22 +212,23 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
 pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     cpu::show(&spec.cpu, shown);
     mmu::show(&spec.mmu, shown);
-    dtlb_4k::show(&spec.tlb.dtlb_4k, shown);
-    if let Some(array) = &spec.tlb.dtlb_2m {
-        dtlb_2m::show(array, shown);
-    }
-    if let Some(array) = &spec.tlb.dtlb_1g {
-        dtlb_1g::show(array, shown);
-    }
-    stlb::show(&spec.tlb.stlb, shown);
+    tlb_schema::show(&spec.tlb, shown);
     psc::show(&spec.psc, shown);
     l1d::show(&spec.cache.l1d, shown);
     l2::show(&spec.cache.l2, shown);
     l3::show(&spec.cache.l3, shown);
+    shown.put("cache.l3.relation", &spec.cache.l3_relation);
+    shown.put("cache.l3.slices", &spec.cache.l3_slices);
     shown.put("cache.transfer", &spec.cache.transfer);
+    shown.put("cache.transfer_socket", &spec.cache.transfer_socket);
+    shown.put("cache.transfer_remote", &spec.cache.transfer_remote);
+    shown.put("cache.prefetch", &spec.cache.prefetch);
+    shown.put("cache.seed", &spec.cache.seed);
+    topology::show(&spec.topology, shown);
     cost::show(&spec.cost, shown);
     ipi::show(&spec.ipi, shown);
     dram::show(&spec.dram, shown);
+    frames::show(&spec.frames, shown);
     pmem::show(&spec.pmem, shown);
     if let Some(trust) = &spec.trust {
         trust::show(trust, shown);

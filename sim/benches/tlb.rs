@@ -8,33 +8,26 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use daxsim_configs::machine::{Replacement, SetIndex, TlbSpec, TlbsSpec};
+use daxsim_configs::machine::{SetIndex, TlbSpec, TlbsSpec};
 use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::mmu::tlb::TlbEntry;
 use daxsim_sim::mmu::tlbs::Tlbs;
-use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
+use daxsim_types::{AccessKind, PageSize, Pfn, VirtAddr};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256StarStar;
 
 const ACCESSES: usize = 1 << 16;
 
 fn array(entries: u32, ways: u32, index: SetIndex, sizes: &[PageSize]) -> TlbSpec {
-    TlbSpec {
-        entries,
-        ways,
-        replacement: Replacement::Lru,
-        index,
-        page_sizes: sizes.to_vec(),
-        hit_penalty: Time::ZERO,
-    }
+    TlbSpec { index, ..TlbSpec::new(entries, ways, sizes) }
 }
 
 fn skylake() -> Tlbs {
+    let second = array(1536, 12, SetIndex::Xor, &[PageSize::Size4K, PageSize::Size2M]);
     Tlbs::new(&TlbsSpec {
-        dtlb_4k: array(64, 4, SetIndex::Linear, &[PageSize::Size4K]),
         dtlb_2m: Some(array(32, 4, SetIndex::Linear, &[PageSize::Size2M])),
         dtlb_1g: Some(array(4, 4, SetIndex::Linear, &[PageSize::Size1G])),
-        stlb: array(1536, 12, SetIndex::Xor, &[PageSize::Size4K, PageSize::Size2M]),
+        ..TlbsSpec::new(array(64, 4, SetIndex::Linear, &[PageSize::Size4K]), second)
     })
 }
 
@@ -59,10 +52,16 @@ fn stream(pages: u32, run: usize, size: PageSize) -> Vec<VirtAddr> {
 fn replay(tlbs: &mut Tlbs, accesses: &[VirtAddr], size: PageSize) -> u64 {
     let mut sum = 0;
     for &va in accesses {
-        match tlbs.lookup(va, 1) {
-            Some((e, _, penalty)) => sum += e.pfn.0 + penalty.0,
-            None => tlbs.fill(va, walked(va, size)),
-        }
+        sum += match tlbs.hit(va, 1, AccessKind::Read) {
+            Some((pfn, penalty)) => pfn.0 + penalty.0,
+            None => match tlbs.lookup(va, 1, AccessKind::Read) {
+                Some((e, _, penalty)) => e.frame(va).0 + penalty.0,
+                None => {
+                    tlbs.fill(va, walked(va, size), AccessKind::Read, None);
+                    0
+                }
+            },
+        };
     }
     sum
 }

@@ -1,7 +1,7 @@
 //! Looking into a machine without changing it, for tests, probes and reports.
 
 use daxsim_configs::kernel::KernelSpec;
-use daxsim_types::{CpuId, PageSize, Pfn, Time, VirtAddr};
+use daxsim_types::{AccessKind, CpuId, PageSize, Pfn, Time, VirtAddr};
 
 use crate::kernel::dax_entry::DaxEntry;
 use crate::kernel::extent::Mapping;
@@ -123,7 +123,7 @@ impl Machine {
         if cpu.tlb_state.loaded_mm != Some(mm) || cpu.tlb_state.lazy {
             return None;
         }
-        cpu.tlbs.lookup(va, cpu.pcid).map(|(entry, ..)| entry)
+        cpu.tlbs.lookup(va, cpu.pcid, AccessKind::Read).map(|(entry, ..)| entry)
     }
 
     /// The kernel that runs.

@@ -362,9 +362,10 @@ impl Simulation {
         }
         let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
         for cpu in &machine.cpus {
+            debug_assert_eq!(cpu.tlbs.check_balance(), Ok(()));
             for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()) {
                 match translation.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, sum)) => add_stats(sum, stats),
+                    Some((_, sum)) => sum.add(&stats),
                     None => translation.push((name, stats)),
                 }
             }
@@ -380,14 +381,6 @@ impl Simulation {
             measurements: machine.measure,
         }
     }
-}
-
-fn add_stats(sum: &mut TlbStats, more: TlbStats) {
-    sum.lookups += more.lookups;
-    sum.hits += more.hits;
-    sum.misses += more.misses;
-    sum.fills += more.fills;
-    sum.invalidations += more.invalidations;
 }
 
 /// The work of one thread.

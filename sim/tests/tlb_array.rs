@@ -1,22 +1,23 @@
 //! [`TlbArray`]: LRU order, set choice and the reach of each invalidation, and every operation
 //! against an obvious model.
 
-use daxsim_configs::machine::{Replacement, SetIndex, TlbSpec};
+use daxsim_configs::machine::{SetIndex, TlbSpec};
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
-use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
+use daxsim_types::{PageSize, Pfn, VirtAddr};
 use proptest::prelude::*;
 
 use PageSize::{Size1G, Size2M, Size4K};
 
 fn spec(entries: u32, ways: u32, index: SetIndex) -> TlbSpec {
-    let page_sizes = PageSize::ALL.to_vec();
-    TlbSpec { entries, ways, replacement: Replacement::Lru, index, page_sizes, hit_penalty: Time::ZERO }
+    TlbSpec { index, ..TlbSpec::new(entries, ways, &PageSize::ALL) }
 }
 
 fn entry(page: u64, size: PageSize, pcid: u16, global: bool) -> TlbEntry {
     TlbEntry {
         page,
         size,
+        span: 0,
+        origin: size,
         pcid,
         global,
         pfn: Pfn(page * size.pages()),
@@ -45,7 +46,15 @@ fn the_least_recently_used_way_makes_room() {
     assert_eq!(a.insert(entry(10, Size4K, 0, false)).map(|e| e.page), Some(6));
     assert_eq!(a.insert(entry(12, Size4K, 0, false)).map(|e| e.page), Some(0));
     assert!(a.lookup(2, Size4K, 0).is_none());
-    let want = TlbStats { lookups: 2, hits: 1, misses: 1, fills: 9, evictions: 3, invalidations: 0 };
+    let want = TlbStats {
+        lookups: 2,
+        hits: 1,
+        misses: 1,
+        fills: 9,
+        evictions: 3,
+        replaced: 1,
+        ..TlbStats::default()
+    };
     assert_eq!((a.stats(), a.len()), (want, 5));
 }
 
@@ -98,10 +107,6 @@ fn entries_are_found_by_page_size_and_pcid_exactly() {
     let kernel = 0xffff_8880_0000_0000 >> 12;
     a.insert(entry(kernel, Size4K, 3, false));
     assert!(!holds(&a, kernel & 0xf_ffff_ffff, Size4K, 3) && holds(&a, kernel, Size4K, 3));
-    if let Some(e) = a.lookup(0x1000, Size4K, 3) {
-        e.dirty = true;
-    }
-    assert!(a.probe(0x1000, Size4K, 3).is_some_and(|e| e.dirty));
 }
 
 /// Which of the entries below are left: PCID 1 in three sizes over one address, a neighbour, the
@@ -153,13 +158,14 @@ fn each_invalidation_drops_its_own_and_keeps_the_rest() {
 
 #[test]
 fn fragments_of_a_large_page_go_together() {
+    let piece = |page, pcid| TlbEntry { origin: Size2M, ..entry(page, Size4K, pcid, false) };
     let mut a = TlbArray::new(&spec(16, 4, SetIndex::Xor));
     for page in [512, 600] {
-        a.insert_fragment(entry(page, Size4K, 1, false), Size2M);
+        a.insert(piece(page, 1));
     }
     a.insert(entry(601, Size4K, 1, false));
-    a.insert_fragment(entry(1024, Size4K, 1, false), Size2M);
-    a.insert_fragment(entry(700, Size4K, 2, false), Size2M);
+    a.insert(piece(1024, 1));
+    a.insert(piece(700, 2));
     assert_eq!(a.invalidate_page(VirtAddr(513 << 12), 1), 2);
     assert!(holds(&a, 601, Size4K, 1) && holds(&a, 1024, Size4K, 1) && holds(&a, 700, Size4K, 2));
 }
@@ -176,7 +182,7 @@ impl Model {
         let n = self.sets.len() as u64;
         let folded = match self.index {
             SetIndex::Linear => page,
-            SetIndex::Xor => (page % n) ^ (page / n % n),
+            _ => (page % n) ^ (page / n % n),
         };
         &mut self.sets[(folded % n) as usize]
     }
@@ -256,17 +262,19 @@ fn agree(entries: u32, ways: u32, index: SetIndex, ops: Vec<Op>) -> Result<(), T
                 let want = m.lookup(page, size, pcid, true);
                 stats.lookups += 1;
                 *if want.is_some() { &mut stats.hits } else { &mut stats.misses } += 1;
-                prop_assert_eq!(a.lookup(page, size, pcid).copied(), want, "{:?}", op);
+                prop_assert_eq!(a.lookup(page, size, pcid), want, "{:?}", op);
             }
             Op::Probe(page, size, pcid) => {
                 prop_assert_eq!(a.probe(page, size, pcid).copied(), m.lookup(page, size, pcid, false));
             }
             Op::Insert(page, size, pcid, global, origin) => {
-                let e = TlbEntry { pfn: Pfn(i as u64), ..entry(page, size, pcid, global) };
+                let e = TlbEntry { pfn: Pfn(i as u64), origin, ..entry(page, size, pcid, global) };
+                let before = m.len();
                 let victim = m.insert(e, origin);
                 stats.fills += 1;
                 stats.evictions += u64::from(victim.is_some());
-                prop_assert_eq!(a.insert_fragment(e, origin), victim, "{:?}", op);
+                stats.replaced += u64::from(victim.is_none() && m.len() == before);
+                prop_assert_eq!(a.insert(e), victim, "{:?}", op);
             }
             Op::Page(va, pcid) => {
                 let want = m.retain(|e, origin| {

@@ -9,13 +9,13 @@
 //! Ten million accesses per stream take long without optimisation: those counts are under
 //! `cargo test --release -- --ignored`.
 
-use daxsim_configs::machine::{PscSpec, Replacement, SetIndex, TlbSpec, TlbsSpec};
+use daxsim_configs::machine::{PscSpec, TlbSpec, TlbsSpec};
 use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::mmu::psc::Psc;
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
 use daxsim_sim::mmu::tlbs::{HitLevel, Tlbs};
 use daxsim_traces::generate::{Access, BASE, Generator, Pattern};
-use daxsim_types::{PageSize, Pfn, Time, VirtAddr};
+use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -36,14 +36,7 @@ fn number(v: &Value) -> u64 {
 }
 
 fn geometry(sets: &Value, ways: &Value, size: PageSize) -> TlbSpec {
-    TlbSpec {
-        entries: (number(sets) * number(ways)) as u32,
-        ways: number(ways) as u32,
-        replacement: Replacement::Lru,
-        index: SetIndex::Linear,
-        page_sizes: vec![size],
-        hit_penalty: Time::ZERO,
-    }
+    TlbSpec::new((number(sets) * number(ways)) as u32, number(ways) as u32, &[size])
 }
 
 fn entry(va: VirtAddr, size: PageSize) -> TlbEntry {
@@ -75,13 +68,13 @@ fn check_tlb(records: &[u64], want: &Value, what: &str) {
         check_level(array.stats(), &want["l1"], what);
     } else {
         let stlb = geometry(&want["l2"]["sets"], &want["l2"]["ways"], size);
-        let mut tlbs = Tlbs::new(&TlbsSpec { dtlb_4k: l1, dtlb_2m: None, dtlb_1g: None, stlb });
+        let mut tlbs = Tlbs::new(&TlbsSpec::new(l1, stlb));
         for va in addresses {
-            match tlbs.lookup(va, 0) {
+            match tlbs.lookup(va, 0, AccessKind::Read) {
                 Some((e, HitLevel::Dtlb | HitLevel::Stlb, _)) => assert_eq!(e, entry(va, size)),
                 None => {
                     walks += 1;
-                    tlbs.fill(va, entry(va, size));
+                    tlbs.fill(va, entry(va, size), AccessKind::Read, None);
                 }
             }
         }
@@ -96,18 +89,14 @@ fn check_tlb(records: &[u64], want: &Value, what: &str) {
 /// Replays `records` through a TLB hierarchy and the paging-structure caches of the file.
 fn check_psc(records: &[u64], want: &Value, what: &str) {
     let size = PageSize::Size4K;
-    let mut tlbs = Tlbs::new(&TlbsSpec {
-        dtlb_4k: geometry(&want["l1"][0], &want["l1"][1], size),
-        dtlb_2m: None,
-        dtlb_1g: None,
-        stlb: geometry(&want["l2"][0], &want["l2"][1], size),
-    });
+    let level = |want: &Value| geometry(&want[0], &want[1], size);
+    let mut tlbs = Tlbs::new(&TlbsSpec::new(level(&want["l1"]), level(&want["l2"])));
     let entries = |i: usize| number(&want["psc_sizes_pml4e_pdpte_pde"][i]) as u32;
     let spec = PscSpec { pml4e: entries(0), pdpte: entries(1), pde: entries(2), latency: Time::ZERO };
     let mut psc = Psc::new(&spec);
     let (mut walks, mut reads, mut cold) = (0, 0, 0);
     for va in records.iter().map(|r| VirtAddr(r & !1)) {
-        if tlbs.lookup(va, 0).is_some() {
+        if tlbs.lookup(va, 0, AccessKind::Read).is_some() {
             continue;
         }
         walks += 1;
@@ -117,7 +106,7 @@ fn check_psc(records: &[u64], want: &Value, what: &str) {
         for level in (1..=start).rev() {
             psc.fill(level, va, 0, Pfn(0));
         }
-        tlbs.fill(va, entry(va, size));
+        tlbs.fill(va, entry(va, size), AccessKind::Read, None);
     }
     assert_eq!(walks, number(&want["walks"]), "{what}: walks");
     assert_eq!(reads, number(&want["pte_reads"]), "{what}: entries read");

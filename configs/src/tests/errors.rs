@@ -65,7 +65,7 @@ fn missing_keys() {
         format!("foo.toml: cost.iret: missing key: expected a time up to 1 s {TIME}")
     );
     let optional =
-        |key: &str| ["tlb.dtlb_2m.", "tlb.dtlb_1g.", "trust."].iter().any(|table| key.starts_with(table));
+        |key: &str| crate::machine_schema::OPTIONAL.iter().any(|table| crate::reader::is_inside(key, table));
     let required = crate::machine_keys().iter().filter(|k| k.default.is_none() && !optional(k.key)).count();
     let empty = message(parse_machine("foo.toml", "", &[]));
     let told = empty.lines().count() - 1;
@@ -99,7 +99,7 @@ fn wrong_types() {
     );
     assert_eq!(
         derived("tlb.stlb.index = \"hash\""),
-        "foo.toml:2:18: tlb.stlb.index: \"hash\": expected one of \"linear\", \"xor\""
+        "foo.toml:2:18: tlb.stlb.index: \"hash\": expected one of \"linear\", \"xor\", \"skewed\""
     );
     for sizes in ["[]", "[\"8K\"]", "[4096]", "[\"4K\", \"4K\"]"] {
         assert_eq!(
@@ -183,6 +183,11 @@ fn impossible_geometry() {
             "@cache.l2 ways: cache.l2.ways: 24576 lines of 64 B, 16 ways: 1536 sets: \
              expected size / (64 B x ways) to be a power of two",
         ),
+        (
+            "cache.l3.slices = 5",
+            "2:19: cache.l3.slices: 5 slices of 49152 sets: expected a divisor of the sets, size / (64 B x ways)",
+        ),
+        ("cache.l1d.ways = 64", "2:18: cache.l1d.ways: 512 lines of 64 B, 64 ways: expected 1..=32 ways"),
         ("pmem.dimms = 0", "2:14: pmem.dimms: the number 0: expected an integer in 1..=64"),
         (
             "pmem.buffer_lines = 0",
@@ -259,11 +264,11 @@ fn knobs_that_contradict_each_other() {
 #[test]
 fn one_problem_does_not_hide_the_next() {
     assert_eq!(
-        derived("[cpu]\ncount = 0\ncpi = \"x\"\n[tlb.stlb]\nways = 5\nfoo = 1\n[pmem]\ndimms = 6.0"),
+        derived("[cpu]\ncount = 0\ncpi = \"x\"\n[tlb.stlb]\nways = 5\nwayz = 1\n[pmem]\ndimms = 6.0"),
         "foo.toml:3:9: cpu.count: the number 0: expected an integer in 1..=256\n\
          foo.toml:4:7: cpu.cpi: \"x\": expected cycles per instruction in 0.001..=1000, such as 0.9\n\
          foo.toml:6:8: tlb.stlb.ways: 1536 entries, 5 ways: expected entries to be a multiple of ways\n\
-         foo.toml:7:1: tlb.stlb.foo: unknown key: the nearest valid key is `tlb.stlb.ways`\n\
+         foo.toml:7:1: tlb.stlb.wayz: unknown key: the nearest valid key is `tlb.stlb.ways`\n\
          foo.toml:9:9: pmem.dimms: the number 6.0: expected an integer in 1..=64"
     );
 }
@@ -275,4 +280,82 @@ fn columns_count_characters() {
         "foo.toml:2:5: \"µ\".x: unknown key: the nearest valid key is `cpu.cpi`\n\
          foo.toml:3:18: cpu.count: \"é\": expected an integer in 1..=256"
     );
+}
+
+#[test]
+fn replacement_that_the_ways_do_not_allow() {
+    for (text, expected) in [
+        (
+            "tlb.stlb.replacement = \"plru\"",
+            "tlb.stlb.replacement: \"plru\" with 12 ways: expected a power of two up to 64 ways",
+        ),
+        (
+            "tlb.dtlb_4k.replacement = \"mru3-plru4\"",
+            "tlb.dtlb_4k.replacement: \"mru3-plru4\" with 4 ways: expected 12 ways, three groups of four",
+        ),
+        (
+            "tlb.stlb.replacement = \"mru3-plru4\"\ntlb.stlb.index = \"skewed\"",
+            "tlb.stlb.replacement: \"mru3-plru4\" in a skewed array: expected \"lru\", \"random\" or \"fifo\"",
+        ),
+        (
+            "tlb.dtlb_4k.replacement = \"plru\"\ntlb.dtlb_4k.ways_4k = 2",
+            "tlb.dtlb_4k.replacement: \"plru\" where a page size has some of the ways only: \
+             expected \"lru\", \"random\" or \"fifo\"",
+        ),
+        ("tlb.stlb.ways_2m = 13", "tlb.stlb.ways_2m: 13 of 12 ways: expected 0..=12"),
+        ("tlb.stlb.coalesce = 3", "tlb.stlb.coalesce: 3: expected 1, 2, 4 or 8"),
+        ("tlb.dtlb_2m.coalesce = 4", "tlb.dtlb_2m.coalesce: 4 without 4K pages: expected 1"),
+    ] {
+        let told = derived(text);
+        assert!(told.ends_with(expected), "{told}\n{expected}");
+    }
+}
+
+#[test]
+fn arrays_beside_those_of_loads() {
+    let array = |name: &str, sizes: &str| {
+        format!(
+            "[tlb.{name}]\nentries = 16\nways = 4\nreplacement = \"lru\"\nindex = \"linear\"\npage_sizes = {sizes}\n"
+        )
+    };
+    let second = |name: &str, sizes: &str| array(name, sizes) + "hit_penalty = \"1 ns\"\n";
+    for (text, expected) in [
+        (
+            array("dtlb_store", "[\"2M\"]"),
+            "tlb.dtlb_store.page_sizes: no 4K pages: expected \"4K\" among the sizes of this array",
+        ),
+        (
+            array("itlb_2m", "[\"2M\"]"),
+            "tlb.itlb_2m.entries: no tlb.itlb_4k: expected a first level of fetches beside it",
+        ),
+        (
+            second("itlb2", "[\"4K\"]"),
+            "tlb.itlb2.entries: no tlb.itlb_4k: expected a first level of fetches beside it",
+        ),
+        (
+            array("itlb_4k", "[\"4K\", \"2M\"]") + &array("itlb_2m", "[\"2M\"]"),
+            "tlb.itlb_2m.page_sizes: 2M pages, which tlb.itlb_4k holds too: expected them in one of the two",
+        ),
+        (
+            second("stlb_1g", "[\"4K\", \"2M\", \"1G\"]"),
+            "tlb.stlb_1g.page_sizes: 2M pages, which tlb.stlb holds too: expected them in one of the two",
+        ),
+        (
+            array("stlb_1g", "[\"1G\"]"),
+            "tlb.stlb_1g.hit_penalty: missing key: expected a time up to 1 s with its unit (cycles, ps, ns, us, ms), \
+             such as \"14 cycles\" or \"81.4 ns\"",
+        ),
+    ] {
+        let told = derived(&text);
+        assert!(told.ends_with(expected), "{told}\n{expected}");
+    }
+    let all = array("dtlb_store", "[\"4K\", \"2M\", \"1G\"]")
+        + &array("itlb_4k", "[\"4K\"]")
+        + &array("itlb_2m", "[\"2M\"]")
+        + &second("itlb2", "[\"4K\", \"2M\"]")
+        + &second("stlb_1g", "[\"4K\", \"1G\"]");
+    let text = format!("base = \"skylake-sp-optane\"\n{all}");
+    let m = parse_machine("foo.toml", &text, &[]).unwrap();
+    assert_eq!(m.tlb.arrays().count(), 9);
+    assert_eq!(m.tlb.stlb.ways_of(daxsim_types::PageSize::Size2M), 12);
 }

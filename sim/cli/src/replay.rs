@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use daxsim_configs::machine::{MachineSpec, TlbSpec};
+use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
@@ -204,25 +204,14 @@ impl Choice {
 
 /// Says which ways of a TLB follow from an override of its entries alone.
 fn followed_ways(machine: &MachineSpec, plain: &MachineSpec, overrides: &[String]) -> Vec<String> {
-    let arrays = |spec: &MachineSpec| {
-        let tlb = &spec.tlb;
-        let ways = |array: &Option<TlbSpec>| array.as_ref().map(|a| a.ways);
-        [
-            ("tlb.dtlb_4k", Some(tlb.dtlb_4k.ways)),
-            ("tlb.dtlb_2m", ways(&tlb.dtlb_2m)),
-            ("tlb.dtlb_1g", ways(&tlb.dtlb_1g)),
-            ("tlb.stlb", Some(tlb.stlb.ways)),
-        ]
-    };
     let mut notes = Vec::new();
-    for ((name, now), (_, before)) in arrays(machine).into_iter().zip(arrays(plain)) {
-        let given = overrides.iter().any(|text| text.trim_start().starts_with(&format!("{name}.ways")));
-        if let (Some(now), Some(before)) = (now, before)
-            && now != before
-            && !given
-        {
+    for (name, array) in machine.tlb.arrays() {
+        let given = overrides.iter().any(|text| text.trim_start().starts_with(&format!("tlb.{name}.ways")));
+        let before = plain.tlb.arrays().find(|(known, _)| *known == name).map(|(_, array)| array.ways);
+        if let Some(before) = before.filter(|before| *before != array.ways && !given) {
+            let now = array.ways;
             notes.push(format!(
-                "{name}.ways {now} instead of {before}: {name}.entries was set alone and the sets are kept"
+                "tlb.{name}.ways {now} instead of {before}: tlb.{name}.entries was set alone and the sets are kept"
             ));
         }
     }

@@ -20,6 +20,7 @@ use crate::machine::Machine;
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 use crate::mmu::tlb::TlbEntry;
+use crate::mmu::tlbs::Unbalanced;
 
 /// An entry that maps something: where, at which level (0 = PTE), and what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,15 @@ pub enum Inconsistency {
         found: u64,
         /// How far the address space is.
         expected: u64,
+    },
+    /// What a TLB counted does not add up.
+    #[error("the TLBs of CPU {cpu} have miscounted")]
+    TlbCounts {
+        /// The CPU.
+        cpu: CpuId,
+        /// The structure.
+        #[source]
+        cause: Unbalanced,
     },
     /// A TLB holds more than the page tables say, in an address space that is not behind.
     #[error("TLB of CPU {cpu} has {cached:?}; expected no more than the {leaf}")]

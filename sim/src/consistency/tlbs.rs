@@ -17,11 +17,13 @@ impl Machine {
     pub(super) fn check_tlbs(&self) -> Result<(), Inconsistency> {
         for cpu in (0..self.cpus.len()).map(|index| CpuId(index as u16)) {
             self.check_generation(cpu)?;
-            for cached in self.cpus[cpu.index()].tlbs.entries() {
+            let tlbs = &self.cpus[cpu.index()].tlbs;
+            tlbs.check_balance().map_err(|cause| Inconsistency::TlbCounts { cpu, cause })?;
+            for cached in tlbs.entries().flat_map(|entry| entry.each()) {
                 let Some(mm) = self.owner_of(cpu, cached.pcid) else { continue };
                 let leaf = self.leaf_of(mm, VirtAddr(cached.page << cached.size.shift()));
-                if !agrees(cached, &leaf) {
-                    return Err(Inconsistency::StaleTlb { cpu, cached: *cached, leaf });
+                if !agrees(&cached, &leaf) {
+                    return Err(Inconsistency::StaleTlb { cpu, cached, leaf });
                 }
             }
         }

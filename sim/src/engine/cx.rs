@@ -78,21 +78,22 @@ impl<'s> Cx<'s> {
 
     /// Waits until no other CPU with something to do is behind this one, taking interrupts that are due.
     pub(crate) async fn sync(&self) {
-        poll_fn(|_| {
+        loop {
+            self.give_way().await;
             let index = self.cpu.index();
-            loop {
-                let (now, due) = self.sys.with(|m| {
-                    let cpu = &m.cpus[index];
-                    (cpu.now, cpu.next_interrupt().is_some_and(|arrives| arrives <= cpu.now))
-                });
-                if (Moment { time: now, cpu: index }) > self.sys.horizon.get() {
-                    return Poll::Pending;
-                }
-                if !due {
-                    return Poll::Ready(());
-                }
-                self.sys.with(|m| m.handle_interrupt(self.sys, index));
+            let due = self.on_cpu(|c| c.next_interrupt().is_some_and(|arrives| arrives <= c.now));
+            if !due {
+                return;
             }
+            self.sys.with(|m| m.handle_interrupt(self.sys, index));
+        }
+    }
+
+    /// Waits until no other CPU with something to do is behind this one. Interrupts have to wait.
+    pub(crate) async fn give_way(&self) {
+        poll_fn(|_| {
+            let moment = Moment { time: self.now(), cpu: self.cpu.index() };
+            if moment > self.sys.horizon.get() { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
     }

@@ -13,12 +13,14 @@ mod exec;
 mod jitter;
 mod lock;
 mod string_op;
+mod window;
 
 pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub use lock::{LockId, LockMode, Locks};
 pub(crate) use string_op::StringOp;
+pub(crate) use window::{Limits, OnCpu, Paused, Window};
 
 use std::cell::{Cell, RefCell};
 

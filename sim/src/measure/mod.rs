@@ -106,6 +106,8 @@ pub struct Measurements {
     pub writes: u64,
     /// Page walks.
     pub walks: u64,
+    /// Accesses that missed the TLBs while another one's walk for their page was under way or queued, and waited for that.
+    pub merged_walks: u64,
     /// Paging-structure entries that walks read.
     pub walk_references: u64,
     /// Time in walks, without the assists that set A and D.

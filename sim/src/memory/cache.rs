@@ -1,31 +1,51 @@
-//! A set-associative array of line tags with exact LRU.
+//! A set-associative array of lines.
 
-use daxsim_configs::machine::CacheSpec;
+use daxsim_configs::machine::{CacheIndex, CacheSpec};
 use daxsim_types::{CacheLine, LINE_BYTES};
 
 use super::interleave::Divisor;
+use super::replacement::{self, Policy};
 
 /// The core may write the line without asking (MESI: M or E).
 pub(super) const OWNED: u64 = 1;
 /// The copy differs from what the level below has.
 pub(super) const DIRTY: u64 = 2;
-/// The word holds a line.
-const VALID: u64 = 4;
-/// Bits below the line number.
-const SHIFT: u32 = 3;
 /// The bits that a caller may set.
 const FLAGS: u64 = OWNED | DIRTY;
 
-/// Equal caches side by side (one per core, or just one), each of `sets` sets of `ways` words.
-///
-/// A word is `line << 3 | VALID | flags`, zero if empty. Within a set the position is the rank:
-/// most recently used first, empty words last.
+/// Words of a set: two of replacement state, which ways are valid, the low half of each way's line number, its high bits and
+/// flags (`line >> 32 << 2 | flags`, two ways to a word), and what the policy needs beside its state.
+const STATE: usize = 0;
+const VALID: usize = 2;
+const LOWS: usize = 3;
+/// Most ways: those that a word of valid bits has.
+const MAX_WAYS: usize = 32;
+
+/// Equal caches side by side (one per core, or per complex), each of a number of sets.
 pub(super) struct Cache {
-    words: Vec<u64>,
+    words: Vec<u32>,
     ways: usize,
-    sets: Divisor,
-    /// Words of a unit.
-    lines: usize,
+    /// Where the high bits begin in a set, and the stamps.
+    highs: usize,
+    stamps: usize,
+    /// Words of a set and of a unit.
+    stride: usize,
+    unit: usize,
+    index: Index,
+    policy: Policy,
+    random: u64,
+    flow: Flow,
+}
+
+/// Lines that came into a cache and left it; what is between them is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Lines put in.
+    pub fills: u64,
+    /// Lines that left for another one.
+    pub evictions: u64,
+    /// Lines taken out, for whatever reason.
+    pub removals: u64,
 }
 
 /// A line that had to leave.
@@ -35,185 +55,305 @@ pub(super) struct Victim {
     pub flags: u64,
 }
 
-const fn key(line: CacheLine) -> u64 {
-    line.0 << SHIFT | VALID
+/// Where a line is, until something else comes in or goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    set: usize,
+    way: usize,
 }
 
-const fn matches(word: u64, key: u64) -> bool {
-    word ^ key < VALID
+/// From a line number to a set.
+#[derive(Clone, Copy)]
+struct Index {
+    /// Sets of a slice.
+    sets: Divisor,
+    per_slice: usize,
+    slices: u64,
+    /// Bits to fold to, if the index is hashed.
+    fold: Option<u32>,
 }
 
-/// Moves `set[rank]` to the front.
-fn promote(set: &mut [u64], rank: usize) {
-    let word = set[rank];
-    set.copy_within(..rank, 1);
-    set[0] = word;
+impl Index {
+    fn new(spec: &CacheSpec, slices: u32) -> Self {
+        let slices = u64::from(slices.max(1));
+        let sets = (spec.size / (LINE_BYTES * u64::from(spec.ways.max(1)) * slices)).max(1);
+        let bits = sets.next_power_of_two().trailing_zeros();
+        let fold = (spec.index == CacheIndex::Hashed && bits > 0).then_some(bits);
+        Self { sets: Divisor::new(sets), per_slice: sets as usize, slices, fold }
+    }
+
+    #[inline]
+    fn set(&self, line: CacheLine) -> usize {
+        let number = self.fold.map_or(line.0, |bits| fold(line.0, bits));
+        let (_, set) = self.sets.div_rem(number);
+        if self.slices == 1 { set as usize } else { set as usize + self.per_slice * self.slice(line) }
+    }
+
+    /// An approximation. Intel's hashes take each bit of the slice from a parity of many address bits (Maurice et al., RAID
+    /// 2015), and are not published for numbers that are no power of two; this one is folded, spread and scaled.
+    fn slice(&self, line: CacheLine) -> usize {
+        let spread = fold(line.0, 16).wrapping_mul(0x9e3d) & 0xffff;
+        (spread * self.slices >> 16) as usize
+    }
+}
+
+/// The exclusive or of all groups of `bits` bits.
+const fn fold(mut number: u64, bits: u32) -> u64 {
+    let mut folded = 0;
+    while number != 0 {
+        folded ^= number;
+        number >>= bits;
+    }
+    folded & ((1 << bits) - 1)
+}
+
+/// Which of the first `W` words are `low`, as a mask.
+#[inline]
+fn equal<const W: usize>(lows: &[u32], low: u32) -> u32 {
+    let Some(lows) = lows.first_chunk::<W>() else { return 0 };
+    let mut mask = 0;
+    for (way, word) in lows.iter().enumerate() {
+        mask |= if *word == low { 1 << way } else { 0 };
+    }
+    mask
 }
 
 impl Cache {
-    /// `units` caches of the geometry of `spec`.
-    pub fn new(spec: &CacheSpec, units: usize) -> Self {
-        let ways = spec.ways.max(1) as usize;
-        let sets = (spec.size / (LINE_BYTES * ways as u64)).max(1);
+    /// `units` caches as `spec` says, each in `slices` slices.
+    pub fn new(spec: &CacheSpec, units: usize, slices: u32, seed: u64) -> Self {
+        let ways = (spec.ways.max(1) as usize).min(MAX_WAYS);
+        let index = Index::new(spec, slices);
+        let policy = Policy::new(spec.replacement, ways);
+        let highs = LOWS + ways;
+        let stamps = highs + ways.div_ceil(2);
+        let stride = stamps + policy.stamps(ways);
+        let unit = stride * index.per_slice * index.slices as usize;
         Self {
-            words: vec![0; units * sets as usize * ways],
+            words: vec![0; units * unit],
             ways,
-            sets: Divisor::new(sets),
-            lines: sets as usize * ways,
+            highs,
+            stamps,
+            stride,
+            unit,
+            index,
+            policy,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            flow: Flow::default(),
         }
     }
 
     /// Lines that one unit holds.
     pub const fn lines(&self) -> usize {
-        self.lines
+        self.unit / self.stride * self.ways
+    }
+
+    /// What came in and left, all units together.
+    pub const fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Lines that are here now, all units together.
+    pub fn resident(&self) -> u64 {
+        self.words.chunks_exact(self.stride).map(|set| u64::from(set[VALID].count_ones())).sum()
     }
 
     #[inline]
-    fn set(&mut self, unit: usize, line: CacheLine) -> &mut [u64] {
-        let start = self.start(unit, line);
-        &mut self.words[start..start + self.ways]
+    fn start(&self, unit: usize, line: CacheLine) -> usize {
+        unit * self.unit + self.index.set(line) * self.stride
+    }
+
+    /// The way of the set at `start` that holds `line`.
+    #[inline]
+    fn way(&self, start: usize, line: CacheLine) -> Option<usize> {
+        let set = &self.words[start..start + self.stride];
+        let (low, lows) = (line.0 as u32, &set[LOWS..]);
+        // Fixed numbers become vector compares without a branch.
+        let equal = match self.ways {
+            8 => equal::<8>(lows, low),
+            11 => equal::<11>(lows, low),
+            12 => equal::<12>(lows, low),
+            16 => equal::<16>(lows, low),
+            20 => equal::<20>(lows, low),
+            ways => lows[..ways].iter().rev().fold(0, |mask, &word| mask << 1 | u32::from(word == low)),
+        };
+        let mut candidates = equal & set[VALID];
+        while candidates != 0 {
+            let way = candidates.trailing_zeros() as usize;
+            let high = set[self.highs + way / 2] >> (16 * (way % 2)) & 0xffff;
+            if u64::from(high >> 2) == line.0 >> 32 {
+                return Some(way);
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+
+    /// The place of `line`, its rank left as it is.
+    #[inline]
+    pub fn peek(&self, unit: usize, line: CacheLine) -> Option<Place> {
+        let set = self.start(unit, line);
+        Some(Place { set, way: self.way(set, line)? })
+    }
+
+    /// The flags of a line.
+    #[inline]
+    pub fn flags_at(&self, place: Place) -> u64 {
+        u64::from(self.words[place.set + self.highs + place.way / 2] >> (16 * (place.way % 2))) & FLAGS
+    }
+
+    /// Adds flags to a line.
+    #[inline]
+    pub fn add(&mut self, place: Place, flags: u64) {
+        self.words[place.set + self.highs + place.way / 2] |= (flags as u32) << (16 * (place.way % 2));
+    }
+
+    /// Takes flags from a line; returns those that it had.
+    #[inline]
+    pub fn clear(&mut self, place: Place, flags: u64) -> u64 {
+        let had = self.flags_at(place);
+        self.words[place.set + self.highs + place.way / 2] &= !((flags as u32) << (16 * (place.way % 2)));
+        had
     }
 
     #[inline]
-    const fn start(&self, unit: usize, line: CacheLine) -> usize {
-        let (_, set) = self.sets.div_rem(line.0);
-        unit * self.lines + set as usize * self.ways
+    fn line_at(&self, place: Place) -> CacheLine {
+        let high = self.words[place.set + self.highs + place.way / 2] >> (16 * (place.way % 2)) & 0xffff;
+        CacheLine(u64::from(high >> 2) << 32 | u64::from(self.words[place.set + LOWS + place.way]))
     }
 
-    /// The fast path: if `unit` holds `line` with every flag of `needed`, makes it the most
-    /// recently used and returns true; otherwise changes nothing.
+    #[inline]
+    fn state(&self, set: usize) -> u64 {
+        u64::from(self.words[set + STATE]) | u64::from(self.words[set + STATE + 1]) << 32
+    }
+
+    #[inline]
+    fn set_state(&mut self, set: usize, state: u64) {
+        self.words[set + STATE] = state as u32;
+        self.words[set + STATE + 1] = (state >> 32) as u32;
+    }
+
+    /// Tells the policy of a use.
+    #[inline]
+    fn used(&mut self, place: Place, hit: bool) {
+        let state = self.state(place.set);
+        let state = match self.policy {
+            Policy::Order => replacement::promote(state, place.way),
+            Policy::Stamps => self.stamp(place, state),
+            Policy::Tree => replacement::tree_touch(state, self.ways, place.way),
+            Policy::Srrip => replacement::srrip_set(state, place.way, hit),
+            Policy::Random => return,
+        };
+        self.set_state(place.set, state);
+    }
+
+    /// Gives a line the next stamp of its set; before they run out, all are made small again.
+    fn stamp(&mut self, place: Place, mut state: u64) -> u64 {
+        let stamps = &mut self.words[place.set + self.stamps..place.set + self.stride];
+        if state >= u64::from(u32::MAX) {
+            let old = stamps.to_vec();
+            for stamp in stamps.iter_mut() {
+                *stamp = old.iter().filter(|other| **other < *stamp).count() as u32;
+            }
+            state = stamps.len() as u64;
+        }
+        state += 1;
+        stamps[place.way] = state as u32;
+        state
+    }
+
+    /// The fast path: if `unit` holds `line` with every flag of `needed`, tells the policy and returns true; otherwise changes
+    /// nothing.
     #[inline]
     pub fn hit(&mut self, unit: usize, line: CacheLine, needed: u64) -> bool {
-        let key = key(line);
-        let set = self.set(unit, line);
-        let Some(rank) = set.iter().position(|&word| matches(word, key)) else { return false };
-        if set[rank] & needed != needed {
+        let Some(place) = self.peek(unit, line) else { return false };
+        if self.flags_at(place) & needed != needed {
             return false;
         }
-        if rank > 0 {
-            promote(set, rank);
-        }
+        self.used(place, true);
         true
     }
 
-    /// Makes `line` the most recently used of its set and returns its word, for reading and
-    /// adding flags.
+    /// Notes a use of `line` and returns its place.
     #[inline]
-    pub fn touch(&mut self, unit: usize, line: CacheLine) -> Option<&mut u64> {
-        let key = key(line);
-        let set = self.set(unit, line);
-        let rank = set.iter().position(|&word| matches(word, key))?;
-        if rank > 0 {
-            promote(set, rank);
-        }
-        set.first_mut()
-    }
-
-    /// The word of `line`, its rank left as it is.
-    #[inline]
-    pub fn peek_mut(&mut self, unit: usize, line: CacheLine) -> Option<&mut u64> {
-        let key = key(line);
-        self.set(unit, line).iter_mut().find(|word| matches(**word, key))
+    pub fn touch(&mut self, unit: usize, line: CacheLine) -> Option<Place> {
+        let place = self.peek(unit, line)?;
+        self.used(place, true);
+        Some(place)
     }
 
     /// The flags of `line` if it is here.
     pub fn flags(&self, unit: usize, line: CacheLine) -> Option<u64> {
-        let key = key(line);
-        let start = self.start(unit, line);
-        let set = &self.words[start..start + self.ways];
-        set.iter().find(|&&word| matches(word, key)).map(|word| word & FLAGS)
+        self.peek(unit, line).map(|place| self.flags_at(place))
     }
 
-    /// Puts `line`, which must not be here, first in its set.
+    /// The way for a line that comes in.
+    #[inline]
+    fn room(&mut self, set: usize) -> usize {
+        let free = (!self.words[set + VALID]).trailing_zeros() as usize;
+        if free < self.ways {
+            return free;
+        }
+        let state = self.state(set);
+        match self.policy {
+            Policy::Order => replacement::last(state, self.ways),
+            Policy::Stamps => {
+                let stamps = &self.words[set + self.stamps..set + self.stride];
+                let oldest = stamps.iter().enumerate().min_by_key(|(_, stamp)| **stamp);
+                oldest.map_or(0, |(way, _)| way)
+            }
+            Policy::Tree => replacement::tree_victim(state, self.ways),
+            Policy::Random => (replacement::draw(&mut self.random) >> 32) as usize % self.ways,
+            Policy::Srrip => {
+                let (state, way) = replacement::srrip_victim(state, self.ways);
+                self.set_state(set, state);
+                way
+            }
+        }
+    }
+
+    /// Puts `line`, which must not be here, into its set.
     #[inline]
     pub fn insert(&mut self, unit: usize, line: CacheLine, flags: u64) -> Option<Victim> {
-        let set = self.set(unit, line);
-        debug_assert!(!set.iter().any(|&word| matches(word, key(line))), "{line:?} is here already");
-        let last = set.len() - 1;
-        let victim = set[last];
-        set.copy_within(..last, 1);
-        set[0] = key(line) | flags;
-        (victim != 0).then_some(Victim { line: CacheLine(victim >> SHIFT), flags: victim & FLAGS })
+        let set = self.start(unit, line);
+        debug_assert!(self.way(set, line).is_none(), "{line:?} is here already");
+        let place = Place { set, way: self.room(set) };
+        let taken = self.words[set + VALID] >> place.way & 1 != 0;
+        let victim = taken.then(|| Victim { line: self.line_at(place), flags: self.flags_at(place) });
+        self.flow.fills += 1;
+        self.flow.evictions += u64::from(taken);
+        self.words[set + VALID] |= 1 << place.way;
+        self.words[set + LOWS + place.way] = line.0 as u32;
+        let high = ((line.0 >> 32 << 2 | flags) & 0xffff) as u32;
+        let (word, shift) = (set + self.highs + place.way / 2, 16 * (place.way % 2));
+        self.words[word] = self.words[word] & !(0xffff << shift) | high << shift;
+        self.used(place, false);
+        victim
     }
 
     /// Takes `line` out and returns its flags.
     #[inline]
     pub fn remove(&mut self, unit: usize, line: CacheLine) -> Option<u64> {
-        let key = key(line);
-        let set = self.set(unit, line);
-        let rank = set.iter().position(|&word| matches(word, key))?;
-        let flags = set[rank] & FLAGS;
-        set.copy_within(rank + 1.., rank);
-        if let Some(last) = set.last_mut() {
-            *last = 0;
-        }
-        Some(flags)
+        let place = self.peek(unit, line)?;
+        Some(self.remove_at(place))
     }
 
-    /// The lines of a unit with their flags, set by set, most recently used first.
+    /// Takes a line out and returns its flags.
+    #[inline]
+    pub fn remove_at(&mut self, place: Place) -> u64 {
+        self.words[place.set + VALID] &= !(1 << place.way);
+        self.flow.removals += 1;
+        self.flags_at(place)
+    }
+
+    /// The lines of a unit with their flags, set by set.
     pub fn contents(&self, unit: usize) -> impl Iterator<Item = (CacheLine, u64)> + '_ {
-        let lines = self.lines();
-        let words = &self.words[unit * lines..(unit + 1) * lines];
-        words.iter().filter(|&&word| word != 0).map(|word| (CacheLine(word >> SHIFT), word & FLAGS))
+        let sets = (unit * self.unit..(unit + 1) * self.unit).step_by(self.stride);
+        sets.flat_map(move |set| (0..self.ways).map(move |way| Place { set, way }))
+            .filter(|place| self.words[place.set + VALID] >> place.way & 1 != 0)
+            .map(|place| (self.line_at(place), self.flags_at(place)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use daxsim_types::Time;
-
-    fn cache(sets: u64, ways: u32, units: usize) -> Cache {
-        let spec = CacheSpec { size: sets * u64::from(ways) * LINE_BYTES, ways, latency: Time(1) };
-        Cache::new(&spec, units)
-    }
-
-    fn lines(cache: &Cache, unit: usize) -> Vec<u64> {
-        cache.contents(unit).map(|(line, _)| line.0).collect()
-    }
-
-    #[test]
-    fn the_least_recently_used_line_leaves_first() {
-        let mut c = cache(1, 3, 1);
-        for line in 0..3 {
-            assert_eq!(c.insert(0, CacheLine(line), 0), None);
-        }
-        assert!(c.touch(0, CacheLine(0)).is_some());
-        assert_eq!(lines(&c, 0), [0, 2, 1]);
-        assert_eq!(c.insert(0, CacheLine(9), DIRTY), Some(Victim { line: CacheLine(1), flags: 0 }));
-        assert_eq!(c.remove(0, CacheLine(0)), Some(0));
-        assert_eq!(lines(&c, 0), [9, 2]);
-        assert_eq!(c.insert(0, CacheLine(5), 0), None, "the place of a removed line is free");
-    }
-
-    #[test]
-    fn line_zero_is_a_line_like_any_other() {
-        let mut c = cache(2, 2, 1);
-        assert_eq!(c.flags(0, CacheLine(0)), None);
-        c.insert(0, CacheLine(0), 0);
-        assert_eq!(c.flags(0, CacheLine(0)), Some(0));
-    }
-
-    #[test]
-    fn a_refused_hit_changes_nothing() {
-        let mut c = cache(1, 2, 1);
-        c.insert(0, CacheLine(1), 0);
-        c.insert(0, CacheLine(2), OWNED);
-        assert!(!c.hit(0, CacheLine(1), OWNED));
-        assert!(!c.hit(0, CacheLine(3), 0));
-        assert_eq!(lines(&c, 0), [2, 1]);
-        assert!(c.hit(0, CacheLine(1), 0));
-        assert!(c.hit(0, CacheLine(2), OWNED));
-        assert_eq!(lines(&c, 0), [2, 1]);
-    }
-
-    #[test]
-    fn sets_may_be_any_number_and_units_are_apart() {
-        let mut c = cache(3, 1, 2);
-        for line in 0..3 {
-            assert_eq!(c.insert(1, CacheLine(line), 0), None);
-        }
-        assert_eq!(lines(&c, 0), [0; 0]);
-        assert_eq!(c.insert(1, CacheLine(4), 0).map(|v| v.line), Some(CacheLine(1)));
-    }
-}
+#[path = "tests/cache.rs"]
+mod tests;

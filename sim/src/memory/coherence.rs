@@ -32,10 +32,16 @@ impl Memory {
         }
     }
 
-    /// Whether the shared L3 holds `line`, and if so, whether modified.
+    /// Whether the L3 of a core complex holds `line`, and if so, whether modified.
+    #[must_use]
+    pub fn l3_state_in(&self, complex: usize, line: CacheLine) -> Option<bool> {
+        self.l3.flags(complex, line).map(|flags| flags & DIRTY != 0)
+    }
+
+    /// The same of the first complex.
     #[must_use]
     pub fn l3_state(&self, line: CacheLine) -> Option<bool> {
-        self.l3.flags(0, line).map(|flags| flags & DIRTY != 0)
+        self.l3_state_in(0, line)
     }
 
     /// Takes the line from a core.
@@ -57,10 +63,10 @@ impl Memory {
 
     fn clear(&mut self, core: usize, line: CacheLine, flags: u64) -> u64 {
         let mut dirty = 0;
-        let l1 = self.l1.peek_mut(core, line);
-        for word in l1.into_iter().chain(self.l2.peek_mut(core, line)) {
-            dirty |= *word & DIRTY;
-            *word &= !flags;
+        for cache in [&mut self.l1, &mut self.l2] {
+            if let Some(place) = cache.peek(core, line) {
+                dirty |= cache.clear(place, flags) & DIRTY;
+            }
         }
         dirty
     }

@@ -180,6 +180,14 @@ impl Directory {
         }
     }
 
+    /// Records that nobody owns `line`, which somebody holds.
+    pub fn share(&mut self, line: CacheLine) {
+        let (slot, found) = self.slot(key(line));
+        if found {
+            self.table[slot * self.stride] = key(line);
+        }
+    }
+
     /// Records that `core` no longer holds `line`.
     #[inline]
     pub fn release(&mut self, line: CacheLine, core: usize) {

@@ -1,28 +1,36 @@
 //! The cache hierarchy: how an access finds its line and where evicted lines go.
 
-use daxsim_configs::machine::MachineSpec;
+use daxsim_configs::machine::{L3Relation, MachineSpec};
 use daxsim_types::{CacheLine, Time};
 
 use super::cache::{Cache, DIRTY, OWNED, Victim};
 use super::devices::Devices;
-use super::directory::{Directory, Held};
+use super::directory::{CoreSet, Directory, Held};
+use super::prefetch::Prefetcher;
 use super::stats::MemoryStats;
+use super::topology::Topology;
 use super::{Access, Level, Outcome};
 
-/// The caches of all cores, the shared L3, and the devices behind it.
+/// The caches of all cores, the L3 of each core complex, and the devices behind them.
 ///
-/// Invariants: the L2 of a core holds every line that its L1D holds; `OWNED` of a private copy is
-/// the same in L1D and L2; a line that a core owns is in no other private cache and not in the L3;
-/// `DIRTY` in a private cache implies `OWNED`.
+/// Invariants: the L2 of a core holds every line that its L1D holds; `OWNED` of a private copy is the same in L1D and L2; a line
+/// that a core owns is in no other private cache, in no L3 of another complex, and in none at all if the L3s are victim
+/// caches; `DIRTY` in a private cache implies `OWNED`; a line is `DIRTY` in one private cache or in one L3, never in two.
 pub struct Memory {
     pub(super) l1: Cache,
     pub(super) l2: Cache,
+    /// A unit for each complex.
     pub(super) l3: Cache,
     /// Absent as long as the lines of just one core, `sole`, are cached: all of them are owned then, and most programs have
     /// one thread. Made from that core's L2 when another one misses for the first time.
     pub(super) directory: Option<Directory>,
     pub(super) sole: Option<usize>,
+    /// Which L3s hold a line, where there are several.
+    pub(super) l3_holders: Option<Directory>,
     cores: usize,
+    pub(super) topology: Topology,
+    pub(super) relation: L3Relation,
+    pub(super) prefetcher: Prefetcher,
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
     pub(super) counts: MemoryStats,
@@ -33,7 +41,15 @@ pub(super) struct Latencies {
     pub l1: Time,
     pub l2: Time,
     pub l3: Time,
-    pub transfer: Time,
+}
+
+/// What a miss of the private caches got.
+struct Supply {
+    latency: Time,
+    level: Level,
+    /// Of the new copy.
+    flags: u64,
+    stall: Time,
 }
 
 impl Memory {
@@ -41,21 +57,22 @@ impl Memory {
     #[must_use]
     pub fn new(spec: &MachineSpec) -> Self {
         let cores = usize::from(spec.cpu.count).max(1);
-        let l2 = Cache::new(&spec.cache.l2, cores);
+        let (caches, topology) = (&spec.cache, Topology::new(spec));
+        let complexes = topology.complexes();
+        let l3 = Cache::new(&caches.l3, complexes, caches.l3_slices, caches.seed);
         Self {
             directory: None,
             sole: None,
+            l3_holders: (complexes > 1).then(|| Directory::new(complexes, l3.lines())),
             cores,
-            l1: Cache::new(&spec.cache.l1d, cores),
-            l2,
-            l3: Cache::new(&spec.cache.l3, 1),
+            l1: Cache::new(&caches.l1d, cores, 1, caches.seed),
+            l2: Cache::new(&caches.l2, cores, 1, caches.seed),
+            l3,
+            topology,
+            relation: caches.l3_relation,
+            prefetcher: Prefetcher::new(caches.prefetch, cores),
             devices: Devices::new(spec),
-            latency: Latencies {
-                l1: spec.cache.l1d.latency,
-                l2: spec.cache.l2.latency,
-                l3: spec.cache.l3.latency,
-                transfer: spec.cache.transfer,
-            },
+            latency: Latencies { l1: caches.l1d.latency, l2: caches.l2.latency, l3: caches.l3.latency },
             counts: MemoryStats::default(),
         }
     }
@@ -74,44 +91,49 @@ impl Memory {
     /// One access of `core` to `line`, issued at `now`: changes all state and returns its latency.
     ///
     /// L1D, L2 and L3 hits take the latency of their level. A line (or the right to write it) that
-    /// another core must give up takes `cache.transfer`. A miss takes the L3's latency and then the
-    /// device's, waiting included. A fill that evicts a modified line from the L3 waits, if that
-    /// device's write queue is full, until it is accepted.
+    /// another core must give up takes `cache.transfer`, `cache.transfer_socket` or `cache.transfer_remote`, by where that core
+    /// is. A miss takes the L3's latency and then the device's, waiting included. A fill that evicts a modified line from the
+    /// L3 waits, if that device's write queue is full, until it is accepted.
     pub fn access(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
         let write = access.is_write();
         if write {
             self.devices.modified(line);
         }
-        if let Some(word) = self.l1.touch(core, line) {
+        if let Some(place) = self.l1.touch(core, line) {
             self.counts.l1d.hits += 1;
-            let owned = *word & OWNED != 0;
+            let owned = self.l1.flags_at(place) & OWNED != 0;
             if write {
-                *word |= OWNED | DIRTY;
+                self.l1.add(place, OWNED | DIRTY);
             }
             if owned || !write {
                 return Outcome { latency: self.latency.l1, level: Level::L1 };
             }
-            if let Some(word) = self.l2.peek_mut(core, line) {
-                *word |= OWNED;
+            if let Some(place) = self.l2.peek(core, line) {
+                self.l2.add(place, OWNED);
             }
             return self.upgrade(core, line);
         }
         self.counts.l1d.misses += 1;
-        if let Some(word) = self.l2.touch(core, line) {
+        if let Some(place) = self.l2.touch(core, line) {
             self.counts.l2.hits += 1;
-            let owned = *word & OWNED != 0;
+            let owned = self.l2.flags_at(place) & OWNED;
             if write {
-                *word |= OWNED;
+                self.l2.add(place, OWNED);
             }
-            let flags = *word & OWNED | if write { DIRTY } else { 0 };
-            self.fill_l1(core, line, flags);
-            if owned || !write {
+            self.fill_l1(core, line, if write { OWNED | DIRTY } else { owned });
+            if owned != 0 || !write {
                 return Outcome { latency: self.latency.l2, level: Level::L2 };
             }
             return self.upgrade(core, line);
         }
         self.counts.l2.misses += 1;
-        self.miss(core, line, write, now)
+        let outcome = self.miss(core, line, write, now);
+        if self.prefetcher.is_on()
+            && let Some(next) = self.prefetcher.after_miss(core, line)
+        {
+            self.prefetch(core, next, now);
+        }
+        outcome
     }
 
     /// An access that missed both private levels.
@@ -121,59 +143,70 @@ impl Memory {
             self.another_core(core);
         }
         let held = self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, write));
-        let mut stall = Time::ZERO;
-        let (latency, level, flags) = match held {
-            Held::Nowhere => match self.l3.remove(0, line) {
-                Some(flags) => {
-                    self.counts.l3.hits += 1;
-                    (self.latency.l3, Level::L3, OWNED | flags)
-                }
-                None => {
-                    self.counts.l3.misses += 1;
-                    let (latency, level) = self.devices.read(line, arrive);
-                    (self.latency.l3 + latency, level, OWNED)
-                }
-            },
-            Held::Owned(owner) => {
-                self.counts.l3.misses += 1;
-                self.counts.transfers += 1;
-                let flags = if write {
-                    self.invalidate(owner, line);
-                    OWNED
-                } else {
-                    let dirty = self.downgrade(owner, line);
-                    stall = self.insert_l3(line, dirty, arrive);
-                    0
-                };
-                (self.latency.transfer, Level::Transfer, flags)
-            }
-            Held::Shared(others) if write => {
-                match self.l3.remove(0, line) {
-                    Some(_) => self.counts.l3.hits += 1,
-                    None => self.counts.l3.misses += 1,
-                }
-                self.counts.transfers += 1;
-                for other in others.iter() {
-                    self.invalidate(other, line);
-                }
-                (self.latency.transfer, Level::Transfer, OWNED)
-            }
-            Held::Shared(_) => {
-                if self.l3.touch(0, line).is_some() {
-                    self.counts.l3.hits += 1;
-                    (self.latency.l3, Level::L3, 0)
-                } else {
-                    // A sharer forwards it.
-                    self.counts.l3.misses += 1;
-                    self.counts.transfers += 1;
-                    (self.latency.transfer, Level::Transfer, 0)
-                }
-            }
-        };
-        stall = stall.max(self.fill_l2(core, line, flags, arrive));
+        let mut supply = self.supply(core, line, write, held, arrive);
+        let flags = supply.flags;
+        supply.stall = supply.stall.max(self.fill_l2(core, line, flags, arrive));
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
-        let latency = if stall > Time::ZERO { latency.max(self.latency.l3 + stall) } else { latency };
+        let Supply { mut latency, level, stall, .. } = supply;
+        if stall > Time::ZERO {
+            latency = latency.max(self.latency.l3 + stall);
+        }
         Outcome { latency, level }
+    }
+
+    /// Finds the line beyond the private caches of `core`, and settles who else may keep it.
+    fn supply(&mut self, core: usize, line: CacheLine, write: bool, held: Held, arrive: Time) -> Supply {
+        let home = self.topology.complex(core);
+        let here = self.l3.touch(home, line);
+        match here {
+            Some(_) => self.counts.l3.hits += 1,
+            None => self.counts.l3.misses += 1,
+        }
+        let far = self.other_l3s(line, home);
+        let (others, owner) = match held {
+            Held::Nowhere => (CoreSet::default(), None),
+            Held::Owned(owner) => (CoreSet::of(owner), Some(owner)),
+            Held::Shared(others) => (others, None),
+        };
+        let alone = others.is_empty() && far.is_empty();
+        let mut stall = Time::ZERO;
+        let (latency, level, flags) = if alone {
+            match here {
+                Some(place) if self.relation == L3Relation::Victim => {
+                    (self.latency.l3, Level::L3, OWNED | self.remove_l3(home, line, place))
+                }
+                Some(place) => (self.latency.l3, Level::L3, OWNED | self.l3.clear(place, DIRTY) & DIRTY),
+                None => {
+                    self.counts.memory_fills += 1;
+                    let (latency, level) = self.devices.read(line, arrive);
+                    (self.latency.l3 + latency + self.topology.remote_memory(core, line), level, OWNED)
+                }
+            }
+        } else if write {
+            let latency = self.take_from(core, line, others, far);
+            (latency, Level::Transfer, OWNED)
+        } else if let Some(owner) = owner {
+            self.counts.transfers += 1;
+            let dirty = self.downgrade(owner, line);
+            let complex = self.topology.complex(owner);
+            stall = self.put_l3(complex, line, dirty, arrive);
+            (self.topology.transfer(core, complex), Level::Transfer, 0)
+        } else if here.is_some() {
+            (self.latency.l3, Level::L3, 0)
+        } else {
+            // Whoever is nearest forwards it.
+            self.counts.transfers += 1;
+            let nearest = self.topology.transfers(core, others, far).min().unwrap_or_default();
+            (nearest, Level::Transfer, 0)
+        };
+        if flags & OWNED == 0 && others.is_empty() {
+            // Only an L3 shares it, of which the directory does not know.
+            self.directory.iter_mut().for_each(|directory| directory.share(line));
+        }
+        if self.relation != L3Relation::Victim && self.l3.peek(home, line).is_none() {
+            stall = stall.max(self.insert_l3(home, line, 0, arrive));
+        }
+        Supply { latency, level, flags, stall }
     }
 
     /// The first miss of a core: from the second such core on there is a directory.
@@ -194,17 +227,39 @@ impl Memory {
     #[cold]
     fn upgrade(&mut self, core: usize, line: CacheLine) -> Outcome {
         self.counts.upgrades += 1;
-        self.l3.remove(0, line);
+        let far = self.other_l3s(line, self.topology.complex(core));
         let held = self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, true));
-        let Held::Shared(others) = held else {
+        let others = match held {
+            Held::Shared(others) => others,
             // Whoever shared it has dropped it since; only the directory knows that.
-            return Outcome { latency: self.latency.l3, level: Level::L3 };
+            Held::Nowhere | Held::Owned(_) => CoreSet::default(),
         };
+        let alone = others.is_empty() && far.is_empty();
+        let latency = self.take_from(core, line, others, far);
+        if alone {
+            return Outcome { latency: self.latency.l3, level: Level::L3 };
+        }
+        Outcome { latency, level: Level::Transfer }
+    }
+
+    /// `core` becomes the only holder: takes the line from `others` and from the L3s of `far`, and from its own L3, or makes
+    /// that copy clean. Returns the time until the farthest has answered.
+    fn take_from(&mut self, core: usize, line: CacheLine, others: CoreSet, far: CoreSet) -> Time {
         for other in others.iter() {
             self.invalidate(other, line);
         }
-        self.counts.transfers += 1;
-        Outcome { latency: self.latency.transfer, level: Level::Transfer }
+        self.drop_l3s(line, far);
+        let home = self.topology.complex(core);
+        if let Some(place) = self.l3.peek(home, line) {
+            if self.relation == L3Relation::Victim {
+                self.remove_l3(home, line, place);
+            } else {
+                self.l3.clear(place, DIRTY);
+            }
+        }
+        let farthest = self.topology.transfers(core, others, far).max();
+        self.counts.transfers += u64::from(farthest.is_some());
+        farthest.unwrap_or_default()
     }
 
     /// Puts a line that the L2 holds into the L1D; a modified victim is merged into the L2.
@@ -213,15 +268,15 @@ impl Memory {
             && victim.flags & DIRTY != 0
         {
             self.counts.l1d.writebacks += 1;
-            if let Some(word) = self.l2.peek_mut(core, victim.line) {
-                *word |= DIRTY;
+            if let Some(place) = self.l2.peek(core, victim.line) {
+                self.l2.add(place, DIRTY);
             }
         }
     }
 
     /// Puts a line into the L2; its victim leaves the L1D, too, and goes to the L3. Returns the
     /// wait for a device's write queue.
-    fn fill_l2(&mut self, core: usize, line: CacheLine, flags: u64, arrive: Time) -> Time {
+    pub(super) fn fill_l2(&mut self, core: usize, line: CacheLine, flags: u64, arrive: Time) -> Time {
         let Some(Victim { line: victim, flags }) = self.l2.insert(core, line, flags) else {
             return Time::ZERO;
         };
@@ -234,23 +289,7 @@ impl Memory {
         if let Some(directory) = &mut self.directory {
             directory.release(victim, core);
         }
-        // The L3 can have a copy of a shared line only.
-        if flags & OWNED == 0 && self.l3.touch(0, victim).is_some() {
-            return Time::ZERO;
-        }
-        self.insert_l3(victim, dirty, arrive)
-    }
-
-    /// Puts a line that is not in the L3 there; a modified victim goes to its device. Returns the
-    /// wait for the device's write queue.
-    fn insert_l3(&mut self, line: CacheLine, dirty: u64, arrive: Time) -> Time {
-        match self.l3.insert(0, line, dirty) {
-            Some(victim) if victim.flags & DIRTY != 0 => {
-                self.counts.l3.writebacks += 1;
-                self.devices.post(victim.line, arrive.saturating_sub(self.latency.l3), arrive)
-            }
-            _ => Time::ZERO,
-        }
+        self.evicted_from_l2(core, victim, flags & OWNED | dirty, arrive)
     }
 
     /// The counters since the memory was built.

@@ -12,6 +12,7 @@
 //! fetch, DRAM banks and refresh, wear levelling, and limits on outstanding misses: the caller
 //! decides how many accesses overlap (`engine::StringOp` has as many as fill buffers, all else one).
 
+mod balance;
 mod cache;
 mod coherence;
 mod devices;
@@ -19,12 +20,17 @@ mod directory;
 mod dram;
 mod hierarchy;
 mod interleave;
+mod l3;
 mod persist;
 mod pmem;
+mod prefetch;
+mod replacement;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod topology;
 
+pub use balance::Imbalance;
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
 pub use pmem::{PageLines, Tag, Unaccepted};
@@ -59,7 +65,7 @@ pub enum Level {
     L1,
     /// The core's own L2.
     L2,
-    /// The shared L3, or its directory (a write to a line that only this core still shares).
+    /// The L3 of the core's complex, or its directory (a write to a line that only this core still shares).
     L3,
     /// Another core's cache, or a write that had to take the line from others.
     Transfer,

@@ -12,7 +12,7 @@ impl Memory {
     ///
     /// Returns the time from `now` until the write pending queue (for DRAM: the controller) has
     /// accepted the line; zero if it is clean or in no cache. A line modified in another core's
-    /// cache first takes a `cache.transfer`. The cost of issuing the instruction is the caller's.
+    /// cache first takes a transfer from there. The cost of issuing the instruction is the caller's.
     pub fn clwb(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         let mut data = Time::ZERO;
         let mut dirty = 0;
@@ -20,42 +20,51 @@ impl Memory {
         if let Some(holder) = self.holders(line).first() {
             dirty = self.clean(holder, line);
             if dirty != 0 && holder != core {
-                data = self.latency.transfer;
+                data = self.topology.transfer(core, self.topology.complex(holder));
             }
         }
         if dirty == 0 {
-            match self.l3.peek_mut(0, line) {
-                Some(word) if *word & DIRTY != 0 => *word &= !DIRTY,
-                _ => return Time::ZERO,
+            let Some(complex) = self.clean_l3s(line) else { return Time::ZERO };
+            if complex != self.topology.complex(core) {
+                data = self.topology.transfer(core, complex);
             }
         }
         self.counts.clwb_writebacks += 1;
         self.devices.write(line, now, data)
     }
 
+    /// Makes the line clean in the L3 that has it modified; the complex of that L3.
+    fn clean_l3s(&mut self, line: CacheLine) -> Option<usize> {
+        self.l3s(line).iter().find(|&complex| {
+            let place = self.l3.peek(complex, line);
+            place.is_some_and(|place| self.l3.clear(place, DIRTY) & DIRTY != 0)
+        })
+    }
+
     /// A 64-byte non-temporal store by `core`: every cached copy vanishes, modified or not, and
     /// the line goes to its device.
     ///
     /// Returns the time from `now` until the write pending queue (for DRAM: the controller) has
-    /// accepted it. If other cores must give the line up, the data leaves after a `cache.transfer`.
+    /// accepted it. If other cores, or L3s of other complexes, must give the line up, the data leaves
+    /// after a transfer from the farthest.
     pub fn nt_store(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         self.counts.nt_stores += 1;
         let holders = match &mut self.directory {
             Some(directory) => directory.take(line),
             None => self.holders(line),
         };
-        let mut data = Time::ZERO;
+        let (home, l3s) = (self.topology.complex(core), self.l3s(line));
+        let data = self.topology.transfers(core, holders.without(core), l3s.without(home)).max();
         for holder in holders.iter() {
             if holder == core {
                 self.l1.remove(core, line);
                 self.l2.remove(core, line);
             } else {
                 self.invalidate(holder, line);
-                data = self.latency.transfer;
             }
         }
-        self.l3.remove(0, line);
-        self.devices.write(line, now, data)
+        self.drop_l3s(line, l3s);
+        self.devices.write(line, now, data.unwrap_or_default())
     }
 
     /// The lines of a frame of persistent memory that some cache holds modified, as a mask.

@@ -84,6 +84,12 @@ pub struct MemoryStats {
     pub invalidations: u64,
     /// L1D copies dropped because the L2 evicted the line.
     pub back_invalidations: u64,
+    /// Cores that lost a line because an inclusive L3 evicted it.
+    pub l3_back_invalidations: u64,
+    /// Lines that caches read from devices.
+    pub memory_fills: u64,
+    /// Lines fetched into an L2 unasked.
+    pub prefetches: u64,
     /// CLWBs that found a modified line and wrote it back.
     pub clwb_writebacks: u64,
     /// Cache-bypassing stores.

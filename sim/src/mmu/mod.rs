@@ -10,4 +10,5 @@ pub mod tlbs;
 mod walker;
 
 pub(crate) use tlb_write::TlbLevels;
+pub(crate) use walker::Cached;
 pub use walker::Refusal;

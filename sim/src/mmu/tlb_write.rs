@@ -1,6 +1,6 @@
 //! What software can do to the translations of its own CPU: drop those of a page, and on some architectures write one.
 
-use daxsim_types::{PageSize, VirtAddr};
+use daxsim_types::{AccessKind, PageSize, VirtAddr};
 
 use super::entry::Entry;
 use super::tlb::TlbEntry;
@@ -49,7 +49,7 @@ impl Machine {
         cpu.tlbs.drop_page(va, cpu.pcid);
         match levels {
             TlbLevels::Both => {
-                cpu.tlbs.fill(va, cached);
+                cpu.tlbs.fill(va, cached, AccessKind::Read, None);
                 true
             }
             TlbLevels::Second => cpu.tlbs.fill_second(cached),

@@ -31,7 +31,7 @@ struct Leaf {
 }
 
 impl Leaf {
-    /// Whether RW and NX allow the access (SDM 4.6.1). Instructions are looked up in the data TLBs: there are no others.
+    /// Whether RW and NX allow the access (SDM 4.6.1).
     const fn allows(&self, kind: AccessKind) -> bool {
         match kind {
             AccessKind::Read => true,
@@ -87,6 +87,17 @@ pub(crate) struct Walked {
     pub end: Time,
 }
 
+/// What the TLBs say of an access.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cached {
+    /// Its address, and what finding it added.
+    Hit(PhysAddr, Time),
+    /// Nothing: the tables have to be walked.
+    Miss,
+    /// A translation that does not let the access through as it is, and what finding it added.
+    Denied(TlbEntry, Time),
+}
+
 /// The address in `frame` that `va` translates to.
 #[inline]
 const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
@@ -94,10 +105,32 @@ const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
 }
 
 impl Machine {
+    /// What the TLBs of CPU `index` say of an access to a user address. Counts one lookup, and lets no time pass.
+    #[inline]
+    pub(crate) fn look_up(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Cached {
+        let cpu = &mut self.cpus[index];
+        let pcid = cpu.pcid;
+        if let Some((frame, penalty)) = cpu.tlbs.hit(va, pcid, kind) {
+            return Cached::Hit(inside(frame, va), penalty);
+        }
+        match cpu.tlbs.lookup(va, pcid, kind) {
+            None => Cached::Miss,
+            Some((entry, _, penalty)) => {
+                let refuses_store = kind.is_write() && !(entry.writable && entry.dirty);
+                if refuses_store || (entry.nx && kind == AccessKind::Fetch) {
+                    Cached::Denied(entry, penalty)
+                } else {
+                    Cached::Hit(inside(entry.frame(va), va), penalty)
+                }
+            }
+        }
+    }
+
     /// Translates an access of CPU `index` to a user address, letting its time pass, and returns the physical address.
     /// `user` is false for the kernel's own access to user memory, which differs only in the error code.
     ///
     /// On a refusal the CPU's entries for the address are dropped, as a #PF does (SDM 4.10.4.1).
+    #[inline]
     pub(crate) fn translate(
         &mut self,
         index: usize,
@@ -105,23 +138,18 @@ impl Machine {
         kind: AccessKind,
         user: bool,
     ) -> Result<PhysAddr, Refusal> {
-        let cpu = &mut self.cpus[index];
-        let pcid = cpu.pcid;
-        if kind != AccessKind::Fetch
-            && let Some((frame, penalty)) = cpu.tlbs.repeat(va, pcid, kind.is_write())
-        {
-            cpu.spend_as(Part::Walk, penalty);
-            return Ok(inside(frame, va));
+        match self.look_up(index, va, kind) {
+            Cached::Hit(physical, penalty) => {
+                if penalty > Time::ZERO {
+                    self.cpus[index].spend_as(Part::Walk, penalty);
+                }
+                Ok(physical)
+            }
+            Cached::Miss => self.translate_slowly(index, va, kind, None, user),
+            Cached::Denied(entry, penalty) => {
+                self.translate_slowly(index, va, kind, Some((entry, penalty)), user)
+            }
         }
-        let cached = cpu.tlbs.lookup(va, pcid);
-        if let Some((entry, _, penalty)) = &cached
-            && (!kind.is_write() || (entry.writable && entry.dirty))
-            && !(entry.nx && kind == AccessKind::Fetch)
-        {
-            cpu.spend_as(Part::Walk, *penalty);
-            return Ok(inside(entry.frame(va), va));
-        }
-        self.translate_slowly(index, va, kind, cached.map(|(entry, _, penalty)| (entry, penalty)), user)
     }
 
     /// The rest of [`Self::translate`]: not cached, or a store that the cached translation does not allow as it is.
@@ -160,12 +188,17 @@ impl Machine {
                 if !user {
                     refusal.0.0 &= !ErrorCode::USER;
                 }
-                let cpu = &mut self.cpus[index];
-                cpu.tlbs.drop_page(va, pcid);
-                cpu.psc.drop_page(va, pcid);
+                self.drop_refused(index, va);
                 Err(refusal)
             }
         }
+    }
+
+    /// What a #PF drops: the CPU's entries for the address (SDM 4.10.4.1).
+    pub(crate) fn drop_refused(&mut self, index: usize, va: VirtAddr) {
+        let cpu = &mut self.cpus[index];
+        cpu.tlbs.drop_page(va, cpu.pcid);
+        cpu.psc.drop_page(va, cpu.pcid);
     }
 
     /// A walk that the CPU waits for.
@@ -279,7 +312,7 @@ impl Machine {
             // It must not outlive the update.
             cpu.tlbs.drop_page(va, cpu.pcid);
         }
-        cpu.tlbs.fill(va, cached);
+        cpu.tlbs.fill(va, cached, kind, None);
         Ok(cached)
     }
 

@@ -1,9 +1,10 @@
 //! User loads and stores, with the faults that they take.
 
-use daxsim_types::{AccessKind, VirtAddr};
+use daxsim_types::{ErrorCode, Time};
 
 use super::StepOutcome;
-use crate::engine::{Cx, Moment};
+use super::source::{Access, Accesses, Cursor};
+use crate::engine::{Cx, Limits, Moment, OnCpu, Paused, Window};
 use crate::kernel::{Origin, page_fault};
 use crate::machine::Machine;
 use crate::mmu::Refusal;
@@ -11,118 +12,97 @@ use crate::mmu::Refusal;
 /// Faults that one access may take before it is given up: real programs need at most a handful.
 const MOST_FAULTS: u32 = 64;
 
-/// A run of accesses of one byte each.
-pub enum Accesses {
-    /// `count` accesses of one kind, `stride` bytes apart.
-    Stride {
-        /// First address.
-        start: VirtAddr,
-        /// How many.
-        count: u64,
-        /// Bytes between two.
-        stride: u64,
-        /// Loads or stores.
-        kind: AccessKind,
-    },
-    /// Given one by one.
-    List(Vec<(VirtAddr, AccessKind)>),
-    /// From a generator.
-    Stream(Box<dyn Iterator<Item = (VirtAddr, AccessKind)>>),
-}
-
-/// Position in a run.
-struct Cursor {
-    accesses: Accesses,
-    next: u64,
-    pending: Option<(VirtAddr, AccessKind)>,
-    /// From user mode, or by the kernel in a system call.
-    user: bool,
-}
-
-impl Cursor {
-    /// The access to make next, without moving on.
-    #[inline]
-    fn peek(&mut self) -> Option<(VirtAddr, AccessKind)> {
-        match &mut self.accesses {
-            Accesses::Stride { start, count, stride, kind } => {
-                (self.next < *count).then(|| (VirtAddr(start.0.wrapping_add(self.next * *stride)), *kind))
-            }
-            Accesses::List(list) => list.get(usize::try_from(self.next).ok()?).copied(),
-            Accesses::Stream(stream) => {
-                if self.pending.is_none() {
-                    self.pending = stream.next();
-                }
-                self.pending
-            }
-        }
-    }
-
-    #[inline]
-    fn advance(&mut self) {
-        self.next += 1;
-        self.pending = None;
-    }
-}
-
-/// Why the uninterrupted part of a run ended.
-enum Pause {
-    /// Nothing left.
-    Done,
-    /// Another CPU is behind, or an interrupt is due.
-    Yield,
-    /// An access was refused.
-    Refused(VirtAddr, AccessKind, Refusal),
-}
-
 /// Makes the accesses of a run.
 pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses, user: bool) -> StepOutcome {
-    let mut cursor = Cursor { accesses, next: 0, pending: None, user };
+    let mut cursor = Cursor::new(accesses);
     let mut outcome = StepOutcome::default();
+    // The kernel's copies stall on every access: what a copy of one page costs is in its path length.
+    let limits = if user { cx.with(|m| Limits::new(&m.spec)) } else { None };
+    let mut window = limits.map(Window::new);
     loop {
-        cx.sync().await;
-        let limit = cx.horizon();
-        match cx.with(|m| run_hits(m, cx.cpu().index(), &mut cursor, limit)) {
-            Pause::Done => break,
-            Pause::Yield => {}
-            Pause::Refused(va, kind, refusal) => {
-                match faulting_access(cx, origin, va, kind, refusal, user).await {
-                    Ended::Completed => {}
-                    Ended::Signal if user => outcome.signals += 1,
-                    // A bad address ends the kernel's copy: EFAULT.
-                    Ended::Signal => break,
-                    Ended::Livelock => {
-                        outcome.livelock = true;
-                        break;
-                    }
+        let pause = match &mut window {
+            None => {
+                cx.sync().await;
+                let limit = cx.horizon();
+                cx.with(|m| run_stalling(m, cx.cpu().index(), &mut cursor, user, limit))
+            }
+            Some(window) => {
+                // An interrupt finds nothing in flight.
+                if window.is_drained(cx.now()) {
+                    cx.sync().await
+                } else {
+                    cx.give_way().await
                 }
-                cursor.advance();
+                let limit = cx.horizon();
+                cx.with(|m| run_window(m, cx.cpu().index(), window, &mut cursor, limit))
+            }
+        };
+        let ended = match pause {
+            Paused::Done => break,
+            Paused::Yield => continue,
+            Paused::Refused(access, refusal) => faulting_access(cx, origin, access, refusal, user).await,
+            Paused::Alone(access) => {
+                match cx.with(|m| m.user_access(cx.cpu().index(), access.va, access.kind, user)) {
+                    Ok(()) => Ended::Completed,
+                    Err(refusal) => faulting_access(cx, origin, access, refusal, user).await,
+                }
+            }
+        };
+        match ended {
+            Ended::Completed => {}
+            Ended::Signal if user => outcome.signals += 1,
+            // A bad address ends the kernel's copy: EFAULT.
+            Ended::Signal | Ended::Livelock => {
+                outcome.livelock = matches!(ended, Ended::Livelock);
+                outcome.accesses = cursor.made() - 1;
+                return outcome;
             }
         }
     }
-    outcome.accesses = cursor.next;
+    outcome.accesses = cursor.made();
     outcome
 }
 
-/// Accesses until one is refused or another CPU has to go first.
-fn run_hits(m: &mut Machine, index: usize, cursor: &mut Cursor, limit: Moment) -> Pause {
-    // Nothing that happens here can put an interrupt into this CPU's own queue.
-    let due = m.cpus[index].next_interrupt().unwrap_or(daxsim_types::Time::MAX);
-    loop {
-        let now = m.cpus[index].now;
-        if now >= due || (Moment { time: now, cpu: index }) > limit {
-            return Pause::Yield;
-        }
-        let Some((va, kind)) = cursor.peek() else { return Pause::Done };
+/// Accesses of a core that stalls on every one, until one is refused or another CPU has to go first.
+fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Paused {
+    let until = passed(index, limit).min(due(m, index));
+    while m.cpus[index].now < until {
+        let Some(access) = cursor.peek() else { return Paused::Done };
+        cursor.advance();
+        let Access { va, kind, .. } = access;
         if !va.is_canonical() {
             // #GP, which Linux turns into SIGSEGV: reported as a refused access without a walk.
-            let code = daxsim_types::ErrorCode::new(kind, true, false);
-            return Pause::Refused(va, kind, Refusal(code));
+            return Paused::Refused(access, Refusal(ErrorCode::new(kind, true, false)));
         }
-        match m.user_access(index, va, kind, cursor.user) {
-            Ok(()) => cursor.advance(),
-            Err(refusal) => return Pause::Refused(va, kind, refusal),
+        if let Err(refusal) = m.user_access(index, va, kind, user) {
+            return Paused::Refused(access, refusal);
         }
     }
+    Paused::Yield
+}
+
+/// The same with a window.
+fn run_window(
+    m: &mut Machine,
+    index: usize,
+    window: &mut Window,
+    cursor: &mut Cursor,
+    limit: Moment,
+) -> Paused {
+    let due = due(m, index);
+    let paused = window.run(&mut OnCpu::new(m, index), cursor, passed(index, limit), due);
+    m.measure.merged_walks += window.take_merged();
+    paused
+}
+
+/// The first time at which another CPU has to go first.
+fn passed(index: usize, limit: Moment) -> Time {
+    if index <= limit.cpu { Time(limit.time.0.saturating_add(1)) } else { limit.time }
+}
+
+/// When an interrupt is due. Nothing that a CPU's own accesses do can bring that forward.
+fn due(m: &Machine, index: usize) -> Time {
+    m.cpus[index].next_interrupt().unwrap_or(Time::MAX)
 }
 
 enum Ended {
@@ -133,15 +113,9 @@ enum Ended {
 
 /// Faults and tries again until the access completes or gets a signal. A fault's cost runs from the moment it is raised
 /// until the repeated access completes or raises the next one.
-async fn faulting_access(
-    cx: &Cx<'_>,
-    origin: Origin,
-    va: VirtAddr,
-    kind: AccessKind,
-    first: Refusal,
-    user: bool,
-) -> Ended {
+async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Refusal, user: bool) -> Ended {
     let index = cx.cpu().index();
+    let Access { va, kind, .. } = access;
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
         let before = cx.on_cpu(|c| (c.parts, c.executed));

@@ -3,9 +3,11 @@
 mod access;
 pub mod replay;
 pub mod script;
+mod source;
 
-pub use access::Accesses;
 pub(crate) use access::run_accesses;
+pub(crate) use source::Cursor;
+pub use source::{Access, Accesses, Source};
 
 use daxsim_types::CpuId;
 

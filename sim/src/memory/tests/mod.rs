@@ -6,7 +6,9 @@ mod persistence;
 mod reference;
 
 use daxsim_configs::load_machine;
-use daxsim_configs::machine::{CacheSpec, CachesSpec, DramSpec, MachineSpec, PmemSpec};
+use daxsim_configs::machine::{
+    CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, MachineSpec, PmemSpec,
+};
 use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, Pfn, Time};
 
 /// First line of persistent memory in [`machine`].
@@ -21,8 +23,9 @@ pub(super) const BUFFERED: Time = Time(120_000);
 pub(super) const MEDIA: Time = Time(270_000);
 pub(super) const PMEM_WRITE: Time = Time(62_000);
 
-pub(super) fn geometry(sets: u64, ways: u32, latency: Time) -> CacheSpec {
-    CacheSpec { size: sets * u64::from(ways) * LINE_BYTES, ways, latency }
+pub(in crate::memory) fn geometry(sets: u64, ways: u32, latency: Time) -> CacheSpec {
+    let size = sets * u64::from(ways) * LINE_BYTES;
+    CacheSpec { size, ways, latency, replacement: CacheReplacement::Lru, index: CacheIndex::Linear }
 }
 
 /// A machine with caches small enough to overflow by hand (L1D 2 x 2, L2 2 x 4, L3 3 x 4) and round latencies.
@@ -35,6 +38,7 @@ pub(super) fn machine(cores: u16) -> MachineSpec {
         l2: geometry(2, 4, L2),
         l3: geometry(3, 4, L3),
         transfer: TRANSFER,
+        ..spec.cache
     };
     spec.cost.clwb_issue = Time::ZERO;
     spec.dram = DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) };

@@ -1,12 +1,15 @@
 //! The memory system against a slow, obvious model: copies in lists with time stamps, everyone
 //! asked about everything, no directory.
 
+use std::collections::BTreeMap;
+
+use daxsim_configs::machine::{L3Relation, MachineSpec};
 use proptest::prelude::*;
 
 use super::*;
 use crate::memory::{Access, Level, Memory, Mesi};
 
-const CORES: usize = 3;
+const CORES: usize = 5;
 
 #[derive(Clone, Copy)]
 struct Copy {
@@ -46,20 +49,59 @@ impl List {
     }
 }
 
+/// What the machine is, beyond the geometry of [`machine`].
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    cores: usize,
+    sockets: u32,
+    cores_per_complex: u32,
+    relation: L3Relation,
+}
+
+impl Shape {
+    fn spec(self) -> MachineSpec {
+        let mut spec = machine(self.cores as u16);
+        spec.topology.sockets = self.sockets;
+        spec.topology.cores_per_complex = self.cores_per_complex;
+        spec.cache.l3_relation = self.relation;
+        (spec.cache.transfer_socket, spec.cache.transfer_remote) = (FAR, REMOTE);
+        spec
+    }
+
+    /// Socket and complex of a core.
+    fn place(self, core: usize) -> (usize, usize) {
+        let sockets = (self.sockets as usize).min(self.cores);
+        let per_socket = self.cores.div_ceil(sockets);
+        match self.cores_per_complex as usize {
+            0 => (core / per_socket, 0),
+            n => (core / per_socket, core % per_socket / n),
+        }
+    }
+}
+
+const FAR: Time = Time(90_000);
+const REMOTE: Time = Time(140_000);
+
+/// Where a line came from, and what that takes at least.
+type Source = (Level, Time);
+
 struct Model {
+    shape: Shape,
     l1: Vec<List>,
     l2: Vec<List>,
-    l3: List,
+    /// By socket and complex.
+    l3: BTreeMap<(usize, usize), List>,
     clock: u64,
     device_writes: u64,
 }
 
 impl Model {
-    fn new(cores: usize) -> Self {
+    fn new(shape: Shape) -> Self {
         Self {
-            l1: (0..cores).map(|_| List::new(2, 2)).collect(),
-            l2: (0..cores).map(|_| List::new(2, 4)).collect(),
-            l3: List::new(3, 4),
+            shape,
+            l1: (0..shape.cores).map(|_| List::new(2, 2)).collect(),
+            l2: (0..shape.cores).map(|_| List::new(2, 4)).collect(),
+            l3: (0..shape.cores).map(|core| (shape.place(core), List::new(3, 4))).collect(),
             clock: 0,
             device_writes: 0,
         }
@@ -75,13 +117,37 @@ impl Model {
         }
     }
 
-    fn put_l3(&mut self, line: u64, dirty: bool) {
+    fn l3_of(&mut self, place: (usize, usize)) -> &mut List {
+        self.l3.get_mut(&place).expect("every complex has one")
+    }
+
+    /// Puts a line into an L3, or notes it there if `touch`.
+    fn put_l3(&mut self, place: (usize, usize), line: u64, dirty: bool, touch: bool) {
         self.clock += 1;
-        if let Some(copy) = self.l3.get(line) {
-            copy.used = self.clock;
+        let used = self.clock;
+        if let Some(copy) = self.l3_of(place).get(line) {
+            copy.used = if touch { used } else { copy.used };
             copy.dirty |= dirty;
-        } else if let Some(victim) = self.l3.put(Copy { line, owned: false, dirty, used: self.clock }) {
-            self.device_writes += u64::from(victim.dirty);
+        } else if let Some(victim) = self.l3_of(place).put(Copy { line, owned: false, dirty, used }) {
+            let mut dirty = victim.dirty;
+            if self.shape.relation == L3Relation::Inclusive {
+                for core in
+                    (0..self.shape.cores).filter(|&c| self.shape.place(c) == place).collect::<Vec<_>>()
+                {
+                    dirty |= self.state(core, victim.line) == Mesi::Modified;
+                    self.drop_from(core, victim.line);
+                }
+            }
+            self.device_writes += u64::from(dirty);
+        }
+    }
+
+    fn distance(&self, core: usize, place: (usize, usize)) -> Time {
+        let own = self.shape.place(core);
+        match (own == place, own.0 == place.0) {
+            (true, _) => TRANSFER,
+            (_, true) => FAR,
+            _ => REMOTE,
         }
     }
 
@@ -97,56 +163,87 @@ impl Model {
         self.l2[core].take(line);
     }
 
-    fn access(&mut self, core: usize, line: u64, write: bool, device: Level) -> Level {
+    /// Everyone else gives the line up.
+    fn take_from_all(&mut self, core: usize, line: u64) {
+        let home = self.shape.place(core);
+        (0..self.shape.cores).filter(|&c| c != core).for_each(|c| self.drop_from(c, line));
+        for (place, list) in &mut self.l3 {
+            if *place != home || self.shape.relation == L3Relation::Victim {
+                list.take(line);
+            } else if let Some(copy) = list.get(line) {
+                copy.dirty = false;
+            }
+        }
+    }
+
+    fn access(&mut self, core: usize, line: u64, write: bool, device: Source) -> Source {
         self.clock += 1;
         let now = self.clock;
+        let home = self.shape.place(core);
         let states: Vec<_> = (0..self.l1.len()).map(|c| self.state(c, line)).collect();
         let others: Vec<_> = (0..states.len()).filter(|&c| c != core && states[c] != Mesi::Invalid).collect();
+        let far: Vec<_> = self
+            .l3
+            .iter_mut()
+            .filter_map(|(p, l)| (*p != home && l.get(line).is_some()).then_some(*p))
+            .collect();
+        let mut distances: Vec<_> =
+            others.iter().map(|&c| self.distance(core, self.shape.place(c))).collect();
+        distances.extend(far.iter().map(|&place| self.distance(core, place)));
+        let nearest = distances.iter().min().map(|&time| (Level::Transfer, time));
+        let farthest = distances.iter().max().map(|&time| (Level::Transfer, time));
         let mine = states[core];
         let in_l1 = self.l1[core].get(line).map(|c| c.used = now).is_some();
         let in_l2 = mine != Mesi::Invalid;
         if in_l2 && !in_l1 {
             self.l2[core].get(line).expect("it is here").used = now;
         }
-        let mut level = if in_l1 { Level::L1 } else { Level::L2 };
+        let mut source = if in_l1 { (Level::L1, L1) } else { (Level::L2, L2) };
         if write && mine == Mesi::Shared {
-            level = if others.is_empty() { Level::L3 } else { Level::Transfer };
+            source = farthest.unwrap_or((Level::L3, L3));
         }
         let mut dirty = false;
         let mut shared = mine == Mesi::Shared;
         if !in_l2 {
             let owner = others.iter().copied().find(|&c| states[c] != Mesi::Shared);
-            let l3 = self.l3.get(line).map(|c| (c.used = now, c.dirty).1);
-            level = match (owner, l3) {
-                (Some(_), _) => Level::Transfer,
-                (None, _) if write && !others.is_empty() => Level::Transfer,
-                (None, Some(_)) => Level::L3,
-                (None, None) if !others.is_empty() => Level::Transfer,
-                (None, None) => device,
+            let l3 = self.l3_of(home).get(line).map(|c| (c.used = now, c.dirty).1);
+            shared = farthest.is_some();
+            source = match (owner, l3) {
+                (Some(owner), _) => (Level::Transfer, self.distance(core, self.shape.place(owner))),
+                (None, _) if write && shared => farthest.expect("someone"),
+                (None, Some(_)) => (Level::L3, L3),
+                (None, None) => nearest.unwrap_or(device),
             };
-            shared = !others.is_empty();
             if let (false, Some(owner)) = (write, owner) {
                 for list in [&mut self.l1[owner], &mut self.l2[owner]] {
                     if let Some(copy) = list.get(line) {
                         (copy.owned, copy.dirty) = (false, false);
                     }
                 }
-                self.put_l3(line, states[owner] == Mesi::Modified);
+                self.put_l3(self.shape.place(owner), line, states[owner] == Mesi::Modified, true);
             } else if !shared {
                 dirty = l3 == Some(true);
-                self.l3.take(line);
+                self.take_from_all(core, line);
             }
         }
         if write {
-            others.iter().for_each(|&c| self.drop_from(c, line));
-            self.l3.take(line);
+            self.take_from_all(core, line);
             shared = false;
         }
         if !in_l2 {
+            let absent = self.l3_of(home).get(line).is_none();
+            if self.shape.relation != L3Relation::Victim && absent {
+                self.put_l3(home, line, false, true);
+            }
             let copy = Copy { line, owned: !shared, dirty, used: self.clock };
             if let Some(victim) = self.l2[core].put(copy) {
                 let inner = self.l1[core].take(victim.line);
-                self.put_l3(victim.line, victim.dirty || inner.is_some_and(|c| c.dirty));
+                let dirty = victim.dirty || inner.is_some_and(|c| c.dirty);
+                if self.shape.relation == L3Relation::Victim {
+                    self.put_l3(home, victim.line, dirty, true);
+                } else if dirty {
+                    self.put_l3(home, victim.line, true, false);
+                }
             }
         }
         if !in_l1 {
@@ -158,11 +255,11 @@ impl Model {
             let copy = self.l1[core].get(line).expect("it is here");
             (copy.owned, copy.dirty) = (true, true);
         }
-        level
+        source
     }
 
     fn clwb(&mut self, line: u64) {
-        let lists = self.l1.iter_mut().chain(&mut self.l2).chain(std::iter::once(&mut self.l3));
+        let lists = self.l1.iter_mut().chain(&mut self.l2).chain(self.l3.values_mut());
         let dirty =
             lists.filter_map(|l| l.get(line)).fold(false, |dirty, c| std::mem::take(&mut c.dirty) | dirty);
         self.device_writes += u64::from(dirty);
@@ -170,20 +267,36 @@ impl Model {
 
     fn nt_store(&mut self, line: u64) {
         (0..self.l1.len()).for_each(|core| self.drop_from(core, line));
-        self.l3.take(line);
+        for list in self.l3.values_mut() {
+            list.take(line);
+        }
         self.device_writes += 1;
     }
 }
 
+fn shapes() -> impl Strategy<Value = Shape> {
+    let relations = vec![L3Relation::Victim, L3Relation::Inclusive, L3Relation::NonInclusive];
+    let places = vec![(1, 0), (1, 1), (1, 2), (2, 0), (2, 1)];
+    (1..=CORES, prop::sample::select(places), prop::sample::select(relations)).prop_map(
+        |(cores, (sockets, cores_per_complex), relation)| Shape {
+            cores,
+            sockets,
+            cores_per_complex,
+            relation,
+        },
+    )
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn it_agrees_with_the_obvious_model(
-        cores in 1..=CORES,
+        shape in shapes(),
         ops in prop::collection::vec((0..CORES, 0u64..40, 0u8..16, 0u64..1 << 40), 1..400),
     ) {
-        let mut memory = Memory::new(&machine(cores as u16));
-        let mut model = Model::new(cores);
+        let cores = shape.cores;
+        let mut memory = Memory::new(&shape.spec());
+        let mut model = Model::new(shape);
         for (step, (core, n, op, at)) in ops.into_iter().enumerate() {
             // What is where does not depend on time, nor on the order of times.
             let (core, at) = (core % cores, Time(at));
@@ -205,27 +318,46 @@ proptest! {
                     continue;
                 }
             };
-            let expected = model.access(core, n, access.is_write(), device);
+            let (level, least) = model.access(core, n, access.is_write(), (device, L3 + BUFFERED.min(DRAM)));
             let fast = step % 2 == 0 && memory.try_l1(core, line(n), access.is_write());
-            let level = if fast { Level::L1 } else { memory.access(core, line(n), access, at).level };
-            prop_assert_eq!(level, expected, "step {}", step);
-            for n in PMEM - 20..PMEM + 20 {
-                for core in 0..cores {
-                    prop_assert_eq!(memory.state(core, line(n)), model.state(core, n), "step {} line {}", step, n);
-                    let in_l1 = memory.l1.flags(core, line(n)).is_some();
-                    prop_assert_eq!(in_l1, model.l1[core].get(n).is_some());
-                }
-                prop_assert_eq!(memory.l3_state(line(n)), model.l3.get(n).map(|c| c.dirty), "step {} line {}", step, n);
+            if fast {
+                prop_assert_eq!(Level::L1, level, "step {}", step);
+            } else {
+                let outcome = memory.access(core, line(n), access, at);
+                prop_assert_eq!(outcome.level, level, "step {}", step);
+                prop_assert!(outcome.latency >= least, "step {}: {} below {}", step, outcome.latency, least);
+                let private = matches!(level, Level::L1 | Level::L2);
+                prop_assert!(!private || outcome.latency == least);
             }
-            let modified = (0..20).filter(|n| {
-                let n = PMEM + n;
-                let in_l3 = model.l3.get(n).is_some_and(|c| c.dirty);
-                in_l3 || (0..cores).any(|core| model.state(core, n) == Mesi::Modified)
-            });
-            let expected = modified.fold(0, |mask, n| mask | 1 << n);
-            prop_assert_eq!(memory.modified_lines(Pfn(PMEM / 64)), expected, "step {}", step);
-            let stats = memory.stats();
-            prop_assert_eq!(stats.dram.writes + stats.pmem.writes, model.device_writes);
+            compare(&memory, &mut model, step)?;
         }
     }
+}
+
+fn compare(memory: &Memory, model: &mut Model, step: usize) -> Result<(), TestCaseError> {
+    let (shape, cores) = (model.shape, model.shape.cores);
+    for n in PMEM - 20..PMEM + 20 {
+        for core in 0..cores {
+            prop_assert_eq!(memory.state(core, line(n)), model.state(core, n), "step {} line {}", step, n);
+            let in_l1 = memory.l1.flags(core, line(n)).is_some();
+            prop_assert_eq!(in_l1, model.l1[core].get(n).is_some());
+            let found = memory.l3_state_in(memory.topology.complex(core), line(n));
+            let expected = model.l3_of(shape.place(core)).get(n).map(|c| c.dirty);
+            prop_assert_eq!(found, expected, "step {} line {} L3 of core {}", step, n, core);
+            if shape.relation == L3Relation::Inclusive && memory.state(core, line(n)) != Mesi::Invalid {
+                prop_assert!(found.is_some(), "step {} line {} is in core {} alone", step, n, core);
+            }
+        }
+    }
+    let modified = (0..20).filter(|n| {
+        let n = PMEM + n;
+        let in_l3 = model.l3.values_mut().any(|list| list.get(n).is_some_and(|c| c.dirty));
+        in_l3 || (0..cores).any(|core| model.state(core, n) == Mesi::Modified)
+    });
+    let expected = modified.collect::<Vec<_>>().iter().fold(0, |mask, n| mask | 1 << n);
+    prop_assert_eq!(memory.modified_lines(Pfn(PMEM / 64)), expected, "step {}", step);
+    let stats = memory.stats();
+    prop_assert_eq!(stats.dram.writes + stats.pmem.writes, model.device_writes);
+    prop_assert_eq!(memory.check_balance(), Ok(()), "step {}", step);
+    Ok(())
 }

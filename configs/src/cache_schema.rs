@@ -1,0 +1,91 @@
+//! The keys of caches, of the topology and of the order of frames.
+
+use crate::machine::{
+    CacheIndex, CacheReplacement, CacheSpec, FrameOrder, FramesSpec, L3Relation, Prefetch, TopologySpec,
+};
+use crate::schema::{KeyDef, Kind, POSITIVE_TIME, TIME, choices, section};
+
+choices!(REPLACEMENTS: CacheReplacement {
+    "lru" => Lru, "tree-plru" => TreePlru, "random" => Random, "srrip" => Srrip,
+});
+choices!(INDICES: CacheIndex { "linear" => Linear, "hashed" => Hashed });
+choices!(RELATIONS: L3Relation {
+    "victim" => Victim, "inclusive" => Inclusive, "non-inclusive" => NonInclusive,
+});
+choices!(PREFETCHES: Prefetch { "off" => Off, "next-line" => NextLine, "stride" => Stride });
+choices!(ORDERS: FrameOrder { "sequential" => Sequential, "random" => Random, "coloured" => Coloured });
+
+const CACHE_SIZE: Kind = Kind::Size { min: 64, max: 4 << 30, multiple: 64 };
+const WAYS: Kind = Kind::Count { min: 1, max: 65_536 };
+const SEED: Kind = Kind::Count { min: 0, max: u32::MAX as u64 };
+
+macro_rules! cache_section {
+    ($module:ident, $prefix:literal) => {
+        section!($module: CacheSpec, $prefix {
+            size "size": CACHE_SIZE, "Capacity; of the L3, that of one core complex.";
+            ways "ways": WAYS, "Ways.";
+            latency "latency": POSITIVE_TIME, "Load-to-use latency of a hit, from the core.";
+            replacement "replacement": Kind::Choice(REPLACEMENTS),
+                "Which line leaves a full set: the least recently used, one by a tree of bits, any, or by SRRIP.";
+            index "index": Kind::Choice(INDICES),
+                "How a line picks its set: line number modulo sets, or all its bits folded by exclusive or.";
+        });
+    };
+}
+cache_section!(l1d, "cache.l1d");
+cache_section!(l2, "cache.l2");
+cache_section!(l3, "cache.l3");
+
+/// The keys that stand beside the cache tables.
+pub(crate) const BESIDE: &[KeyDef] = &[
+    KeyDef {
+        key: "cache.l3.relation",
+        kind: Kind::Choice(RELATIONS),
+        doc: "What the L3 has to do with the L2s: it takes their victims, includes them, or is filled with them but \
+              does not include them.",
+        default: None,
+    },
+    KeyDef {
+        key: "cache.l3.slices",
+        kind: Kind::Count { min: 1, max: 256 },
+        doc: "Slices of the L3, which a hash of the line number picks; each has an equal part of the sets.",
+        default: None,
+    },
+    KeyDef {
+        key: "cache.transfer",
+        kind: POSITIVE_TIME,
+        doc: "Latency of a line that another core of the complex holds modified or must give up, from the asking core.",
+        default: None,
+    },
+    KeyDef {
+        key: "cache.transfer_socket",
+        kind: POSITIVE_TIME,
+        doc: "The same from another core complex of the socket.",
+        default: None,
+    },
+    KeyDef { key: "cache.transfer_remote", kind: POSITIVE_TIME, doc: "The same from another socket.", default: None },
+    KeyDef {
+        key: "cache.prefetch",
+        kind: Kind::Choice(PREFETCHES),
+        doc: "What a core fetches unasked into its L2: nothing, the line after a miss, or one stride on; never beyond \
+              a 4 KiB page.",
+        default: None,
+    },
+    KeyDef { key: "cache.seed", kind: SEED, doc: "Seed of random replacement.", default: None },
+];
+
+section!(topology: TopologySpec, "topology" {
+    sockets "sockets": Kind::Count { min: 1, max: 16 },
+        "Sockets; CPUs, numbered socket by socket, and memory are divided over them evenly.";
+    cores_per_complex "cores_per_complex": Kind::Count { min: 0, max: 256 },
+        "Cores that share an L3; 0 if all of a socket do.";
+    remote_memory "remote_memory": TIME, "What reading memory of another socket adds.";
+});
+
+section!(frames: FramesSpec, "dram" {
+    order "frames": Kind::Choice(ORDERS),
+        "Order in which user memory and page tables get frames: by number, random, or random with consecutive colours.";
+    seed "frames_seed": SEED, "Seed of that order.";
+    colours "frame_colours": Kind::Count { min: 0, max: 65_536 },
+        "Colours that consecutive frames take in turn; 0 for those of the L2, its bytes per way over 4 KiB.";
+});

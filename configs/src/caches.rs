@@ -1,0 +1,120 @@
+//! Caches, what lies between them, and where main memory puts its frames.
+
+use daxsim_types::Time;
+
+/// One cache. `size / (64 * ways)` is a power of two unless it is the L3, whose sets may be any number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheSpec {
+    /// Bytes; of the L3, those that one core complex has.
+    pub size: u64,
+    /// Ways, in 1..=32.
+    pub ways: u32,
+    /// Load-to-use latency of a hit, from the core.
+    pub latency: Time,
+    /// Victim choice.
+    pub replacement: CacheReplacement,
+    /// Set choice.
+    pub index: CacheIndex,
+}
+
+/// How a cache picks the line that leaves a full set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheReplacement {
+    /// Exact least recently used.
+    Lru,
+    /// A binary tree of bits, each of which points away from the half that was used last.
+    TreePlru,
+    /// Any way, by a generator seeded with `cache.seed`.
+    Random,
+    /// Static re-reference interval prediction with hit priority and two bits (Jaleel et al., ISCA 2010).
+    Srrip,
+}
+
+/// How a line picks its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheIndex {
+    /// The line number modulo the number of sets.
+    Linear,
+    /// All bits of the line number folded by exclusive or, and then as `Linear`.
+    Hashed,
+}
+
+/// What the L3 has to do with the L2s of its core complex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum L3Relation {
+    /// It takes the victims of the L2s, and gives a line up to a core that will own it.
+    Victim,
+    /// It holds every line of the L2s: what it evicts leaves them, too.
+    Inclusive,
+    /// Fills from memory go into it, too, and it keeps what a core reads; what it evicts stays in the L2s.
+    NonInclusive,
+}
+
+/// What a core fetches unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefetch {
+    /// Nothing.
+    Off,
+    /// The line after one that missed the L2.
+    NextLine,
+    /// The line one stride on, once two misses of the L2 in a page were the same stride apart.
+    Stride,
+}
+
+/// `[cache.*]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachesSpec {
+    /// Private first-level data cache.
+    pub l1d: CacheSpec,
+    /// Private second level.
+    pub l2: CacheSpec,
+    /// Third level, one for each core complex.
+    pub l3: CacheSpec,
+    /// Whether the L3 includes the L2s.
+    pub l3_relation: L3Relation,
+    /// Slices of the L3, each with an equal part of its sets.
+    pub l3_slices: u32,
+    /// Latency of a line that another core of the complex holds modified (or must give up), from the asking core.
+    pub transfer: Time,
+    /// The same from another complex of the socket.
+    pub transfer_socket: Time,
+    /// The same from another socket.
+    pub transfer_remote: Time,
+    /// What a core fetches unasked.
+    pub prefetch: Prefetch,
+    /// Seed of `random` replacement.
+    pub seed: u64,
+}
+
+/// `[topology]`: CPUs are numbered socket by socket, and complex by complex within a socket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopologySpec {
+    /// Sockets, over which CPUs and memory are divided evenly.
+    pub sockets: u32,
+    /// Cores that share an L3; 0 for all of a socket.
+    pub cores_per_complex: u32,
+    /// What reading memory of another socket adds to its latency.
+    pub remote_memory: Time,
+}
+
+/// The order in which frames of main memory are given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameOrder {
+    /// By their number.
+    Sequential,
+    /// By a permutation drawn from `dram.frames_seed`.
+    Random,
+    /// Consecutive frames have consecutive colours, and are random otherwise.
+    Coloured,
+}
+
+/// `dram.frames*`: which frames user memory and page tables get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FramesSpec {
+    /// Order of the frames.
+    pub order: FrameOrder,
+    /// Seed of the permutation.
+    pub seed: u64,
+    /// Colours of `Coloured`; 0 for those of the L2: its sets of lines over 64 lines a page.
+    pub colours: u32,
+}

@@ -1,0 +1,307 @@
+//! The window of a core: accesses in flight, in program order.
+//!
+//! An access enters the window when the one before it has had its issue slot (`cpu.load_interval`, `cpu.store_interval`) and
+//! the window has room (`cpu.window`). It begins at once, or, if it is dependent, when the data of the access before it are
+//! there; so a miss delays what depends on it and nothing else, until the window is full. It leaves in program order. Every
+//! step of it is an event with a time, and events happen in the order of time, then program order: what the window does to
+//! TLBs, caches and devices happens when the CPU's clock is there, as [`super`] asks for.
+//!
+//! - A translation that the TLBs lack needs one of `mmu.walkers`; others queue. An access to a page whose walk is under way or
+//!   queued waits for that walk, and looks the page up when it ends: two misses, one walk.
+//! - A line that the L1D lacks needs one of `cpu.fill_buffers`; others queue. One that is on its way already needs none.
+//! - A store leaves the window as soon as its translation is there, for one of `cpu.store_buffer` places, which it holds until
+//!   its line, and those of the stores before it, are there. It changes nothing before all older accesses are known not to
+//!   fault; its walk may come earlier, as a load's.
+//! - While the CPU can do nothing but wait, the time goes to what the oldest access waits for: its walk, or memory.
+//!
+//! An access that faults, sets A or D, or finds a translation that does not let it through is alone: the older ones end first,
+//! and younger ones that have not begun with their data are made after it. Interrupts wait for the data that are on their way.
+//!
+//! Simplified: any number of accesses leave the window at a time. Once an access is known to fault, no younger one enters. A
+//! hit in the second-level TLB does not come as a step of its own: what follows it happens with it, at its later time. Stores
+//! ask for their lines before they leave the window, once no older access can fault.
+
+mod buffers;
+mod core;
+mod entry;
+mod stages;
+#[cfg(test)]
+mod tests;
+mod wait;
+mod walkers;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use daxsim_types::Time;
+
+use self::buffers::{FillBuffers, StoreBuffer};
+use self::core::{Core, Lookup};
+use self::entry::{Entry, Phase};
+use self::walkers::Walkers;
+use crate::measure::Part;
+use crate::mmu::Refusal;
+use crate::program::{Access, Cursor};
+
+pub(crate) use self::core::{Limits, OnCpu};
+
+/// Why a window gave way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paused {
+    /// All accesses are made, and all their data are there.
+    Done,
+    /// Another CPU has to go first, or an interrupt is due.
+    Yield,
+    /// An access was refused; all before it are complete.
+    Refused(Access, Refusal),
+    /// An access has to be made alone, by itself; all before it are complete.
+    Alone(Access),
+}
+
+/// The accesses of a CPU that are in flight.
+pub(crate) struct Window {
+    limits: Limits,
+    /// Those that could not end within the latency of the L1D, in program order. Hits do not come here: they leave the window before it
+    /// could be full of them.
+    entries: VecDeque<Entry>,
+    /// Number of the first entry.
+    first: u64,
+    /// Program-order number of the next access to enter.
+    next: u64,
+    /// What happens next to an entry, by its number. An entry has at most one event; its phase says which.
+    events: BinaryHeap<Reverse<(Time, u64)>>,
+    walkers: Walkers,
+    buffers: FillBuffers,
+    stores: StoreBuffer,
+    /// Entries that need a fill buffer, first come first served. The first has an event.
+    starved: VecDeque<u64>,
+    /// When the data of the last access that entered are there; [`Time::MAX`] as long as nobody knows.
+    last_data: Time,
+    /// When the last hit is complete.
+    hits_done: Time,
+    /// The oldest entry that may yet be refused.
+    safe: u64,
+    /// An entry has to be alone: nothing enters.
+    blocked: bool,
+    /// Why to give way once everything is complete.
+    leaving: Option<Paused>,
+    /// Nothing is in flight but hits.
+    quiet: bool,
+    merged: u64,
+}
+
+impl Window {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+            next: 0,
+            events: BinaryHeap::new(),
+            walkers: Walkers::new(limits.walkers),
+            buffers: FillBuffers::new(limits.fill_buffers),
+            stores: StoreBuffer::default(),
+            starved: VecDeque::new(),
+            last_data: Time::ZERO,
+            hits_done: Time::ZERO,
+            safe: 0,
+            blocked: false,
+            leaving: None,
+            quiet: true,
+            merged: 0,
+            limits,
+        }
+    }
+
+    /// Whether nothing is in flight.
+    pub(crate) fn is_drained(&self, now: Time) -> bool {
+        self.entries.is_empty() && self.stores.is_empty() && self.hits_done <= now
+    }
+
+    /// Accesses that waited for the walk of another one, since the last call.
+    pub(crate) fn take_merged(&mut self) -> u64 {
+        std::mem::take(&mut self.merged)
+    }
+
+    /// Makes accesses until the clock reaches `horizon` or, with nothing in flight, `due`; until one is refused; or to the end.
+    pub(crate) fn run<C: Core>(
+        &mut self,
+        core: &mut C,
+        cursor: &mut Cursor,
+        horizon: Time,
+        due: Time,
+    ) -> Paused {
+        let until = horizon.min(due);
+        loop {
+            if self.quiet {
+                self.run_quiet(core, cursor, until);
+            }
+            let now = core.now();
+            if now >= horizon {
+                return Paused::Yield;
+            }
+            self.settle(core, now);
+            if now >= due {
+                if self.is_drained(now) {
+                    self.leaving = self.leaving.filter(|why| *why != Paused::Yield);
+                    return Paused::Yield;
+                }
+                self.leaving.get_or_insert(Paused::Yield);
+                self.give_back(cursor);
+            }
+            if let Some(why) = self.leaving
+                && self.is_drained(now)
+            {
+                self.leaving = None;
+                self.blocked = false;
+                return why;
+            }
+            if self.look_at_oldest(core, cursor, now) {
+                continue;
+            }
+            let next = if self.is_shut() { None } else { cursor.peek() };
+            match next {
+                Some(access) if self.has_room(access) => {
+                    cursor.advance();
+                    self.enter(core, access, now);
+                }
+                Some(_) => self.wait(core, now, due, false),
+                None if !self.is_drained(now) => self.wait(core, now, due, true),
+                None if self.is_shut() => {}
+                None => return Paused::Done,
+            }
+        }
+    }
+
+    /// The accesses of a window in which nothing is in flight, as long as they hit.
+    #[inline]
+    fn run_quiet<C: Core>(&mut self, core: &mut C, cursor: &mut Cursor, until: Time) {
+        let mut now = core.now();
+        while now < until {
+            let Some(access) = cursor.peek() else { return };
+            let Access { va, kind, dependent } = access;
+            if (dependent && self.last_data > now) || !va.is_canonical() || !self.limits.hits_are_short {
+                self.quiet = false;
+                return;
+            }
+            cursor.advance();
+            let found = core.lookup(va, kind);
+            let write = kind.is_write();
+            if let Lookup::Hit(line, Time::ZERO) = found
+                && core.try_l1(line, write)
+            {
+                self.next += 1;
+                core.completed(kind);
+                self.last_data = now + self.limits.l1;
+                self.hits_done = self.last_data;
+                now = core.spend(Part::User, self.limits.interval(kind));
+                continue;
+            }
+            self.quiet = false;
+            self.enter_found(core, access, now, found);
+            return;
+        }
+    }
+
+    /// Nothing may enter.
+    fn is_shut(&self) -> bool {
+        self.blocked || self.leaving.is_some()
+    }
+
+    /// Whether an access may enter: into the window and, if it is a store, the store buffer.
+    fn has_room(&self, access: Access) -> bool {
+        let oldest = self.entries.front().map_or(self.next, |entry| entry.seq);
+        self.next - oldest < self.limits.window
+            && (!access.kind.is_write() || self.stores.occupied() < self.limits.store_buffer)
+    }
+
+    /// Lets an access in.
+    fn enter<C: Core>(&mut self, core: &mut C, access: Access, now: Time) {
+        self.quiet = false;
+        let mut entry = Entry::new(self.next, access);
+        let id = self.first + self.entries.len() as u64;
+        let ready = if access.dependent { self.last_data } else { now };
+        if access.kind.is_write() {
+            self.stores.expect();
+        }
+        if ready > now {
+            entry.ready = ready;
+            if ready < Time::MAX {
+                self.schedule(ready, id);
+            }
+        } else {
+            self.begin(core, &mut entry, id, now);
+        }
+        self.entered(core, entry, now);
+    }
+
+    /// Lets an access in whose translation was looked up already, into an empty window.
+    fn enter_found<C: Core>(&mut self, core: &mut C, access: Access, now: Time, found: Lookup) {
+        let mut entry = Entry::new(self.next, access);
+        if access.kind.is_write() {
+            self.stores.expect();
+        }
+        self.safe = self.first;
+        self.looked_up(core, &mut entry, self.first, now, found);
+        self.entered(core, entry, now);
+    }
+
+    fn entered<C: Core>(&mut self, core: &mut C, entry: Entry, now: Time) {
+        self.next += 1;
+        self.last_data = entry.complete;
+        let kind = entry.access.kind;
+        if entry.phase == Phase::Flight
+            && self.limits.hits_are_short
+            && entry.complete <= now + self.limits.l1
+        {
+            self.hits_done = self.hits_done.max(entry.complete);
+        } else {
+            self.entries.push_back(entry);
+        }
+        self.follow_safe(now);
+        core.spend(Part::User, self.limits.interval(kind));
+    }
+
+    /// Lets everything happen that is due, and lets go of what is complete.
+    fn settle<C: Core>(&mut self, core: &mut C, now: Time) {
+        while let Some(&Reverse((at, id))) = self.events.peek()
+            && at <= now
+        {
+            self.events.pop();
+            self.happen(core, id, at);
+        }
+        while self.entries.front().is_some_and(|entry| entry.phase == Phase::Flight && entry.complete <= now)
+        {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.safe = self.safe.max(self.first);
+        self.stores.settle(now);
+        self.quiet = self.entries.is_empty()
+            && self.stores.is_empty()
+            && self.leaving.is_none()
+            && self.buffers.are_idle(now);
+    }
+
+    fn schedule(&mut self, at: Time, id: u64) {
+        self.events.push(Reverse((at, id)));
+    }
+
+    fn entry(&mut self, id: u64) -> &mut Entry {
+        &mut self.entries[(id - self.first) as usize]
+    }
+
+    /// Takes the accesses that have not begun with their data out of the window, to be made later.
+    fn give_back(&mut self, cursor: &mut Cursor) {
+        let begun = |entry: &Entry| entry.phase == Phase::Flight;
+        let later: Vec<Access> = self.entries.iter().filter(|e| !begun(e)).map(|e| e.access).collect();
+        self.entries.retain(begun);
+        cursor.give_back(&later);
+        self.events.clear();
+        self.starved.clear();
+        self.walkers.forget_queue();
+        self.stores.forget_expected();
+        self.safe = self.first + self.entries.len() as u64;
+        self.blocked = false;
+        self.last_data = Time::ZERO;
+    }
+}

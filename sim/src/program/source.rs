@@ -1,0 +1,188 @@
+//! Where the accesses of a step come from.
+
+use daxsim_types::{AccessKind, VirtAddr};
+
+/// A load or store of one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Its address.
+    pub va: VirtAddr,
+    /// Load or store.
+    pub kind: AccessKind,
+    /// Its address comes from the data of the access before it, as in a chase of pointers: it cannot begin before that is
+    /// there. An independent one overlaps with those before it as far as the core's window goes.
+    pub dependent: bool,
+}
+
+impl Access {
+    /// An access whose address is known beforehand.
+    #[must_use]
+    pub const fn new(va: VirtAddr, kind: AccessKind) -> Self {
+        Self { va, kind, dependent: false }
+    }
+
+    /// A load whose address the access before it loaded.
+    #[must_use]
+    pub const fn chased(va: VirtAddr) -> Self {
+        Self { va, kind: AccessKind::Read, dependent: true }
+    }
+}
+
+impl From<(VirtAddr, AccessKind)> for Access {
+    fn from((va, kind): (VirtAddr, AccessKind)) -> Self {
+        Self::new(va, kind)
+    }
+}
+
+/// A generator of accesses. Every iterator of [`Access`]es is one, and of pairs of address and kind, which are independent.
+pub trait Source {
+    /// Adds the next `count` accesses to `batch`: fewer only if there are no more.
+    fn fill(&mut self, batch: &mut Vec<Access>, count: usize);
+}
+
+impl<I> Source for I
+where
+    I: Iterator,
+    I::Item: Into<Access>,
+{
+    fn fill(&mut self, batch: &mut Vec<Access>, count: usize) {
+        batch.extend(self.take(count).map(Into::into));
+    }
+}
+
+/// A run of accesses.
+pub enum Accesses {
+    /// `count` independent accesses of one kind, `stride` bytes apart.
+    Stride {
+        /// First address.
+        start: VirtAddr,
+        /// How many.
+        count: u64,
+        /// Bytes between two.
+        stride: u64,
+        /// Loads or stores.
+        kind: AccessKind,
+    },
+    /// Independent ones, given one by one.
+    List(Vec<(VirtAddr, AccessKind)>),
+    /// From a generator, which is asked for some of them ahead of time.
+    Stream(Box<dyn Source>),
+}
+
+impl Accesses {
+    /// A chase of pointers: loads each of which needs the one before it.
+    #[must_use]
+    pub fn chase(addresses: impl Iterator<Item = VirtAddr> + 'static) -> Self {
+        Self::Stream(Box::new(addresses.map(Access::chased)))
+    }
+
+    fn into_source(self) -> Box<dyn Source> {
+        match self {
+            Self::Stride { start, count, stride, kind } => {
+                let va = move |n: u64| VirtAddr(start.0.wrapping_add(n.wrapping_mul(stride)));
+                Box::new((0..count).map(move |n| Access::new(va(n), kind)))
+            }
+            Self::List(list) => Box::new(list.into_iter()),
+            Self::Stream(source) => source,
+        }
+    }
+}
+
+/// Position in a run. Accesses are generated in batches, so that a generator costs a virtual call a batch.
+pub(crate) struct Cursor {
+    source: Box<dyn Source>,
+    batch: Vec<Access>,
+    /// The next of the batch.
+    at: usize,
+    /// How many went before.
+    made: u64,
+}
+
+/// Accesses generated at once: 4 KiB of them, which stay in the host's L1D.
+const BATCH: usize = 256;
+
+impl Cursor {
+    pub(crate) fn new(accesses: Accesses) -> Self {
+        Self { source: accesses.into_source(), batch: Vec::new(), at: 0, made: 0 }
+    }
+
+    /// The access to make next, without moving on.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Option<Access> {
+        match self.batch.get(self.at) {
+            Some(access) => Some(*access),
+            None => self.refill(),
+        }
+    }
+
+    #[inline(never)]
+    fn refill(&mut self) -> Option<Access> {
+        self.batch.clear();
+        self.at = 0;
+        self.source.fill(&mut self.batch, BATCH);
+        self.batch.first().copied()
+    }
+
+    /// Moves on to the next one.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        self.at += 1;
+        self.made += 1;
+    }
+
+    /// Takes accesses back that it moved past: they come next.
+    pub(crate) fn give_back(&mut self, accesses: &[Access]) {
+        self.batch.splice(..self.at, accesses.iter().copied());
+        self.at = 0;
+        self.made -= accesses.len() as u64;
+    }
+
+    /// How many accesses it moved past.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(accesses: Accesses) -> Vec<Access> {
+        let mut cursor = Cursor::new(accesses);
+        let mut all = Vec::new();
+        while let Some(access) = cursor.peek() {
+            assert_eq!(cursor.peek(), Some(access), "looking does not move on");
+            all.push(access);
+            cursor.advance();
+        }
+        assert_eq!(cursor.made(), all.len() as u64);
+        assert_eq!(cursor.peek(), None);
+        all
+    }
+
+    #[test]
+    fn a_run_is_the_same_however_it_is_given() {
+        let pair = |n: u64| (VirtAddr(0x1000 + 64 * n), AccessKind::Write);
+        let count = 3 * BATCH as u64 + 7;
+        let expected: Vec<Access> = (0..count).map(|n| pair(n).into()).collect();
+        let stride = Accesses::Stride { start: VirtAddr(0x1000), count, stride: 64, kind: AccessKind::Write };
+        assert_eq!(all(stride), expected);
+        assert_eq!(all(Accesses::List((0..count).map(pair).collect())), expected);
+        assert_eq!(all(Accesses::Stream(Box::new((0..count).map(pair)))), expected);
+    }
+
+    #[test]
+    fn a_chase_is_marked_and_nothing_else_is() {
+        let chase = all(Accesses::chase([1, 2].into_iter().map(VirtAddr)));
+        assert_eq!(
+            chase,
+            [1, 2].map(|va| Access { va: VirtAddr(va), kind: AccessKind::Read, dependent: true })
+        );
+        assert!(all(Accesses::List(vec![(VirtAddr(1), AccessKind::Read)])).iter().all(|a| !a.dependent));
+    }
+
+    #[test]
+    fn an_empty_run_ends_at_once() {
+        assert_eq!(all(Accesses::List(Vec::new())), []);
+    }
+}

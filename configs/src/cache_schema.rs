@@ -63,7 +63,12 @@ pub(crate) const BESIDE: &[KeyDef] = &[
         doc: "The same from another core complex of the socket.",
         default: None,
     },
-    KeyDef { key: "cache.transfer_remote", kind: POSITIVE_TIME, doc: "The same from another socket.", default: None },
+    KeyDef {
+        key: "cache.transfer_remote",
+        kind: POSITIVE_TIME,
+        doc: "The same from another socket.",
+        default: None,
+    },
     KeyDef {
         key: "cache.prefetch",
         kind: Kind::Choice(PREFETCHES),

@@ -6,8 +6,8 @@ use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::machine::{
-    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec,
-    PmemSpec, PscSpec, TrustSpec,
+    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec,
+    PscSpec, TrustSpec,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;

@@ -2,6 +2,7 @@
 //! compared.
 
 mod ad_update;
+mod cacheline_ping;
 mod chase;
 mod memory;
 mod walks;
@@ -13,6 +14,7 @@ use thiserror::Error;
 use crate::SimError;
 
 pub use ad_update::{AdUpdate, BitUpdate};
+pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
 pub use walks::{Walks, WalksPoint};
 
@@ -66,6 +68,16 @@ pub enum ProbeError {
         bit: char,
         /// The key that says so.
         key: &'static str,
+    },
+    /// Not two cores of the machine.
+    #[error("cores {first} and {second} of {count}: expected two different ones, counted from 0")]
+    Cores {
+        /// The core that begins.
+        first: u16,
+        /// The core that answers.
+        second: u16,
+        /// Cores of the machine.
+        count: u16,
     },
     /// The simulation stopped.
     #[error(transparent)]

@@ -108,6 +108,7 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
             ChaseMetric::WalkReferences => "reads",
         },
         ProbeSpec::AdUpdate { .. } => "cycles",
+        ProbeSpec::CachelinePing { .. } => "ns",
         ProbeSpec::Walks { .. } => "reads",
     }
 }
@@ -125,6 +126,10 @@ fn describe(probe: &ProbeSpec) -> (String, String) {
         ProbeSpec::AdUpdate { dirty } => {
             let bit = if *dirty { "D" } else { "A" };
             (format!("ad-update of {bit}"), format!("{bit} update"))
+        }
+        ProbeSpec::CachelinePing { cpus: [first, second] } => {
+            let series = format!("CPUs {first} and {second}");
+            (format!("cacheline-ping, {series}"), series)
         }
         ProbeSpec::Walks { streams, accesses } => {
             (format!("walks, {} accesses of {}", accesses, streams.join(", ")), streams.join(", "))

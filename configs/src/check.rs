@@ -1,5 +1,8 @@
 //! Checks of several keys against each other: geometry that cannot be built, ranges that overlap.
 
+use daxsim_types::PageSize;
+
+use crate::machine::host_table_bytes;
 use crate::reader::Reader;
 use crate::tlb_check::tlb;
 
@@ -9,6 +12,10 @@ const MAX_CACHE_WAYS: u64 = 32;
 /// Records every combination of machine keys that no machine can have.
 pub(crate) fn machine(r: &mut Reader<'_>) {
     tlb(r);
+    for cache in ["pml5e", "pml4e", "pdpte", "pde"] {
+        psc_geometry(r, cache);
+    }
+    nested(r);
     cache_geometry(r, "cache.l1d", true);
     cache_geometry(r, "cache.l2", true);
     cache_geometry(r, "cache.l3", false);
@@ -36,6 +43,35 @@ fn counted_pages(r: &mut Reader<'_>) {
                         would end in SIGBUS"
                 .to_owned();
         r.bad("dax.temp_ref_around_insert", found, expected);
+    }
+}
+
+/// A structure cache of so many sets as an index of bits can choose from.
+fn psc_geometry(r: &mut Reader<'_>, cache: &str) {
+    let ways_key = format!("psc.{cache}_ways");
+    let (Some(entries), Some(ways)) = (r.get::<u32>(&format!("psc.{cache}")), r.get::<u32>(&ways_key)) else {
+        return;
+    };
+    let sets = entries.checked_div(ways).unwrap_or(1);
+    if ways > 0 && entries > 0 && (!entries.is_multiple_of(ways) || !sets.is_power_of_two()) {
+        let found = format!("{entries} entries, {ways} ways");
+        r.bad(&ways_key, found, "entries / ways to be a power of two, or 0 ways".to_owned());
+    }
+}
+
+/// The hypervisor's tables lie in host memory between the guest's main memory and persistent memory.
+fn nested(r: &mut Reader<'_>) {
+    let keys = (r.get::<u32>("nested.levels"), r.get::<PageSize>("nested.page_size"));
+    let (Some(levels), Some(page_size)) = keys else { return };
+    let ends = (r.get::<u64>("dram.capacity"), r.get::<u64>("pmem.base"), r.get::<u64>("pmem.capacity"));
+    let (Some(dram), Some(base), Some(pmem)) = ends else { return };
+    let needed = host_table_bytes(levels, page_size, base + pmem);
+    if base >= dram && base - dram < needed {
+        r.bad(
+            "nested.page_size",
+            format!("\"{page_size}\", with {:#x} bytes between main memory and pmem.base", base - dram),
+            format!("{needed:#x} bytes there, for the tables of the second stage"),
+        );
     }
 }
 
@@ -78,10 +114,11 @@ fn memory(r: &mut Reader<'_>) {
         r.bad("pmem.base", format!("{base:#x}"), format!("at or above the end of main memory, {dram:#x}"));
     }
     if let (Some(base), Some(size)) = (base, r.get::<u64>("pmem.capacity"))
-        && base + size > 1 << 52
+        && let bits = r.get::<u32>("mmu.physical_bits").unwrap_or(52)
+        && base + size > 1 << bits
     {
         let found = format!("an end at {:#x}", base + size);
-        r.bad("pmem.capacity", found, "an end at or below 2^52".to_owned());
+        r.bad("pmem.capacity", found, format!("an end at or below 2^{bits} (mmu.physical_bits)"));
     }
     if let (Some(interleave), Some(line)) = (r.get::<u64>("pmem.interleave"), r.get::<u64>("pmem.media_line"))
         && !interleave.is_multiple_of(line)

@@ -28,6 +28,8 @@ pub struct MachineSpec {
     pub tlb: TlbsSpec,
     /// Paging-structure caches.
     pub psc: PscSpec,
+    /// The second stage of translation, if the machine is a virtual one.
+    pub nested: Option<NestedSpec>,
     /// Data caches and transfers between them.
     pub cache: CachesSpec,
     /// Which cores share an L3, and which a socket.
@@ -88,6 +90,16 @@ pub struct MmuSpec {
     pub walkers: u32,
     /// Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if the CPU has no INVLPGB.
     pub invlpgb_pages: u32,
+    /// What a walk takes beside its references and the lookup of the structure caches.
+    pub walk_latency: Time,
+    /// Levels of paging structures, 4 or 5 (LA57).
+    pub levels: u32,
+    /// MAXPHYADDR, in 36..=52: the bits of an entry above it are reserved.
+    pub physical_bits: u32,
+    /// CR4.SMEP: no instruction fetch from user pages in supervisor mode.
+    pub smep: bool,
+    /// CR4.SMAP: no data access to user pages in supervisor mode but with EFLAGS.AC set.
+    pub smap: bool,
 }
 
 impl MmuSpec {
@@ -118,17 +130,73 @@ pub enum DirtyBit {
     Dbm,
 }
 
-/// `[psc]`: fully associative LRU paging-structure caches; 0 entries means absent.
+/// `[psc]`: LRU paging-structure caches; 0 entries means absent, 0 ways fully associative. `entries / ways` is a power of two.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PscSpec {
+    /// Entries of the PML5E cache, which only five levels use.
+    pub pml5e: u32,
+    /// Its ways.
+    pub pml5e_ways: u32,
     /// Entries of the PML4E cache.
     pub pml4e: u32,
+    /// Its ways.
+    pub pml4e_ways: u32,
     /// Entries of the PDPTE cache.
     pub pdpte: u32,
+    /// Its ways.
+    pub pdpte_ways: u32,
     /// Entries of the PDE cache.
     pub pde: u32,
+    /// Its ways.
+    pub pde_ways: u32,
     /// Cost of the lookup that precedes a walk.
     pub latency: Time,
+}
+
+/// `[nested]`: EPT or NPT, the tables of a hypervisor that map everything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NestedSpec {
+    /// Levels of its tables, 4 or 5.
+    pub levels: u32,
+    /// Size of the pages that they map.
+    pub page_size: PageSize,
+    /// Which host frames back the guest's DRAM.
+    pub frames: HostFrames,
+    /// Seed of the permutation, if they are random.
+    pub seed: u64,
+    /// Entries of the translation cache for the frames of guest tables; 0 if there is none.
+    pub tlb: u32,
+    /// Entries of the structure cache of top entries of five levels; 0 if there is none.
+    pub pml5e: u32,
+    /// Entries of the structure cache of EPT PML4 entries; 0 if there is none.
+    pub pml4e: u32,
+    /// Entries of the structure cache of EPT PDPT entries; 0 if there is none.
+    pub pdpte: u32,
+    /// Entries of the structure cache of EPT PD entries; 0 if there is none.
+    pub pde: u32,
+    /// Cost of the lookup that precedes each translation of a guest-physical address.
+    pub latency: Time,
+}
+
+/// Bytes of all entries of `level` (0 = page table) that map guest-physical addresses below `limit`, in whole tables.
+#[must_use]
+pub const fn host_level_bytes(level: u32, limit: u64) -> u64 {
+    limit.div_ceil(1 << (12 + 9 * level)).next_multiple_of(512) * 8
+}
+
+/// Bytes of all tables of a second stage with pages of `page_size` for guest-physical addresses below `limit`.
+#[must_use]
+pub fn host_table_bytes(levels: u32, page_size: PageSize, limit: u64) -> u64 {
+    (page_size.level()..levels).map(|level| host_level_bytes(level, limit)).sum()
+}
+
+/// Where a hypervisor puts the pages of a guest's DRAM. Its persistent memory is one piece of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostFrames {
+    /// One after another.
+    Sequential,
+    /// In a random order, drawn from a seed.
+    Random,
 }
 
 /// `[cost]`: fixed costs of the core.
@@ -148,6 +216,10 @@ pub struct CostSpec {
     pub invpcid: Time,
     /// One MOV to CR3.
     pub cr3_write: Time,
+    /// One MOV to CR4 that changes how addresses are translated.
+    pub cr4_write: Time,
+    /// One INVPCID of a whole context or of all.
+    pub invpcid_context: Time,
     /// One INVLPGB issued, without waiting for its effect.
     pub invlpgb: Time,
     /// One TLBSYNC: until every INVLPGB issued before has taken effect on every CPU.
@@ -185,6 +257,10 @@ pub struct TrustSpec {
     pub invpcid: Source,
     /// Of `cost.cr3_write`.
     pub cr3_write: Source,
+    /// Of `cost.cr4_write`.
+    pub cr4_write: Source,
+    /// Of `cost.invpcid_context`.
+    pub invpcid_context: Source,
     /// Of `cost.invlpgb`.
     pub invlpgb: Source,
     /// Of `cost.tlbsync`.

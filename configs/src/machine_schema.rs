@@ -6,8 +6,8 @@ use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::machine::{
-    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, IpiSpec, MachineSpec, MmuSpec, PmemSpec,
-    PscSpec, TrustSpec,
+    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec, MachineSpec,
+    MmuSpec, NestedSpec, PmemSpec, PscSpec, TrustSpec,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;
@@ -21,6 +21,7 @@ pub(crate) const OPTIONAL: &[&str] = &[
     "tlb.itlb_2m",
     "tlb.itlb2",
     "tlb.stlb_1g",
+    "nested",
     "trust",
 ];
 
@@ -61,13 +62,42 @@ section!(mmu: MmuSpec, "mmu" {
         "Page walks that a core does at a time; others queue. Matters where cpu.window is above 1.";
     invlpgb_pages "invlpgb_pages": Kind::Count { min: 0, max: 65_536 },
         "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
+    walk_latency "walk_latency" = "0 ns": TIME,
+        "What a walk takes beside its references and the lookup of the structure caches.";
+    levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of paging structures: 4, or 5 with LA57.";
+    physical_bits "physical_bits" = "52": Kind::Count { min: 36, max: 52 },
+        "MAXPHYADDR: the bits of a paging-structure entry from this one up to 51 are reserved.";
+    smep "smep" = "true": Kind::Bool, "CR4.SMEP: no instruction fetch from user pages in supervisor mode.";
+    smap "smap" = "true": Kind::Bool,
+        "CR4.SMAP: no data access to user pages in supervisor mode, but by the copy routines of the kernel.";
 });
 
+choices!(HOST_FRAMES: HostFrames { "sequential" => Sequential, "random" => Random });
 section!(psc: PscSpec, "psc" {
-    pml4e "pml4e": PSC_ENTRIES, "Entries of the fully associative PML4E cache; 0 if there is none.";
-    pdpte "pdpte": PSC_ENTRIES, "Entries of the fully associative PDPTE cache; 0 if there is none.";
-    pde "pde": PSC_ENTRIES, "Entries of the fully associative PDE cache; 0 if there is none.";
+    pml5e "pml5e" = "0": PSC_ENTRIES, "Entries of the PML5E cache, used with five levels; 0 if there is none.";
+    pml5e_ways "pml5e_ways" = "0": PSC_ENTRIES, "Its ways; 0 if it is fully associative.";
+    pml4e "pml4e": PSC_ENTRIES, "Entries of the PML4E cache; 0 if there is none.";
+    pml4e_ways "pml4e_ways" = "0": PSC_ENTRIES, "Its ways; 0 if it is fully associative.";
+    pdpte "pdpte": PSC_ENTRIES, "Entries of the PDPTE cache; 0 if there is none.";
+    pdpte_ways "pdpte_ways" = "0": PSC_ENTRIES, "Its ways; 0 if it is fully associative.";
+    pde "pde": PSC_ENTRIES, "Entries of the PDE cache; 0 if there is none.";
+    pde_ways "pde_ways" = "0": PSC_ENTRIES, "Its ways; 0 if it is fully associative.";
     latency "latency": TIME, "The lookup that precedes a walk.";
+});
+
+section!(nested: NestedSpec, "nested" {
+    levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of the hypervisor's tables (EPT, NPT).";
+    page_size "page_size": Kind::Choice(PAGES), "Size of the pages that they map.";
+    frames "frames": Kind::Choice(HOST_FRAMES),
+        "Which host frames back the guest's DRAM: one after another, or in random order. Its persistent memory is one piece.";
+    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random order.";
+    tlb "tlb": PSC_ENTRIES,
+        "Entries of the fully associative cache of translated guest-physical pages that hold guest tables; 0 if there is none.";
+    pml5e "pml5e" = "0": PSC_ENTRIES, "Entries of the structure cache of PML5 entries; 0 if there is none.";
+    pml4e "pml4e": PSC_ENTRIES, "Entries of the structure cache of PML4 entries; 0 if there is none.";
+    pdpte "pdpte": PSC_ENTRIES, "Entries of the structure cache of PDPT entries; 0 if there is none.";
+    pde "pde": PSC_ENTRIES, "Entries of the structure cache of PD entries; 0 if there is none.";
+    latency "latency" = "0 ns": TIME, "The lookup that precedes the translation of a guest-physical address.";
 });
 
 section!(cost: CostSpec, "cost" {
@@ -78,6 +108,8 @@ section!(cost: CostSpec, "cost" {
     invlpg "invlpg": TIME, "One INVLPG.";
     invpcid "invpcid": TIME, "One INVPCID of an address: the user half of kernel page-table isolation.";
     cr3_write "cr3_write": TIME, "One MOV to CR3.";
+    cr4_write "cr4_write" = "400 cycles": TIME, "One MOV to CR4 that changes how addresses are translated.";
+    invpcid_context "invpcid_context" = "350 cycles": TIME, "One INVPCID of a whole context or of all.";
     invlpgb "invlpgb": TIME, "One INVLPGB issued, without waiting for its effect.";
     tlbsync "tlbsync": TIME, "One TLBSYNC: until the INVLPGBs before it have taken effect on every CPU.";
     clwb_issue "clwb_issue": TIME, "One CLWB issued, without waiting for its write-back.";
@@ -138,6 +170,8 @@ section!(trust: TrustSpec, "trust" {
     invlpg "invlpg": Kind::Source, "Basis and trust of cost.invlpg.";
     invpcid "invpcid": Kind::Source, "Basis and trust of cost.invpcid.";
     cr3_write "cr3_write": Kind::Source, "Basis and trust of cost.cr3_write.";
+    cr4_write "cr4_write" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of cost.cr4_write.";
+    invpcid_context "invpcid_context" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of cost.invpcid_context.";
     invlpgb "invlpgb": Kind::Source, "Basis and trust of cost.invlpgb.";
     tlbsync "tlbsync": Kind::Source, "Basis and trust of cost.tlbsync.";
     tlb_write "tlb_write": Kind::Source, "Basis and trust of cost.tlb_write.";
@@ -161,6 +195,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
         mmu::KEYS,
         &tlb_schema::keys(),
         psc::KEYS,
+        nested::KEYS,
         l1d::KEYS,
         l2::KEYS,
         l3::KEYS,
@@ -178,6 +213,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
 
 /// The machine, if every key is there and right.
 pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
+    let nested = if r.has("nested") { Some(nested::read(r)?) } else { None };
     let trust = if r.has("trust") { Some(trust::read(r)?) } else { None };
     Some(MachineSpec {
         name: name.to_owned(),
@@ -186,6 +222,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
         mmu: mmu::read(r)?,
         tlb: tlb_schema::read(r)?,
         psc: psc::read(r)?,
+        nested,
         cache: CachesSpec {
             l1d: l1d::read(r)?,
             l2: l2::read(r)?,
@@ -214,6 +251,9 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     mmu::show(&spec.mmu, shown);
     tlb_schema::show(&spec.tlb, shown);
     psc::show(&spec.psc, shown);
+    if let Some(stage) = &spec.nested {
+        nested::show(stage, shown);
+    }
     l1d::show(&spec.cache.l1d, shown);
     l2::show(&spec.cache.l2, shown);
     l3::show(&spec.cache.l3, shown);

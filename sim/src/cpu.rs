@@ -10,8 +10,10 @@ use crate::apic::ShootdownIpi;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Executed, Part, Parts};
 use crate::mmu::broadcast::Broadcast;
+use crate::mmu::nested::NestedCaches;
 use crate::mmu::psc::Psc;
-use crate::mmu::tlbs::Tlbs;
+use crate::mmu::rights::Control;
+use crate::mmu::tlbs::{Tlbs, Unbalanced};
 
 /// Whether a CPU can go on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub struct Cpu {
     pub(crate) executed: Executed,
     pub(crate) tlbs: Tlbs,
     pub(crate) psc: Psc,
+    /// Caches of the second stage, if there is one.
+    pub(crate) nested: Option<NestedCaches>,
+    /// What of CR0 and CR4 bears on translation.
+    pub(crate) control: Control,
     /// Root of the loaded page tables.
     pub(crate) cr3: Pfn,
     pub(crate) pcid: u16,
@@ -66,7 +72,9 @@ impl Cpu {
             parts: Parts::default(),
             executed: Executed::default(),
             tlbs: Tlbs::new(&spec.tlb),
-            psc: Psc::new(&spec.psc),
+            psc: Psc::new(&spec.psc, spec.mmu.levels),
+            nested: spec.nested.as_ref().map(NestedCaches::new),
+            control: Control::new(&spec.mmu),
             cr3: boot_root,
             pcid: 0,
             irqs_on: true,
@@ -111,6 +119,12 @@ impl Cpu {
     pub(crate) fn wait_until(&mut self, time: Time, part: Part) {
         let dt = time.saturating_sub(self.now);
         self.spend_as(part, dt);
+    }
+
+    /// Whether what the caches of the walker counted adds up.
+    pub(crate) fn check_walk_caches(&self) -> Result<(), Unbalanced> {
+        self.psc.check_balance()?;
+        self.nested.as_ref().map_or(Ok(()), NestedCaches::check_balance)
     }
 
     /// When the next interrupt is due, if the CPU would take one.

@@ -22,6 +22,7 @@ use crate::measure::{FlushReason, Measurements, Part, PathStep};
 use crate::memory::{Access, Memory};
 use crate::mmu::Refusal;
 use crate::mmu::entry::Entry;
+use crate::mmu::nested::HostMap;
 use crate::mmu::table::{Slot, Tables};
 
 /// Physical layout of simulated DRAM, as fractions of its capacity: kernel objects, struct pages, page tables, user memory.
@@ -43,6 +44,8 @@ pub struct Machine {
     pub(crate) percpu_lines: Vec<(CacheLine, CacheLine)>,
     pub(crate) memory: Memory,
     pub(crate) tables: Tables,
+    /// Where the host has this machine's memory, if it is a virtual one.
+    pub(crate) host: Option<HostMap>,
     pub(crate) locks: Locks,
     pub(crate) lines: KernelLines,
     pub(crate) globals: Globals,
@@ -72,7 +75,7 @@ impl Machine {
         let sixteenth = (spec.dram.capacity / 16).max(1 << 20) & !0xfff;
         let mut lines = KernelLines::new(layout::OBJECTS, sixteenth);
         let mut locks = Locks::default();
-        let mut tables = Tables::new(Pfn((layout::TABLES_SIXTEENTH * sixteenth) >> 12));
+        let mut tables = Tables::new(Pfn((layout::TABLES_SIXTEENTH * sixteenth) >> 12), spec.mmu.levels);
         let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
         let count = spec.cpu.count;
         let base = Pfn(spec.pmem.base >> 12);
@@ -94,6 +97,7 @@ impl Machine {
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
             memory: Memory::new(&spec),
+            host: spec.nested.as_ref().map(|nested| HostMap::new(nested, &spec)),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
                 .with_device_alignment(spec.pmem.devdax_alignment),
@@ -246,7 +250,7 @@ impl Machine {
     /// The slot of `level` for an address, with the tables above it; `None` if it is taken.
     pub(crate) fn free_slot(&mut self, mm: MmId, va: VirtAddr, level: u32) -> Option<Slot> {
         let mut table = self.mm(mm).pgd;
-        for at in ((level + 1)..=3).rev() {
+        for at in ((level + 1)..=self.tables.top()).rev() {
             let slot = Slot::of(table, va, at);
             let entry = self.tables.read(slot);
             if entry.is_leaf_at(at) && !entry.is_none() {
@@ -305,7 +309,7 @@ impl Machine {
     /// Whether an address is mapped, for writing if so asked.
     pub(crate) fn is_mapped(&self, mm: MmId, va: VirtAddr, write: bool) -> bool {
         let mut table = self.mm(mm).pgd;
-        for level in (0..=3).rev() {
+        for level in (0..=self.tables.top()).rev() {
             let entry = self.tables.read(Slot::of(table, va, level));
             if !entry.is_present() {
                 return false;
@@ -353,6 +357,7 @@ impl Machine {
 
     /// The same, attributed to `part`.
     pub(crate) fn kernel_access_as(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
+        let line = self.host_line(line);
         if !self.memory.try_l1(index, line, access.is_write()) {
             let now = self.cpus[index].now;
             let latency = self.memory.access(index, line, access, now).latency;
@@ -367,6 +372,7 @@ impl Machine {
 
     /// A CLWB by the kernel; when its write-back is accepted.
     pub(crate) fn kernel_clwb(&mut self, index: usize, line: CacheLine) -> Time {
+        let line = self.host_line(line);
         let now = self.cpus[index].now;
         let accepted = now + self.memory.clwb(index, line, now);
         let cost = self.spec.cost.clwb_issue;
@@ -376,6 +382,7 @@ impl Machine {
 
     /// A load or store that the CPU does not wait for; when its line will be there.
     pub(crate) fn kernel_access_in_flight(&mut self, index: usize, line: CacheLine, access: Access) -> Time {
+        let line = self.host_line(line);
         let now = self.cpus[index].now;
         let latency = self.memory.access(index, line, access, now).latency;
         now + latency.saturating_sub(self.spec.cache.l1d.latency)
@@ -383,6 +390,7 @@ impl Machine {
 
     /// A non-temporal store by the kernel; when it is accepted.
     pub(crate) fn kernel_nt_store(&mut self, index: usize, line: CacheLine) -> Time {
+        let line = self.host_line(line);
         let now = self.cpus[index].now;
         now + self.memory.nt_store(index, line, now)
     }

@@ -15,6 +15,7 @@ use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
 use crate::measure::{Measurements, Part, Parts};
 use crate::memory::MemoryStats;
+use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
 use crate::program::{Action, Step, StepOutcome, run_accesses};
 
@@ -360,10 +361,12 @@ impl Simulation {
         for cpu in &mut machine.cpus {
             cpu.wait_until(end, Part::Idle);
         }
+        debug_assert_eq!(machine.check_walks(), Ok(()));
         let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
         for cpu in &machine.cpus {
-            debug_assert_eq!(cpu.tlbs.check_balance(), Ok(()));
-            for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()) {
+            debug_assert_eq!(cpu.tlbs.check_balance().and_then(|()| cpu.check_walk_caches()), Ok(()));
+            let nested = cpu.nested.as_ref().map_or_else(Vec::new, NestedCaches::stats);
+            for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()).chain(nested) {
                 match translation.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, sum)) => sum.add(&stats),
                     None => translation.push((name, stats)),

@@ -11,11 +11,12 @@
 
 use daxsim_configs::machine::{PscSpec, TlbSpec, TlbsSpec};
 use daxsim_sim::mmu::entry::Entry;
-use daxsim_sim::mmu::psc::Psc;
+use daxsim_sim::mmu::psc::{Link, Psc};
+use daxsim_sim::mmu::rights::Rights;
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
 use daxsim_sim::mmu::tlbs::{HitLevel, Tlbs};
 use daxsim_traces::generate::{Access, BASE, Generator, Pattern};
-use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
+use daxsim_types::{AccessKind, PageSize, Pfn, VirtAddr};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -92,8 +93,9 @@ fn check_psc(records: &[u64], want: &Value, what: &str) {
     let level = |want: &Value| geometry(&want[0], &want[1], size);
     let mut tlbs = Tlbs::new(&TlbsSpec::new(level(&want["l1"]), level(&want["l2"])));
     let entries = |i: usize| number(&want["psc_sizes_pml4e_pdpte_pde"][i]) as u32;
-    let spec = PscSpec { pml4e: entries(0), pdpte: entries(1), pde: entries(2), latency: Time::ZERO };
-    let mut psc = Psc::new(&spec);
+    let base = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().psc;
+    let spec = PscSpec { pml4e: entries(0), pdpte: entries(1), pde: entries(2), ..base };
+    let mut psc = Psc::new(&spec, 4);
     let (mut walks, mut reads, mut cold) = (0, 0, 0);
     for va in records.iter().map(|r| VirtAddr(r & !1)) {
         if tlbs.lookup(va, 0, AccessKind::Read).is_some() {
@@ -104,7 +106,7 @@ fn check_psc(records: &[u64], want: &Value, what: &str) {
         cold += u64::from(start == 3);
         reads += u64::from(start) + 1;
         for level in (1..=start).rev() {
-            psc.fill(level, va, 0, Pfn(0));
+            psc.fill(level, va, 0, Link { table: Pfn(0), rights: Rights::ALL });
         }
         tlbs.fill(va, entry(va, size), AccessKind::Read, None);
     }

@@ -1,7 +1,8 @@
-use daxsim_types::Time;
+use daxsim_types::{PageSize, Time};
 
 use super::{kernel_text, machine_text};
 use crate::kernel::{BusyTest, Mismatch, SwBits, WpCallback};
+use crate::machine::{HostFrames, host_table_bytes};
 use crate::machine_schema::OPTIONAL;
 use crate::reader::is_inside;
 use crate::{
@@ -104,6 +105,30 @@ fn a_description_is_a_file_that_loads_to_the_same() {
         let back = parse_kernel(&format!("{}.toml", b.name), &as_file(&values), &[]).unwrap();
         assert_eq!(back, spec);
     }
+}
+
+#[test]
+fn a_second_stage_needs_room_for_its_tables() {
+    let text = |page: &str, gap: &str| {
+        format!(
+            "base = \"skylake-sp-optane\"\n[nested]\npage_size = \"{page}\"\nframes = \"random\"\ntlb = 4\npml4e = 2\n\
+             pdpte = 2\npde = 8\n[dram]\ncapacity = \"{gap}\"\n"
+        )
+    };
+    let spec = parse_machine("guest.toml", &text("4K", "16 GiB"), &[]).unwrap();
+    let nested = spec.nested.as_ref().unwrap();
+    assert_eq!((nested.levels, nested.frames, nested.seed), (4, HostFrames::Random, 0));
+    // 48 GiB of guest-physical addresses: 96 MiB of last-level entries, 192 KiB, and one table for each level above.
+    assert_eq!(host_table_bytes(4, PageSize::Size4K, 48 << 30), (96 << 20) + (192 << 10) + 4096 + 4096);
+    assert_eq!(host_table_bytes(4, PageSize::Size2M, 48 << 30), (192 << 10) + 4096 + 4096);
+    let back = parse_machine("guest.toml", &as_file(&describe_machine(&spec)), &[]).unwrap();
+    assert_eq!(back.nested, spec.nested);
+    // 32 GiB is where persistent memory begins.
+    let full = parse_machine("guest.toml", &text("4K", "32 GiB"), &[]).unwrap_err().to_string();
+    assert!(full.contains("nested.page_size: \"4K\", with 0x0 bytes between"), "{full}");
+    let geometry = parse_machine("a.toml", "base = \"skylake-sp-optane\"\n[psc]\npde_ways = 5\n", &[]);
+    let geometry = geometry.unwrap_err().to_string();
+    assert!(geometry.contains("psc.pde_ways: 32 entries, 5 ways: expected entries / ways"), "{geometry}");
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn impossible_geometry() {
         (
             "pmem.base = 0xfffffffe00000",
             "@pmem capacity: pmem.capacity: an end at 0x100003ffe00000: expected an end \
-             at or below 2^52",
+             at or below 2^46 (mmu.physical_bits)",
         ),
         (
             "pmem.interleave = \"320 B\"",

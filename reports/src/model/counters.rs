@@ -161,6 +161,16 @@ pub struct Walks {
     pub memory_references: u64,
     /// Cycles from start to end, summed over walks.
     pub cycles: u64,
+    /// Entries read of the page tables by level, page table first; those of speculative walks too.
+    pub by_level: Vec<u64>,
+    /// Entries read of the second stage (EPT, NPT), likewise; all 0 on a machine without.
+    pub nested_by_level: Vec<u64>,
+    /// Walks that no access waited for, not in `count`.
+    pub speculative: u64,
+    /// Entries that those read, not in `memory_references`.
+    pub speculative_references: u64,
+    /// Walks of both kinds that ended without a translation.
+    pub refused: u64,
 }
 
 /// Bits of page-table entries that the hardware set.

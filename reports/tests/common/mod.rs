@@ -114,7 +114,13 @@ pub fn report() -> RunReport {
             ("pdpte", lookups(9_812, 311, 96)),
             ("pml4e", lookups(311, 9, 4)),
         ]),
-        walks: Walks { count: 61_230, memory_references: 71_362, cycles: 2_204_118 },
+        walks: Walks {
+            count: 61_230,
+            memory_references: 71_362,
+            cycles: 2_204_118,
+            by_level: vec![61_230, 10_120, 12, 0, 0],
+            ..Walks::default()
+        },
         assists: Assists { a: 12_288, d: 4_102 },
         arch: Arch::default(),
         shootdowns: Shootdowns {

@@ -51,6 +51,11 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             count: m.walks,
             memory_references: m.walk_references,
             cycles: clock.to_cycles(m.walk_time),
+            by_level: m.walk_counts.entries.to_vec(),
+            nested_by_level: m.walk_counts.nested.to_vec(),
+            speculative: m.walk_counts.speculative,
+            speculative_references: m.walk_counts.speculative_references,
+            refused: m.walk_counts.refused,
         },
         assists: model::Assists { a: m.accessed_assists, d: m.dirty_assists },
         kernel_work: model::KernelWork {
@@ -230,7 +235,8 @@ fn lookups(results: &Results, report: &mut RunReport) {
             fills: stats.fills,
             invalidations: stats.invalidations,
         };
-        let table = if name.starts_with("psc") { &mut report.psc } else { &mut report.tlb };
+        let walking = ["psc", "nested"].iter().any(|kind| name.starts_with(kind));
+        let table = if walking { &mut report.psc } else { &mut report.tlb };
         table.insert((*name).to_owned(), lookups);
     }
 }

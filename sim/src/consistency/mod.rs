@@ -163,8 +163,16 @@ pub enum Inconsistency {
         /// How far the address space is.
         expected: u64,
     },
+    /// The references of walks by level are not all of them.
+    #[error("{found} walk references by level; expected {expected}")]
+    WalkReferences {
+        /// Of all levels and both stages.
+        found: u64,
+        /// As counted one by one.
+        expected: u64,
+    },
     /// What a TLB counted does not add up.
-    #[error("the TLBs of CPU {cpu} have miscounted")]
+    #[error("the TLBs or structure caches of CPU {cpu} have miscounted")]
     TlbCounts {
         /// The CPU.
         cpu: CpuId,
@@ -198,13 +206,14 @@ impl Machine {
             self.check_leaf(leaf)?;
         }
         self.check_counts(&leaves)?;
+        self.check_walks()?;
         self.check_tlbs()
     }
 
     /// Every entry of an address space that maps something, present or not, in order of address.
     fn leaves(&self, mm: MmId) -> Vec<Leaf> {
         let mut found = Vec::new();
-        self.leaves_below(mm, self.mm(mm).pgd, 3, 0, &mut found);
+        self.leaves_below(mm, self.mm(mm).pgd, self.tables.top(), 0, &mut found);
         found
     }
 

@@ -4,7 +4,7 @@
 //! fault. More is not, except where the CPU has missed flushes of an address space that it does not run: it catches up when it
 //! loads that again.
 
-use daxsim_types::{CpuId, VirtAddr};
+use daxsim_types::{CpuId, Pfn, VirtAddr};
 
 use super::{Inconsistency, Leaf};
 use crate::kernel::MmId;
@@ -19,15 +19,26 @@ impl Machine {
             self.check_generation(cpu)?;
             let tlbs = &self.cpus[cpu.index()].tlbs;
             tlbs.check_balance().map_err(|cause| Inconsistency::TlbCounts { cpu, cause })?;
+            self.cpus[cpu.index()]
+                .check_walk_caches()
+                .map_err(|cause| Inconsistency::TlbCounts { cpu, cause })?;
             for cached in tlbs.entries().flat_map(|entry| entry.each()) {
                 let Some(mm) = self.owner_of(cpu, cached.pcid) else { continue };
                 let leaf = self.leaf_of(mm, VirtAddr(cached.page << cached.size.shift()));
-                if !agrees(&cached, &leaf) {
+                if !self.agrees(&cached, &leaf) {
                     return Err(Inconsistency::StaleTlb { cpu, cached, leaf });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Every entry that a walk read is counted at its level.
+    pub(crate) fn check_walks(&self) -> Result<(), Inconsistency> {
+        let counts = &self.measure.walk_counts;
+        let (found, expected) =
+            (counts.references(), self.measure.walk_references + counts.speculative_references);
+        if found == expected { Ok(()) } else { Err(Inconsistency::WalkReferences { found, expected }) }
     }
 
     /// A CPU that runs an address space was in every shootdown of it.
@@ -53,7 +64,7 @@ impl Machine {
     /// The leaf that translates an address, or the empty entry where the walk ends.
     fn leaf_of(&self, mm: MmId, va: VirtAddr) -> Leaf {
         let mut table = self.mm(mm).pgd;
-        for level in (0..=3).rev() {
+        for level in (0..=self.tables.top()).rev() {
             let entry = self.tables.read(Slot::of(table, va, level));
             if !entry.is_present() || entry.is_leaf_at(level) {
                 return Leaf { mm, va, level, entry };
@@ -62,16 +73,17 @@ impl Machine {
         }
         Leaf { mm, va, level: 0, entry: Entry::NONE }
     }
-}
 
-/// Whether a walk now could cache as much: the same frame, not more rights, D not without D.
-fn agrees(cached: &TlbEntry, leaf: &Leaf) -> bool {
-    let entry = leaf.entry;
-    let inside = (cached.page << (cached.size.shift() - 12)) & (leaf.pages() - 1);
-    entry.is_present()
-        && cached.size.pages() <= leaf.pages()
-        && cached.pfn.0 == leaf.pfn().0 + inside
-        && (!cached.writable || entry.is_writable())
-        && (!cached.dirty || entry.hw_dirty())
-        && (cached.nx || entry.0 & Entry::NX == 0)
+    /// Whether a walk now could cache as much: the same frame, not more rights, D not without D.
+    fn agrees(&self, cached: &TlbEntry, leaf: &Leaf) -> bool {
+        let entry = leaf.entry;
+        let inside = (cached.page << (cached.size.shift() - 12)) & (leaf.pages() - 1);
+        let frame = Pfn(leaf.pfn().0 + inside);
+        entry.is_present()
+            && cached.size.pages() <= leaf.pages()
+            && cached.pfn == self.host.as_ref().map_or(frame, |host| host.frame(frame))
+            && (!cached.writable || entry.is_writable())
+            && (!cached.dirty || entry.hw_dirty())
+            && (cached.nx || entry.0 & Entry::NX == 0)
+    }
 }

@@ -61,7 +61,7 @@ impl<'s> StringOp<'s> {
         let index = self.cx.cpu().index();
         self.cx.sys().stall(index);
         self.cx.sync().await;
-        if !self.cx.with(|m| m.memory.try_l1(index, line, access.is_write())) {
+        if !self.cx.with(|m| m.memory.try_l1(index, m.host_line(line), access.is_write())) {
             self.free_buffer().await;
             let there = self.cx.with(|m| m.kernel_access_in_flight(index, line, access));
             self.fly(there);

@@ -94,6 +94,14 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
     })
 }
 
+/// #GP for an address that is not canonical (`exc_general_protection`): SIGSEGV, or the end of the kernel's own copy. The mm core is
+/// not asked.
+pub(crate) fn general_protection(cx: &Cx<'_>) {
+    enter_kernel(cx);
+    cx.with(|m| m.measure.general_protections += 1);
+    leave_kernel(cx);
+}
+
 fn enter_kernel(cx: &Cx<'_>) {
     cx.with(|m| {
         let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);
@@ -505,8 +513,8 @@ pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
 /// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on). `None` if there
 /// is no memory for it.
 pub(crate) async fn ensure_table(cx: &Cx<'_>, mm: MmId, va: VirtAddr, level: u32) -> Option<Pfn> {
-    let mut table = cx.with(|m| m.mm(mm).pgd);
-    for at in ((level + 1)..=3).rev() {
+    let (mut table, top) = cx.with(|m| (m.mm(mm).pgd, m.tables.top()));
+    for at in ((level + 1)..=top).rev() {
         let slot = Slot::of(table, va, at);
         let mut entry = read_entry(cx, slot).await;
         if !entry.is_present() {

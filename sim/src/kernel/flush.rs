@@ -280,25 +280,18 @@ impl Machine {
         self.measure.shootdowns.pages += info.strides();
     }
 
-    /// A CR3 write without NOFLUSH: drops the current PCID's non-global entries (SDM 4.10.4.1).
+    /// Reloads CR3 as it is, without NOFLUSH.
     fn flush_current_pcid(&mut self, index: usize) {
-        let cost = self.spec.cost.cr3_write;
-        let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
-        cpu.tlbs.flush_pcid(cpu.pcid);
-        cpu.psc.flush_pcid(cpu.pcid);
+        let (root, pcid) = (self.cpus[index].cr3, self.cpus[index].pcid);
+        self.mov_cr3(index, root, pcid, false);
     }
 
     /// A lazy CPU that is interrupted goes over to `init_mm`. What it had cached stays under its old PCID, if there are
     /// PCIDs; the generations tell that it is out of date.
     fn leave_mm(&mut self, cpu: CpuId) {
         let index = cpu.index();
-        if self.spec.mmu.pcid {
-            let cost = self.spec.cost.cr3_write;
-            self.cpus[index].spend(cost);
-        } else {
-            self.flush_current_pcid(index);
-        }
+        let (root, pcid) = (self.cpus[index].cr3, self.cpus[index].pcid);
+        self.mov_cr3(index, root, pcid, true);
         if let Some(mm) = self.cpus[index].tlb_state.loaded_mm.take() {
             self.mm_mut(mm).cpumask.remove(cpu);
         }
@@ -348,15 +341,7 @@ impl Machine {
             None => state.tlb_state.choose_asid(mm, generation, pcid_enabled),
         };
         state.tlb_state.load(asid, mm, generation);
-        state.cr3 = root;
-        // 0 where there are no PCIDs.
-        state.pcid = if pcid_enabled { kern_pcid(asid) } else { 0 };
-        if flush {
-            self.flush_current_pcid(index);
-        } else {
-            let cost = self.spec.cost.cr3_write;
-            self.cpus[index].spend(cost);
-        }
+        self.mov_cr3(index, root, kern_pcid(asid), !flush);
         self.flush_event(cpu, FlushReason::TaskSwitch, if flush { None } else { Some(0) });
     }
 

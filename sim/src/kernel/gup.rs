@@ -166,8 +166,8 @@ async fn grab_locked(cx: &Cx<'_>, mm: MmId, va: VirtAddr, write: bool, kind: Pin
 
 /// Reads the entries down to the leaf.
 async fn walk(cx: &Cx<'_>, mm: MmId, va: VirtAddr) -> Option<Leaf> {
-    let mut table = cx.with(|m| m.mm(mm).pgd);
-    for level in (0..=3).rev() {
+    let (mut table, top) = cx.with(|m| (m.mm(mm).pgd, m.tables.top()));
+    for level in (0..=top).rev() {
         let slot = Slot::of(table, va, level);
         let entry = read_entry(cx, slot).await;
         if !entry.is_mapped() || !entry.is_present() {

@@ -37,7 +37,7 @@ mod young;
 mod zap;
 
 pub use fault::Signal;
-pub(crate) use fault::{Origin, page_fault};
+pub(crate) use fault::{Origin, general_protection, page_fault};
 pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use gup::PinKind;

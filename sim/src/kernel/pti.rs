@@ -15,13 +15,11 @@ impl Machine {
         if !self.kernel.tree.pti {
             return;
         }
-        let (cost, pcid) = (self.spec.cost.cr3_write, self.spec.mmu.pcid);
         let cpu = &mut self.cpus[index];
-        cpu.spend_as(Part::Entry, cost);
-        if !pcid {
-            cpu.tlbs.flush_pcid(cpu.pcid);
-            cpu.psc.flush_pcid(cpu.pcid);
-        }
+        let (root, pcid) = (cpu.cr3, cpu.pcid);
+        let part = std::mem::replace(&mut cpu.part, Part::Entry);
+        self.mov_cr3(index, root, pcid, true);
+        self.cpus[index].part = part;
     }
 
     /// What `flush_tlb_one_user` adds to the INVLPG of a page: an INVPCID for the user half. Without PCIDs the way back to user

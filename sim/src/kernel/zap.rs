@@ -374,7 +374,7 @@ pub(super) async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
 /// `free_pgtables`: tables whose span no mapping reaches any more. Freeing one stretches the gather's range down to the
 /// start of the table's span, which is why small whole unmaps are full flushes.
 async fn free_page_tables(cx: &Cx<'_>, start: u64, end: u64, gather: &mut Gather) {
-    for level in 1..=3u32 {
+    for level in 1..=cx.with(|m| m.tables.top()) {
         // The table that an entry of `level` points to spans this much.
         let span = 1u64 << (12 + 9 * level);
         let mut at = start & !(span - 1);

@@ -7,6 +7,7 @@ mod kernel_events;
 mod latency;
 mod legal;
 mod part;
+mod walks;
 mod warn;
 
 pub use executed::Executed;
@@ -15,6 +16,7 @@ pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
+pub use walks::WalkCounts;
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
@@ -108,8 +110,10 @@ pub struct Measurements {
     pub walks: u64,
     /// Accesses that missed the TLBs while another one's walk for their page was under way or queued, and waited for that.
     pub merged_walks: u64,
-    /// Paging-structure entries that walks read.
+    /// Paging-structure entries that walks read, those of the second stage included.
     pub walk_references: u64,
+    /// What walks read, by level, and the walks that no access waited for.
+    pub walk_counts: WalkCounts,
     /// Time in walks, without the assists that set A and D.
     pub walk_time: Time,
     /// A bits that hardware set.
@@ -120,6 +124,8 @@ pub struct Measurements {
     pub dirty_updates: u64,
     /// Accesses refused because software is to set A or D.
     pub access_flag_faults: u64,
+    /// #GPs, for addresses that are not canonical.
+    pub general_protections: u64,
     /// Counts of faults.
     pub faults: FaultCounts,
     /// Cost of faults by kind.

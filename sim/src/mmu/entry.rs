@@ -18,7 +18,7 @@ const FRAME_1G: u64 = 0x000f_ffff_c000_0000;
 /// A PTE, PMD, PUD or PGD entry.
 ///
 /// Which of the four it is lies in where it is stored: methods that need to know take a `level`
-/// (0 = page table, 3 = PML4).
+/// (0 = page table, 3 = PML4, 4 = PML5).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Entry(pub u64);
@@ -89,7 +89,7 @@ impl Entry {
     }
 
     /// Whether an entry of `level` maps a page: always in a page table, by PS in a PD or PDPT,
-    /// never in a PML4.
+    /// never in a PML4 or PML5.
     #[must_use]
     pub const fn is_leaf_at(self, level: u32) -> bool {
         match level {
@@ -130,6 +130,21 @@ impl Entry {
             _ => FRAME,
         };
         Pfn((self.0 & mask) >> 12)
+    }
+
+    /// The bits set in an entry of `level` that must be clear (Intel SDM vol. 3, tables 4-14 to 4-20, XD enabled): frame bits
+    /// from `physical_bits` (MAXPHYADDR) up, PS where no page can be mapped, and the low frame bits of a large page but PAT.
+    #[must_use]
+    pub const fn reserved(self, level: u32, physical_bits: u32) -> u64 {
+        let high = FRAME & !((1 << physical_bits) - 1);
+        let here = match level {
+            0 => 0,
+            1 if self.is_leaf_at(1) => FRAME & !FRAME_2M & !Self::PAT_LARGE,
+            2 if self.is_leaf_at(2) => FRAME & !FRAME_1G & !Self::PAT_LARGE,
+            1 | 2 => 0,
+            _ => Self::PS,
+        };
+        self.0 & (high | here)
     }
 
     /// An entry that points to the next table.
@@ -310,5 +325,22 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|l| huge.is_leaf_at(l)), [true, true, true, false]);
         assert!(!table.mkold().accessed() && table.mkold().mkyoung() == table);
         assert_eq!(format!("{table} {table:?}"), "0x7067 Entry(0x7067)");
+    }
+
+    #[test]
+    fn reserved_bits_are_those_of_the_level_and_the_page_size() {
+        let at = |bits: u64, level| Entry(bits | Entry::P).reserved(level, 46);
+        // Every bit from MAXPHYADDR to 51, and none that software may use.
+        for bit in 0..64 {
+            let high = (46..=51).contains(&bit);
+            for level in 0..5 {
+                let ps = bit == 7 && level >= 3;
+                assert_eq!(at(1 << bit, level) != 0, high || ps, "bit {bit}, level {level}");
+            }
+            let large = |from: u32| high || (13..from).contains(&bit);
+            assert_eq!(at(1 << bit | Entry::PS, 1) != 0, large(21), "2M, bit {bit}");
+            assert_eq!(at(1 << bit | Entry::PS, 2) != 0, large(30), "1G, bit {bit}");
+        }
+        assert_eq!(Entry(FRAME).reserved(0, 52), 0);
     }
 }

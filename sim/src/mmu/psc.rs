@@ -1,110 +1,104 @@
-//! Paging-structure caches: what lets a walk start below the PML4.
+//! Paging-structure caches: what lets a walk start below the root.
 //!
-//! Three fully associative LRU caches (Intel SDM vol. 3, 4.10.3) hold upper entries that walks
-//! read, tagged with the address bits that select the entry and the PCID. The PDE cache answers
-//! with the page table, the PDPTE cache with the page directory, the PML4E cache with the PDPT.
-//! Only entries that point to a table are cached: a leaf goes to the TLB.
+//! One LRU cache for each level above the page tables (Intel SDM vol. 3, 4.10.3) holds upper entries that walks read, tagged with
+//! the address bits that select the entry and the PCID. The PDE cache answers with the page table, the PDPTE cache with the
+//! page directory, the PML4E cache with the PDPT, the PML5E cache with the PML4. With the table an entry has the rights that it
+//! and the entries above it grant together. Only entries that point to a table are cached: a leaf goes to the TLB.
+//!
+//! The cached entries of a hypervisor's tables are of the same kind, found by guest-physical address.
 
-use daxsim_configs::machine::PscSpec;
+use daxsim_configs::machine::{NestedSpec, PscSpec};
 use daxsim_types::{Pfn, VirtAddr};
 
+use super::lru::Lru;
+use super::rights::Rights;
 use super::tlb::TlbStats;
+use super::tlbs::Unbalanced;
 
 /// Names of the caches, by level of the entries they hold less one.
-const NAMES: [&str; 3] = ["psc_pde", "psc_pdpte", "psc_pml4e"];
+const NAMES: [&str; 4] = ["psc_pde", "psc_pdpte", "psc_pml4e", "psc_pml5e"];
+/// The same of the second stage.
+const NESTED_NAMES: [&str; 4] = ["nested_pde", "nested_pdpte", "nested_pml4e", "nested_pml5e"];
 
-/// One cache. Slots are in order of use, the last used first.
-#[derive(Clone, Debug)]
-struct Cache {
-    slots: Vec<(u64, Pfn)>,
-    capacity: usize,
-    stats: TlbStats,
+/// A table, and what the entries down to it allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Frame of the table.
+    pub table: Pfn,
+    /// Rights from the root to here.
+    pub rights: Rights,
 }
 
-impl Cache {
-    fn new(entries: u32) -> Self {
-        let capacity = entries as usize;
-        Self { slots: Vec::with_capacity(capacity), capacity, stats: TlbStats::default() }
+impl Link {
+    const fn word(self) -> u64 {
+        self.table.0 << 3 | self.rights.bits()
     }
 
-    fn lookup(&mut self, tag: u64) -> Option<Pfn> {
-        if self.capacity == 0 {
-            return None;
-        }
-        self.stats.lookups += 1;
-        let Some(at) = self.slots.iter().position(|s| s.0 == tag) else {
-            self.stats.misses += 1;
-            return None;
-        };
-        self.stats.hits += 1;
-        self.slots[..=at].rotate_right(1);
-        Some(self.slots[0].1)
-    }
-
-    fn fill(&mut self, tag: u64, pfn: Pfn) {
-        if self.capacity == 0 {
-            return;
-        }
-        self.stats.fills += 1;
-        let at = match self.slots.iter().position(|s| s.0 == tag) {
-            Some(at) => at,
-            None => {
-                if self.slots.len() == self.capacity {
-                    self.slots.pop();
-                    self.stats.evictions += 1;
-                }
-                self.slots.push((tag, pfn));
-                self.slots.len() - 1
-            }
-        };
-        self.slots[..=at].rotate_right(1);
-        self.slots[0] = (tag, pfn);
-    }
-
-    fn retain(&mut self, keep: impl Fn(u64) -> bool) -> u32 {
-        let before = self.slots.len();
-        self.slots.retain(|s| keep(s.0));
-        let dropped = before - self.slots.len();
-        self.stats.invalidations += dropped as u64;
-        dropped as u32
+    const fn of_word(word: u64) -> Self {
+        Self { table: Pfn(word >> 3), rights: Rights::from_bits(word) }
     }
 }
 
 /// The paging-structure caches of one logical CPU.
 #[derive(Clone, Debug)]
 pub struct Psc {
-    /// By level of the entries held less one: PDE, PDPTE, PML4E.
-    caches: [Cache; 3],
+    /// By level of the entries held less one.
+    caches: Vec<Lru>,
+    names: &'static [&'static str; 4],
 }
 
-/// What an entry of `level` is found by: the address bits above what it covers, and the PCID.
+/// The address bits above what an entry of `level` covers: at most 43, so that the PCID fits beside them.
+const fn prefix(level: u32, va: VirtAddr) -> u64 {
+    va.0 >> (12 + 9 * level)
+}
+
+/// What an entry of `level` is found by.
 const fn tag(level: u32, va: VirtAddr, pcid: u16) -> u64 {
-    ((va.0 >> (12 + 9 * level)) << 16) | pcid as u64
+    (prefix(level, va) << 16) | pcid as u64
 }
 
 impl Psc {
-    /// Empty caches of the sizes in `spec`; a size of zero is no cache.
+    /// Empty caches of the sizes in `spec`, for `levels` levels of paging; a size of zero is no cache.
     #[must_use]
-    pub fn new(spec: &PscSpec) -> Self {
-        Self { caches: [spec.pde, spec.pdpte, spec.pml4e].map(Cache::new) }
+    pub fn new(spec: &PscSpec, levels: u32) -> Self {
+        let sizes = [
+            (spec.pde, spec.pde_ways),
+            (spec.pdpte, spec.pdpte_ways),
+            (spec.pml4e, spec.pml4e_ways),
+            (spec.pml5e, spec.pml5e_ways),
+        ];
+        let used = sizes.into_iter().take(levels as usize - 1);
+        Self { caches: used.map(|(entries, ways)| Lru::new(entries, ways)).collect(), names: &NAMES }
+    }
+
+    /// Those of the second stage. Entries that map a page are no part of them.
+    #[must_use]
+    pub fn nested(spec: &NestedSpec) -> Self {
+        let sizes = [spec.pde, spec.pdpte, spec.pml4e, spec.pml5e].into_iter().take(spec.levels as usize - 1);
+        let caches = (1..).zip(sizes).map(|(level, entries)| {
+            let points_to_a_table = level > spec.page_size.level();
+            Lru::new(if points_to_a_table { entries } else { 0 }, 0)
+        });
+        Self { caches: caches.collect(), names: &NESTED_NAMES }
     }
 
     /// Where the walk for `va` may start: the level of the table to read next (0 = page table,
-    /// 1 = page directory, 2 = PDPT) and its frame. `None`: at the PML4.
+    /// 1 = page directory, 2 = PDPT, 3 = PML4), the table and the rights so far. `None`: at the root.
     ///
     /// The caches are asked from the PDE cache upwards until one hits; only those asked count a
     /// lookup, and only the one that hits is touched.
-    pub fn deepest(&mut self, va: VirtAddr, pcid: u16) -> Option<(u32, Pfn)> {
-        (0_u32..)
-            .zip(&mut self.caches)
-            .find_map(|(next, cache)| Some((next, cache.lookup(tag(next + 1, va, pcid))?)))
+    pub fn deepest(&mut self, va: VirtAddr, pcid: u16) -> Option<(u32, Link)> {
+        (0_u32..).zip(&mut self.caches).find_map(|(next, cache)| {
+            let word = cache.lookup(prefix(next + 1, va), tag(next + 1, va, pcid))?;
+            Some((next, Link::of_word(word)))
+        })
     }
 
-    /// Caches an entry that a walk read: of `level` (3 = PML4E, 2 = PDPTE, 1 = PDE), on the way to
-    /// `va`, pointing to the table in `pfn`. Other levels are not cached.
-    pub fn fill(&mut self, level: u32, va: VirtAddr, pcid: u16, pfn: Pfn) {
+    /// Caches an entry that a walk read: of `level` (4 = PML5E, 3 = PML4E, 2 = PDPTE, 1 = PDE), on the way to
+    /// `va`. Other levels are not cached.
+    pub fn fill(&mut self, level: u32, va: VirtAddr, pcid: u16, link: Link) {
         if let Some(cache) = (level as usize).checked_sub(1).and_then(|i| self.caches.get_mut(i)) {
-            cache.fill(tag(level, va, pcid), pfn);
+            cache.fill(prefix(level, va), tag(level, va, pcid), link.word());
         }
     }
 
@@ -114,7 +108,7 @@ impl Psc {
         self.flush_pcid(pcid)
     }
 
-    /// A #PF at `va`: the entries that would be used for it go (Intel SDM vol. 3, 4.10.4.1).
+    /// A #PF at `va`, or INVPCID of it: the entries that would be used for it go (Intel SDM vol. 3, 4.10.4.1).
     /// Returns how many went.
     pub fn drop_page(&mut self, va: VirtAddr, pcid: u16) -> u32 {
         (1..).zip(&mut self.caches).map(|(level, c)| c.retain(|t| t != tag(level, va, pcid))).sum()
@@ -130,10 +124,32 @@ impl Psc {
         self.caches.iter_mut().map(|c| c.retain(|_| false)).sum()
     }
 
-    /// Counts by cache, from the PML4E cache down.
+    /// Live entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.caches.iter().map(Lru::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether every count of every cache adds up.
+    ///
+    /// # Errors
+    ///
+    /// The first cache where it does not.
+    pub fn check_balance(&self) -> Result<(), Unbalanced> {
+        let wrong = self.names.iter().zip(&self.caches).find(|(_, c)| !c.stats().balances(c.len()));
+        wrong.map_or(Ok(()), |(name, c)| Err(Unbalanced { name, found: c.stats(), live: c.len() }))
+    }
+
+    /// Counts by cache, from the highest level down.
     #[must_use]
     pub fn stats(&self) -> Vec<(&'static str, TlbStats)> {
-        NAMES.into_iter().zip(&self.caches).rev().map(|(name, c)| (name, c.stats)).collect()
+        self.names.iter().zip(&self.caches).rev().map(|(name, c)| (*name, c.stats())).collect()
     }
 }
 
@@ -143,8 +159,26 @@ mod tests {
 
     use super::*;
 
+    fn spec(pml4e: u32, pdpte: u32, pde: u32) -> PscSpec {
+        PscSpec {
+            pml5e: 2,
+            pml5e_ways: 0,
+            pml4e,
+            pml4e_ways: 0,
+            pdpte,
+            pdpte_ways: 0,
+            pde,
+            pde_ways: 0,
+            latency: Time::ZERO,
+        }
+    }
+
     fn psc(pml4e: u32, pdpte: u32, pde: u32) -> Psc {
-        Psc::new(&PscSpec { pml4e, pdpte, pde, latency: Time::ZERO })
+        Psc::new(&spec(pml4e, pdpte, pde), 4)
+    }
+
+    fn to(frame: u64) -> Link {
+        Link { table: Pfn(frame), rights: Rights::ALL }
     }
 
     /// An address by its indices into PML4, PDPT and PD.
@@ -154,7 +188,7 @@ mod tests {
 
     fn full(p: &mut Psc, va: VirtAddr, pcid: u16) {
         for level in [3, 2, 1] {
-            p.fill(level, va, pcid, Pfn(u64::from(level) << 32 | va.0 >> 21));
+            p.fill(level, va, pcid, to(u64::from(level) << 32 | va.0 >> 21));
         }
     }
 
@@ -162,13 +196,13 @@ mod tests {
     fn the_deepest_hit_wins_and_answers_with_the_next_table() {
         let mut p = psc(2, 2, 2);
         assert_eq!(p.deepest(at(1, 2, 3), 5), None);
-        p.fill(3, at(1, 2, 3), 5, Pfn(30));
-        p.fill(2, at(1, 2, 3), 5, Pfn(20));
-        p.fill(1, at(1, 2, 3), 5, Pfn(10));
-        p.fill(0, at(1, 2, 3), 5, Pfn(99));
-        assert_eq!(p.deepest(VirtAddr(at(1, 2, 3).0 | 0x1f_ffff), 5), Some((0, Pfn(10))));
-        assert_eq!(p.deepest(at(1, 2, 4), 5), Some((1, Pfn(20))));
-        assert_eq!(p.deepest(at(1, 3, 3), 5), Some((2, Pfn(30))));
+        p.fill(3, at(1, 2, 3), 5, to(30));
+        p.fill(2, at(1, 2, 3), 5, to(20));
+        p.fill(1, at(1, 2, 3), 5, to(10));
+        p.fill(0, at(1, 2, 3), 5, to(99));
+        assert_eq!(p.deepest(VirtAddr(at(1, 2, 3).0 | 0x1f_ffff), 5), Some((0, to(10))));
+        assert_eq!(p.deepest(at(1, 2, 4), 5), Some((1, to(20))));
+        assert_eq!(p.deepest(at(1, 3, 3), 5), Some((2, to(30))));
         assert_eq!(p.deepest(at(2, 2, 3), 5), None);
         assert_eq!(p.deepest(at(1, 2, 3), 6), None, "another PCID");
         let s = p.stats();
@@ -183,14 +217,14 @@ mod tests {
     fn the_least_recently_used_entry_makes_room() {
         let mut p = psc(0, 0, 2);
         for pd in [1, 2] {
-            p.fill(1, at(0, 0, pd), 0, Pfn(pd));
+            p.fill(1, at(0, 0, pd), 0, to(pd));
         }
         assert!(p.deepest(at(0, 0, 1), 0).is_some());
-        p.fill(1, at(0, 0, 3), 0, Pfn(3));
+        p.fill(1, at(0, 0, 3), 0, to(3));
         assert_eq!(p.deepest(at(0, 0, 2), 0), None);
-        p.fill(1, at(0, 0, 1), 0, Pfn(11)); // again: replaced and touched, not doubled
-        p.fill(1, at(0, 0, 4), 0, Pfn(4));
-        assert_eq!(p.deepest(at(0, 0, 1), 0), Some((0, Pfn(11))));
+        p.fill(1, at(0, 0, 1), 0, to(11)); // again: replaced and touched, not doubled
+        p.fill(1, at(0, 0, 4), 0, to(4));
+        assert_eq!(p.deepest(at(0, 0, 1), 0), Some((0, to(11))));
         assert_eq!(p.deepest(at(0, 0, 3), 0), None);
     }
 
@@ -241,5 +275,37 @@ mod tests {
         full(&mut p, VirtAddr(0xffff_8880_0000_0000), 0);
         assert_eq!(p.deepest(VirtAddr(0x0000_0880_0000_0000), 0), None);
         assert!(p.deepest(VirtAddr(0xffff_8880_0000_0000), 0).is_some());
+    }
+
+    #[test]
+    fn an_entry_brings_the_rights_of_the_levels_above() {
+        let mut p = psc(2, 2, 2);
+        for bits in 0..8 {
+            let link = Link { table: Pfn((1 << 40) - 1), rights: Rights::from_bits(bits) };
+            p.fill(1, at(0, 0, 1), 3, link);
+            assert_eq!(p.deepest(at(0, 0, 1), 3), Some((0, link)));
+        }
+    }
+
+    #[test]
+    fn five_levels_have_a_cache_more() {
+        let mut p = Psc::new(&spec(2, 2, 2), 5);
+        let (low, high) = (VirtAddr(0), VirtAddr(1 << 48));
+        p.fill(4, high, 1, to(40));
+        p.fill(3, low, 1, to(30));
+        assert_eq!((p.deepest(high, 1), p.deepest(low, 1)), (Some((3, to(40))), Some((2, to(30)))));
+        assert_eq!(p.stats()[0].0, "psc_pml5e");
+        assert_eq!((p.stats().len(), psc(2, 2, 2).stats().len(), p.len()), (4, 3, 2));
+    }
+
+    #[test]
+    fn ways_bind_an_entry_to_its_set() {
+        // Two sets of two.
+        let mut p = Psc::new(&PscSpec { pde_ways: 2, ..spec(0, 0, 4) }, 4);
+        for pd in [0, 2, 4, 1] {
+            p.fill(1, at(0, 0, pd), 0, to(pd));
+        }
+        let held = [0, 1, 2, 4].map(|pd| p.deepest(at(0, 0, pd), 0).is_some());
+        assert_eq!(held, [false, true, true, true]);
     }
 }

@@ -40,6 +40,8 @@ struct Table {
 /// All paging structures.
 pub struct Tables {
     base: u64,
+    /// Level of the roots.
+    top: u32,
     tables: Vec<Option<Table>>,
     /// The split page-table lock of each frame, in its struct page (`ptlock_ptr`): it outlives the table in it.
     locks: Vec<LockId>,
@@ -47,10 +49,16 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// No tables yet; frames will come from `base` upwards.
+    /// No tables yet, of `levels` levels; frames will come from `base` upwards.
     #[must_use]
-    pub fn new(base: Pfn) -> Self {
-        Self { base: base.0, tables: Vec::new(), locks: Vec::new(), free: Vec::new() }
+    pub fn new(base: Pfn, levels: u32) -> Self {
+        Self { base: base.0, top: levels - 1, tables: Vec::new(), locks: Vec::new(), free: Vec::new() }
+    }
+
+    /// Level of the roots: 3 (PML4), or 4 (PML5).
+    #[must_use]
+    pub const fn top(&self) -> u32 {
+        self.top
     }
 
     /// A zeroed table. Frames freed last are used first, as the page allocator's per-CPU lists do.
@@ -124,7 +132,7 @@ impl Tables {
     #[must_use]
     pub fn find(&self, root: Pfn, va: VirtAddr, level: u32) -> Option<Pfn> {
         let mut table = root;
-        for at in ((level + 1)..=3).rev() {
+        for at in ((level + 1)..=self.top).rev() {
             let entry = self.read(Slot::of(table, va, at));
             if !entry.is_present() || entry.is_leaf_at(at) {
                 return None;
@@ -140,7 +148,7 @@ impl Tables {
     pub fn next_after(&self, root: Pfn, va: VirtAddr) -> u64 {
         let mut table = root;
         let mut span_of = 0;
-        for at in (0..=3).rev() {
+        for at in (0..=self.top).rev() {
             span_of = at;
             let entry = self.read(Slot::of(table, va, at));
             if !entry.is_present() || entry.is_leaf_at(at) {
@@ -159,7 +167,7 @@ mod tests {
     use crate::engine::Locks;
 
     fn tables() -> (Tables, Locks) {
-        (Tables::new(Pfn(0x1000)), Locks::default())
+        (Tables::new(Pfn(0x1000), 4), Locks::default())
     }
 
     #[test]
@@ -209,5 +217,18 @@ mod tests {
         assert_eq!(tables.find(pgd, va, 0), None);
         tables.write(Slot::of(pmd, va, 1), Entry(Entry::P | Entry::PS));
         assert_eq!(tables.find(pgd, va, 0), None);
+    }
+
+    #[test]
+    fn five_levels_have_a_root_above_the_pml4() {
+        let (mut tables, mut locks) = (Tables::new(Pfn(0x1000), 5), Locks::default());
+        let mut make = |t: &mut Tables| t.allocate(|pfn| locks.create(pfn.addr().line()));
+        let (root, pml4) = (make(&mut tables), make(&mut tables));
+        let va = VirtAddr(3 << 48 | 5 << 39);
+        assert_eq!((tables.top(), tables.find(root, va, 4), tables.find(root, va, 3)), (4, Some(root), None));
+        assert_eq!(tables.next_after(root, va), 4 << 48);
+        tables.write(Slot { table: root, index: 3 }, Entry::table(pml4));
+        assert_eq!(tables.find(root, va, 3), Some(pml4));
+        assert_eq!(tables.next_after(root, va), 3 << 48 | 6 << 39);
     }
 }

@@ -1,4 +1,4 @@
-//! What software can do to the translations of its own CPU: drop those of a page, and on some architectures write one.
+//! What software of some architectures can do to the translations of its own CPU: write one.
 
 use daxsim_types::{AccessKind, PageSize, VirtAddr};
 
@@ -16,15 +16,6 @@ pub(crate) enum TlbLevels {
 }
 
 impl Machine {
-    /// One INVLPG: the entries of the page under the current PCID go, and all of its paging-structure entries (SDM 4.10.4.1).
-    pub(crate) fn invlpg(&mut self, index: usize, va: VirtAddr) {
-        let cost = self.spec.cost.invlpg;
-        let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
-        cpu.tlbs.drop_page(va, cpu.pcid);
-        cpu.psc.invlpg(cpu.pcid);
-    }
-
     /// Writes the translation of the leaf `entry` into the CPU's TLBs, in place of what they have of the page (the probe and
     /// indexed write of MIPS). False, at no cost, if a walk might not cache it as it is: not present, not for user mode, or
     /// without A, which the first access has to set or to fault for.
@@ -44,8 +35,10 @@ impl Machine {
         }
         let cost = self.spec.cost.tlb_write;
         let cpu = &mut self.cpus[index];
-        let cached = TlbEntry::of(va, size, cpu.pcid, entry, entry.is_writable(), user);
         cpu.spend(cost);
+        let guest = TlbEntry::of(va, size, cpu.pcid, entry, entry.is_writable(), user);
+        let cached = self.on_host(va, guest);
+        let cpu = &mut self.cpus[index];
         cpu.tlbs.drop_page(va, cpu.pcid);
         match levels {
             TlbLevels::Both => {

@@ -1,11 +1,11 @@
 //! User loads and stores, with the faults that they take.
 
-use daxsim_types::{ErrorCode, Time};
+use daxsim_types::Time;
 
 use super::StepOutcome;
 use super::source::{Access, Accesses, Cursor};
 use crate::engine::{Cx, Limits, Moment, OnCpu, Paused, Window};
-use crate::kernel::{Origin, page_fault};
+use crate::kernel::{Origin, general_protection, page_fault};
 use crate::machine::Machine;
 use crate::mmu::Refusal;
 
@@ -70,9 +70,8 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
         let Some(access) = cursor.peek() else { return Paused::Done };
         cursor.advance();
         let Access { va, kind, .. } = access;
-        if !va.is_canonical() {
-            // #GP, which Linux turns into SIGSEGV: reported as a refused access without a walk.
-            return Paused::Refused(access, Refusal(ErrorCode::new(kind, true, false)));
+        if !va.is_canonical_in(m.spec.mmu.levels) {
+            return Paused::Refused(access, Refusal::GeneralProtection);
         }
         if let Err(refusal) = m.user_access(index, va, kind, user) {
             return Paused::Refused(access, refusal);
@@ -118,8 +117,12 @@ async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Ref
     let Access { va, kind, .. } = access;
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
+        let Refusal::PageFault(code) = refusal else {
+            general_protection(cx);
+            return Ended::Signal;
+        };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
-        let end = page_fault(cx, origin, va, refusal.0).await;
+        let end = page_fault(cx, origin, va, code).await;
         let retried = if end.signal.is_some() {
             None
         } else {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes in a cache line. x86 has used 64 on every part the configs describe.
 pub const LINE_BYTES: u64 = 64;
 
-/// A 4-level virtual address (48 bits, sign-extended).
+/// A virtual address: 48 bits with four levels of paging, 57 with five, sign-extended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VirtAddr(pub u64);
@@ -44,6 +44,15 @@ impl VirtAddr {
     pub const fn is_canonical(self) -> bool {
         let high = self.0 >> 47;
         high == 0 || high == 0x1_ffff
+    }
+
+    /// Whether all bits above those that `levels` (4 or 5) levels of paging translate are equal to the highest of them: 48 bits,
+    /// or 57 with LA57 (Intel SDM vol. 3, 4.5.4).
+    #[inline]
+    #[must_use]
+    pub const fn is_canonical_in(self, levels: u32) -> bool {
+        let high = (self.0 as i64) >> (11 + 9 * levels);
+        high == 0 || high == -1
     }
 
     /// The address rounded down to a page of `size`.
@@ -181,6 +190,14 @@ mod tests {
         assert!(!VirtAddr(0x8000_0000_0000).is_canonical());
         assert!(!VirtAddr(0xffff_7fff_ffff_ffff).is_canonical());
         assert!(VirtAddr(0xffff_8000_0000_0000).is_canonical());
+        for va in [0, 0x7fff_ffff_ffff, 0x8000_0000_0000, 0xffff_7fff_ffff_ffff, 0xffff_8000_0000_0000] {
+            assert_eq!(VirtAddr(va).is_canonical_in(4), VirtAddr(va).is_canonical());
+            assert!(VirtAddr(va).is_canonical_in(5));
+        }
+        for (va, canonical) in [((1 << 56) - 1, true), (1 << 56, false), (!0 << 56, true), (!0 << 57, true)] {
+            assert_eq!(VirtAddr(va).is_canonical_in(5), canonical, "{va:#x}");
+        }
+        assert!(!VirtAddr(0xfeff_ffff_ffff_ffff).is_canonical_in(5));
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
         vec!["accessed bits set by hardware".to_owned(), count(report.assists.a), per(report.assists.a)],
         vec!["dirty bits set by hardware".to_owned(), count(report.assists.d), per(report.assists.d)],
     ];
+    let nested: u64 = w.nested_by_level.iter().sum();
+    let more =
+        [("of the second stage, speculative walks' too", nested), ("speculative walks", w.speculative)];
+    walks.extend(
+        more.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| vec![what.to_owned(), count(n), per(n)]),
+    );
     let other = report.arch.rows().into_iter().filter(|(_, n)| *n > 0);
     walks.extend(other.map(|(what, n)| vec![what.to_owned(), count(n), per(n)]));
     let body = html! {

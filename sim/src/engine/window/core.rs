@@ -6,6 +6,7 @@ use daxsim_types::{AccessKind, CacheLine, PageSize, PhysAddr, Time, VirtAddr};
 use crate::machine::Machine;
 use crate::measure::Part;
 use crate::memory;
+use crate::mmu::rights::Mode;
 use crate::mmu::{Cached, Refusal};
 
 /// What the TLBs say.
@@ -70,6 +71,8 @@ pub(crate) struct Limits {
     /// An access that hits first-level TLB and L1D is complete before the window or the store buffer could be full of such: it
     /// needs no place there.
     pub hits_are_short: bool,
+    /// Levels of paging, which say what address is canonical.
+    pub levels: u32,
 }
 
 impl Limits {
@@ -88,6 +91,7 @@ impl Limits {
             walkers: spec.mmu.walkers as usize,
             l1,
             hits_are_short,
+            levels: spec.mmu.levels,
         })
     }
 
@@ -133,7 +137,7 @@ impl Core for OnCpu<'_> {
     }
 
     fn walk(&mut self, va: VirtAddr, kind: AccessKind, start: Time) -> Walk {
-        let walked = self.machine.walk(self.index, va, kind, start, false);
+        let walked = self.machine.walk(self.index, va, (kind, Mode::User), start, false);
         if walked.result.is_err() {
             self.machine.drop_refused(self.index, va);
         }

@@ -179,7 +179,10 @@ impl Window {
         while now < until {
             let Some(access) = cursor.peek() else { return };
             let Access { va, kind, dependent } = access;
-            if (dependent && self.last_data > now) || !va.is_canonical() || !self.limits.hits_are_short {
+            if (dependent && self.last_data > now)
+                || !va.is_canonical_in(self.limits.levels)
+                || !self.limits.hits_are_short
+            {
                 self.quiet = false;
                 return;
             }

@@ -1,6 +1,6 @@
 //! The steps of an access: its operand, its translation, its data.
 
-use daxsim_types::{ErrorCode, Time};
+use daxsim_types::Time;
 
 use super::Window;
 use super::core::{Core, Lookup, Walk};
@@ -39,9 +39,8 @@ impl Window {
     /// Its operand is there: the translation begins.
     pub(super) fn begin<C: Core>(&mut self, core: &mut C, entry: &mut Entry, id: u64, at: Time) {
         let Access { va, kind, .. } = entry.access;
-        if !va.is_canonical() {
-            // #GP, which Linux turns into SIGSEGV: reported as a refused access without a walk.
-            return self.refuse(entry, at, Refusal(ErrorCode::new(kind, true, false)));
+        if !va.is_canonical_in(self.limits.levels) {
+            return self.refuse(entry, at, Refusal::GeneralProtection);
         }
         if let Some(end) = self.walkers.covering(va, at) {
             entry.phase = Phase::Merged;

@@ -64,6 +64,14 @@ impl TlbArray {
         dropped
     }
 
+    /// [`Self::invalidate_page`], but entries of global pages stay.
+    pub fn invalidate_page_of(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.drop_if(|e| {
+            let shift = e.origin.shift().max(e.size.shift() + u32::from(e.span));
+            !e.global && e.pcid == pcid && e.start() >> shift == va.0 >> shift
+        })
+    }
+
     /// Drops the entries of `pcid` but those of global pages. Returns how many went.
     pub fn invalidate_pcid(&mut self, pcid: u16) -> u32 {
         match self.owner {

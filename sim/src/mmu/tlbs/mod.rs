@@ -326,6 +326,11 @@ impl Tlbs {
         self.arrays().map(|a| a.invalidate_page(va, pcid)).sum()
     }
 
+    /// INVPCID of `va` under `pcid`: as [`Self::drop_page`], but global pages stay.
+    pub fn drop_page_of(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.arrays().map(|a| a.invalidate_page_of(va, pcid)).sum()
+    }
+
     /// A CR3 write without NOFLUSH: the entries of `pcid` but those of global pages go. Returns how
     /// many went.
     pub fn flush_pcid(&mut self, pcid: u16) -> u32 {

@@ -79,7 +79,7 @@ impl Core for Paper {
         self.log.push((start.0, "walk", page));
         let end = start + Time(WALK);
         if self.absent.contains_key(&page) {
-            let refusal = Refusal(ErrorCode::new(kind, true, false));
+            let refusal = Refusal::PageFault(ErrorCode::new(kind, true, false));
             return Walk { outcome: Err(refusal), end, assist: Time::ZERO, shift: 12 };
         }
         self.tlb.insert(page);
@@ -163,5 +163,6 @@ fn limits() -> Limits {
         walkers: 2,
         l1: Time(L1),
         hits_are_short: true,
+        levels: 4,
     }
 }

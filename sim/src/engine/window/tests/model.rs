@@ -219,6 +219,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
             walkers,
             l1: Time(L1),
             hits_are_short: window * load.min(store) >= L1 && store_buffer as u64 * store >= L1,
+            levels: 4,
         },
     )
 }

@@ -1,0 +1,168 @@
+//! A small set-associative LRU array of tagged words: what the paging-structure caches are made of.
+
+use super::tlb::TlbStats;
+
+/// A tag that no entry has: every address has fewer bits.
+const EMPTY: u64 = u64::MAX;
+
+/// One array. The slots of a set are consecutive, the last used first and the empty ones last.
+#[derive(Clone, Debug)]
+pub(super) struct Lru {
+    slots: Vec<(u64, u64)>,
+    ways: usize,
+    set_mask: u64,
+    stats: TlbStats,
+}
+
+impl Lru {
+    /// An empty array. `ways` 0 is fully associative; no entries is no array.
+    pub fn new(entries: u32, ways: u32) -> Self {
+        let ways = if ways == 0 { entries } else { ways };
+        let sets = entries.checked_div(ways).unwrap_or(1).max(1);
+        Self {
+            slots: vec![(EMPTY, 0); entries as usize],
+            ways: ways as usize,
+            set_mask: u64::from(sets) - 1,
+            stats: TlbStats::default(),
+        }
+    }
+
+    /// The slots of the set that `index` chooses.
+    #[inline]
+    fn set(&mut self, index: u64) -> &mut [(u64, u64)] {
+        let base = (index & self.set_mask) as usize * self.ways;
+        &mut self.slots[base..base + self.ways]
+    }
+
+    /// The word of `tag`, which becomes the last used of its set.
+    pub fn lookup(&mut self, index: u64, tag: u64) -> Option<u64> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        self.stats.lookups += 1;
+        let set = self.set(index);
+        let Some(at) = set.iter().position(|slot| slot.0 == tag) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        set[..=at].rotate_right(1);
+        let word = set[0].1;
+        self.stats.hits += 1;
+        Some(word)
+    }
+
+    /// Puts a word in as the last used of its set: in place of the one of the same tag, else in an empty slot, else in place
+    /// of the least recently used.
+    pub fn fill(&mut self, index: u64, tag: u64, word: u64) {
+        if self.slots.is_empty() {
+            return;
+        }
+        self.stats.fills += 1;
+        let last = self.ways - 1;
+        let set = self.set(index);
+        let at = set.iter().position(|slot| slot.0 == tag || slot.0 == EMPTY).unwrap_or(last);
+        let old = set[at].0;
+        set[..=at].rotate_right(1);
+        set[0] = (tag, word);
+        self.stats.replaced += u64::from(old == tag);
+        self.stats.evictions += u64::from(old != tag && old != EMPTY);
+    }
+
+    /// Drops every entry whose tag `keep` says no to. Returns how many went.
+    pub fn retain(&mut self, keep: impl Fn(u64) -> bool) -> u32 {
+        let mut dropped = 0;
+        for set in self.slots.chunks_mut(self.ways.max(1)) {
+            let mut kept = 0;
+            for at in 0..set.len() {
+                let slot = set[at];
+                if slot.0 == EMPTY {
+                    break;
+                }
+                set[at].0 = EMPTY;
+                if keep(slot.0) {
+                    set[kept] = slot;
+                    kept += 1;
+                } else {
+                    dropped += 1;
+                }
+            }
+        }
+        self.stats.invalidations += u64::from(dropped);
+        dropped
+    }
+
+    /// Live entries.
+    pub fn len(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.0 != EMPTY).count()
+    }
+
+    /// Counts since the array was made.
+    pub const fn stats(&self) -> TlbStats {
+        self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Sets as vectors, the last used first.
+    struct Model {
+        sets: Vec<Vec<(u64, u64)>>,
+        ways: usize,
+    }
+
+    impl Model {
+        fn set(&mut self, tag: u64) -> &mut Vec<(u64, u64)> {
+            let sets = self.sets.len() as u64;
+            &mut self.sets[(tag % sets) as usize]
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_array_does_what_vectors_do(
+            (sets, ways) in (0_u32..3, 1_u32..5),
+            ops in prop::collection::vec((0_u8..4, 0_u64..24), 0..200),
+        ) {
+            let sets = 1 << sets;
+            let mut array = Lru::new(sets * ways, if sets == 1 { 0 } else { ways });
+            let mut model = Model { sets: vec![Vec::new(); sets as usize], ways: ways as usize };
+            let mut word = 0;
+            for (op, tag) in ops {
+                let ways = model.ways;
+                let set = model.set(tag);
+                let at = set.iter().position(|s| s.0 == tag);
+                match op {
+                    0 | 1 => {
+                        let found = at.map(|at| {
+                            let slot = set.remove(at);
+                            set.insert(0, slot);
+                            slot.1
+                        });
+                        prop_assert_eq!(array.lookup(tag, tag), found);
+                    }
+                    2 => {
+                        word += 1;
+                        if let Some(at) = at {
+                            set.remove(at);
+                        }
+                        set.insert(0, (tag, word));
+                        set.truncate(ways);
+                        array.fill(tag, tag, word);
+                    }
+                    _ => {
+                        let before: usize = model.sets.iter().map(Vec::len).sum();
+                        model.sets.iter_mut().for_each(|set| set.retain(|s| s.0 % 3 != tag % 3));
+                        let after: usize = model.sets.iter().map(Vec::len).sum();
+                        prop_assert_eq!(array.retain(|t| t % 3 != tag % 3) as usize, before - after);
+                    }
+                }
+                let live: usize = model.sets.iter().map(Vec::len).sum();
+                prop_assert_eq!(array.len(), live);
+                prop_assert!(array.stats().balances(live));
+            }
+        }
+    }
+}

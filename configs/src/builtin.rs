@@ -22,7 +22,7 @@ macro_rules! files {
 }
 
 pub(crate) fn machine_files() -> &'static [Builtin] {
-    files!("machines": "skylake-sp-optane", "qemu-tcg", "zen3-milan")
+    files!("machines": "skylake-sp-optane", "qemu-tcg", "zen3-milan", "champsim")
 }
 
 pub(crate) fn kernel_files() -> &'static [Builtin] {

@@ -15,7 +15,7 @@ fn every_builtin_loads_and_has_a_description() {
     let machines = builtin_machines().unwrap();
     assert_eq!(
         machines.iter().map(|b| b.name).collect::<Vec<_>>(),
-        ["skylake-sp-optane", "qemu-tcg", "zen3-milan"]
+        ["skylake-sp-optane", "qemu-tcg", "zen3-milan", "champsim"]
     );
     let kernels = builtin_kernels().unwrap();
     assert_eq!(

@@ -149,6 +149,8 @@ pub struct TreeKnobs {
     pub fault_around_pages: u32,
     /// `RLIMIT_STACK` of the programs, in bytes: as far as a stack grows.
     pub stack_limit: u64,
+    /// Whether a page of a block that files share is counted from its first DAX entry on, rather than from the second.
+    pub first_share_counted: bool,
 }
 
 /// What `update_mmu_cache` and its relatives do.
@@ -334,6 +336,12 @@ pub struct CommonPath {
     pub filemap_fault: PathLength,
     /// Each page of the page cache that a fault maps.
     pub filemap_map_page: PathLength,
+    /// FICLONE or FICLONERANGE, without the extents.
+    pub clone: PathLength,
+    /// Which of an extent's blocks are shared (`xfs_reflink_find_shared`).
+    pub refcount_lookup: PathLength,
+    /// An extent that goes into a file's data fork (`xfs_reflink_remap_extent`, `xfs_reflink_end_cow_extent`).
+    pub remap_extent: PathLength,
 }
 
 /// `[path_length.<fs>]`

@@ -103,6 +103,8 @@ section!(tree: TreeKnobs, "tree" {
         "`fault_around_bytes`, in pages (a power of two).";
     stack_limit "stack_limit": Kind::Size { min: 1 << 16, max: 1 << 40, multiple: 4096 },
         "`RLIMIT_STACK`: as far as a stack grows.";
+    first_share_counted "first_share_counted": BOOL,
+        "Whether a page of a block that files share is counted from its first DAX entry on, rather than from the second.";
 });
 
 section!(arch: ArchKnobs, "arch" {
@@ -176,6 +178,10 @@ section!(common: CommonPath, "path_length.common" {
     anon_zero_page "anon_zero_page": LENGTH, "The mapping of a zero page into anonymous memory.";
     filemap_fault "filemap_fault": LENGTH, "The search of the page cache in a fault.";
     filemap_map_page "filemap_map_page": LENGTH, "Each page of the page cache that a fault maps.";
+    clone "clone": LENGTH, "FICLONE or FICLONERANGE, without the extents.";
+    refcount_lookup "refcount_lookup": LENGTH, "Which of an extent's blocks are shared.";
+    remap_extent "remap_extent": LENGTH,
+        "An extent that goes into a file's data fork: shared by a clone, or from the copy-on-write fork.";
 });
 
 macro_rules! fs_section {

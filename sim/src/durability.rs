@@ -247,7 +247,7 @@ impl Machine {
                 }
             }
             if let Some((file, page)) = owners.find(lines.of.frame) {
-                self.judge(&mut judged, file, page, lines);
+                self.judge(&mut judged, &owners, (file, page), lines);
             }
         }
         judged.lost.sort_by_key(|lost| (lost.file, lost.page));
@@ -256,10 +256,19 @@ impl Machine {
     }
 
     /// Adds lines of a file page to the lists that they belong to.
-    fn judge(&self, judged: &mut Durability, file: FileId, page: u64, found: Unaccepted) {
+    fn judge(
+        &self,
+        judged: &mut Durability,
+        owners: &Owners,
+        (file, page): (FileId, u64),
+        found: Unaccepted,
+    ) {
         let (frame, lines, in_flight) = (found.of.frame, found.of.lines, found.in_flight);
         let entry = self.file(file).entries.find(page).map(|(_, entry)| entry);
-        let marked = entry.is_some_and(|entry| entry.dirty);
+        // Whoever shares the block may have the mark.
+        let marked = owners
+            .all(frame)
+            .any(|(file, page)| self.file(file).entries.find(page).is_some_and(|(_, entry)| entry.dirty));
         let unmarked_by = self.ledger.marks_lost.get(&frame).copied().filter(|_| !marked);
         if let Some(promise) = found.kept.and_then(|tag| self.ledger.broken.get(tag as usize).copied()) {
             judged.lost.push(LostPage { file, page, frame, lines, in_flight, promise, unmarked_by });
@@ -277,8 +286,13 @@ impl Machine {
     }
 }
 
-/// Which file page a frame holds.
-struct Owners(Vec<(u64, u64, FileId, u64)>);
+/// Which file pages a frame holds: several, if files share its block.
+struct Owners {
+    /// First frame, length, file and first page of each run, ascending.
+    runs: Vec<(u64, u64, FileId, u64)>,
+    /// How far the runs up to each one reach.
+    reach: Vec<u64>,
+}
 
 impl Owners {
     fn of(machine: &Machine) -> Self {
@@ -290,13 +304,27 @@ impl Owners {
             runs.extend(written.map(|(at, len, pfn, _)| (pfn.0, len.min(pages - at), FileId(number), at)));
         }
         runs.sort_unstable();
-        Self(runs)
+        let ends = runs.iter().map(|(first, len, ..)| first + len);
+        let reach = ends.scan(0, |so_far, end| {
+            *so_far = end.max(*so_far);
+            Some(*so_far)
+        });
+        Self { reach: reach.collect(), runs }
     }
 
+    /// Every file page that a frame holds.
+    fn all(&self, frame: Pfn) -> impl Iterator<Item = (FileId, u64)> + '_ {
+        let before = self.runs.partition_point(|(first, ..)| *first <= frame.0);
+        let near = (0..before).rev().take_while(move |at| self.reach[*at] > frame.0);
+        near.filter_map(move |at| {
+            let (first, len, file, page) = self.runs[at];
+            let into = frame.0 - first;
+            (into < len).then_some((file, page + into))
+        })
+    }
+
+    /// One of them, the same each time.
     fn find(&self, frame: Pfn) -> Option<(FileId, u64)> {
-        let after = self.0.partition_point(|(first, ..)| *first <= frame.0);
-        let (first, len, file, page) = self.0.get(after.checked_sub(1)?)?;
-        let into = frame.0 - first;
-        (into < *len).then_some((*file, page + into))
+        self.all(frame).next()
     }
 }

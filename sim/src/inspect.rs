@@ -92,6 +92,18 @@ impl Machine {
         self.file(file).extents.lookup(page)
     }
 
+    /// How many file extents hold a block, as the file system knows.
+    #[must_use]
+    pub fn block_owners(&self, pfn: Pfn) -> u32 {
+        self.allocator.shared.owners(pfn)
+    }
+
+    /// Bytes of a file.
+    #[must_use]
+    pub fn file_size(&self, file: FileId) -> u64 {
+        self.file(file).size
+    }
+
     /// The lines of a frame of the device that some cache holds modified, as a mask.
     #[must_use]
     pub fn modified_lines(&self, frame: Pfn) -> u64 {

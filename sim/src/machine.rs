@@ -212,6 +212,9 @@ impl Machine {
             extent_lock: self.new_lock(),
             extent_line: self.lines.fresh(),
             metadata_dirty: false,
+            cow: Default::default(),
+            reflink: false,
+            remapping: false,
             name: String::new(),
         };
         self.files.push(file);

@@ -463,6 +463,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
         Action::ClearYoung { mm, start, len } => return kernel::clear_young(cx, mm, start, len).await,
         Action::Truncate { file, size } => kernel::ftruncate(cx, file, size).await,
         Action::Fallocate { file, mode, start, len } => kernel::fallocate(cx, file, mode, start, len).await,
+        Action::Clone(request) => return kernel::clone(cx, request).await,
         Action::Write { file, start, len } => kernel::pwrite(cx, file, start, len).await,
         Action::Read { file, start, len } => kernel::pread(cx, file, start, len).await,
         Action::Sleep { nanoseconds } => cx.sleep(Time::from_ns(nanoseconds)).await,

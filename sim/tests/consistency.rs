@@ -3,14 +3,14 @@
 
 mod common;
 
-use common::{BASE, Bench, FSDAX, HUGE, KERNELS, PAGE, shared_map, step};
+use common::{BASE, Bench, FSDAX, HUGE, KERNELS, PAGE, shared_map, step, touch};
 use daxsim_sim::Simulation;
 use daxsim_sim::consistency::Inconsistency;
-use daxsim_sim::kernel::{Advice, FallocMode, FileId, MapRequest, NewFile};
+use daxsim_sim::kernel::{Advice, CloneRequest, FallocMode, FileId, MapRequest, NewFile};
 use daxsim_sim::measure::PathStep;
 use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::program::{Accesses, Action, Step};
-use daxsim_types::{AccessKind, Pfn, VirtAddr};
+use daxsim_types::{AccessKind, FileSystem, Pfn, VirtAddr};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -18,6 +18,8 @@ use proptest::test_runner::{Config, TestRunner};
 const PAGES: u64 = 1100;
 /// Where the private mapping of it begins.
 const PRIVATE: u64 = BASE + 8 * HUGE;
+/// Where the file begins that comes to share blocks with it, if the file system can do that.
+const COPY: u64 = BASE + 16 * HUGE;
 const THREADS: u16 = 3;
 
 /// One thing that a thread does; numbers are reduced to what there is.
@@ -33,6 +35,9 @@ enum Deed {
     Truncate { pages: u64 },
     Change { mode: u8, page: u64, count: u64 },
     Write { page: u64, count: u64 },
+    Clone { page: u64, to: u64, count: u64, back: bool },
+    TouchCopy { page: u64, count: u64, write: bool },
+    TruncateCopy { pages: u64 },
     Fork,
 }
 
@@ -52,7 +57,13 @@ fn deed() -> impl Strategy<Value = Deed> + Clone {
         ),
         1 => prop_oneof![Just(PAGES), Just(3_u64), 500..PAGES].prop_map(|pages| Deed::Truncate { pages }),
         2 => (place.clone(), 0..4_u8).prop_map(|((page, count, _), mode)| Deed::Change { mode, page, count }),
-        1 => place.prop_map(|(page, count, _)| Deed::Write { page, count: count.min(8) }),
+        1 => place.clone().prop_map(|(page, count, _)| Deed::Write { page, count: count.min(8) }),
+        2 => (place.clone(), prop_oneof![Just(None), (0..PAGES).prop_map(Some)]).prop_map(
+            |((page, count, back), to)| Deed::Clone { page, to: to.unwrap_or(page), count, back }
+        ),
+        4 => (place, any::<bool>())
+            .prop_map(|((page, count, _), write)| Deed::TouchCopy { page, count: count.min(40), write }),
+        1 => prop_oneof![Just(PAGES), Just(0_u64), 500..PAGES].prop_map(|pages| Deed::TruncateCopy { pages }),
         1 => Just(Deed::Fork),
     ]
 }
@@ -61,7 +72,7 @@ fn start_of(private: bool, page: u64) -> u64 {
     page * PAGE + if private { PRIVATE } else { BASE }
 }
 
-fn action(deed: Deed, file: FileId, sim: &Simulation) -> Action {
+fn action(deed: Deed, (file, copy): (FileId, FileId), sim: &Simulation) -> Action {
     match deed {
         Deed::Touch { page, count, write, private } => Action::Access(Accesses::Stride {
             start: VirtAddr(start_of(private, page)),
@@ -92,6 +103,15 @@ fn action(deed: Deed, file: FileId, sim: &Simulation) -> Action {
             Action::Fallocate { file, mode, start: page * PAGE, len: count * PAGE }
         }
         Deed::Write { page, count } => Action::Write { file, start: page * PAGE, len: count * PAGE },
+        Deed::Clone { page, to, count, back } => {
+            let (from, to_file) = if back { (copy, file) } else { (file, copy) };
+            let (from_start, to_start, len) = (page * PAGE, to * PAGE, count * PAGE);
+            Action::Clone(CloneRequest { from, from_start, to: to_file, to_start, len })
+        }
+        Deed::TouchCopy { page, count, write } => {
+            touch(COPY + page * PAGE, count, if write { AccessKind::Write } else { AccessKind::Read })
+        }
+        Deed::TruncateCopy { pages } => Action::Truncate { file: copy, size: pages * PAGE },
         Deed::Fork => Action::Fork(sim.with(|m| m.new_mm())),
     }
 }
@@ -101,9 +121,15 @@ fn explore(mut bench: Bench, new: NewFile, program: &[Vec<Deed>], seed: u64) -> 
     bench.sim.explore(seed);
     let file = bench.mapped_as(PAGES, new);
     bench.map_private(file, PRIVATE, PAGES);
+    let copy = bench.file(PAGES, NewFile::Sparse);
+    bench.map(copy, COPY, 0, PAGES);
     let mm = bench.mm;
+    // pwrite to shared blocks leaves a gap for faults, as Linux does (reflink.rs has the test of it).
+    let shares =
+        bench.fs == FileSystem::Xfs && program.iter().flatten().any(|d| matches!(d, Deed::Clone { .. }));
     let steps = |cpu: u16, deeds: &Vec<Deed>| -> Vec<Step> {
-        deeds.iter().map(|deed| step(cpu, mm, action(*deed, file, &bench.sim))).collect()
+        let deeds = deeds.iter().filter(|deed| !shares || !matches!(deed, Deed::Write { .. }));
+        deeds.map(|deed| step(cpu, mm, action(*deed, (file, copy), &bench.sim))).collect()
     };
     let threads: Vec<Vec<Step>> = (0..).zip(program).map(|(cpu, deeds)| steps(cpu, deeds)).collect();
     bench.race(threads);

@@ -14,11 +14,18 @@ const TO: u64 = 0x2000_0000_0000;
 
 fn remap(bench: &mut Bench, start: u64, pages: u64, to: u64) -> Option<SyscallError> {
     let len = pages * PAGE;
-    bench.run(0, bench.mm, Action::Remap(RemapRequest { start, len, new_len: len, to: Some(to) })).error
+    bench
+        .run(
+            0,
+            bench.mm,
+            Action::Remap(RemapRequest { start, len, new_len: len, to: Some(to), dont_unmap: false }),
+        )
+        .error
 }
 
 fn resize(bench: &mut Bench, start: u64, pages: u64, new_pages: u64) -> Option<SyscallError> {
-    let request = RemapRequest { start, len: pages * PAGE, new_len: new_pages * PAGE, to: None };
+    let request =
+        RemapRequest { start, len: pages * PAGE, new_len: new_pages * PAGE, to: None, dont_unmap: false };
     bench.run(0, bench.mm, Action::Remap(request)).error
 }
 
@@ -191,14 +198,16 @@ fn the_target_is_unmapped_first_and_a_longer_target_faults_its_rest_in() {
     bench.map(other, TO, 0, 8);
     bench.store(TO);
     bench.store(BASE);
-    let request = RemapRequest { start: BASE, len: 4 * PAGE, new_len: 16 * PAGE, to: Some(TO) };
+    let request =
+        RemapRequest { start: BASE, len: 4 * PAGE, new_len: 16 * PAGE, to: Some(TO), dont_unmap: false };
     assert_eq!(bench.run(0, bench.mm, Action::Remap(request)).error, None);
     assert_eq!(bench.counts(bench.block(other, 0)), (0, 0, 1));
     assert_eq!(bench.pte(TO).pfn(), bench.block(file, 0));
     bench.load(TO + 15 * PAGE);
     assert_eq!(bench.pte(TO + 15 * PAGE).pfn(), bench.block(file, 15));
     // To fewer pages: the rest goes.
-    let request = RemapRequest { start: TO, len: 16 * PAGE, new_len: 2 * PAGE, to: Some(2 * TO) };
+    let request =
+        RemapRequest { start: TO, len: 16 * PAGE, new_len: 2 * PAGE, to: Some(2 * TO), dont_unmap: false };
     assert_eq!(bench.run(0, bench.mm, Action::Remap(request)).error, None);
     assert_eq!(bench.load(2 * TO + PAGE).signals, 0);
     assert_eq!(bench.load(2 * TO + 2 * PAGE).signals, 1);
@@ -251,7 +260,8 @@ fn accesses_that_race_with_a_move_leave_no_stale_copy() {
         let access =
             |cpu| (0..30).map(move |n| step(cpu, mm, touch(BASE + n % 16 * PAGE, 1, AccessKind::Write)));
         let mut threads: Vec<Vec<_>> = (1..4).map(|cpu| access(cpu).collect()).collect();
-        let request = RemapRequest { start: BASE, len: 16 * PAGE, new_len: 16 * PAGE, to: Some(TO) };
+        let request =
+            RemapRequest { start: BASE, len: 16 * PAGE, new_len: 16 * PAGE, to: Some(TO), dont_unmap: false };
         threads.push(vec![step(0, mm, Action::Remap(request))]);
         bench.sim.parallel(threads).unwrap();
         for (cpu, page) in (0..4).flat_map(|cpu| (0..16).map(move |page| (cpu, page))) {
@@ -262,4 +272,30 @@ fn accesses_that_race_with_a_move_leave_no_stale_copy() {
         }
         assert_eq!(bench.rss(), 16);
     }
+}
+
+#[test]
+fn with_dontunmap_the_old_place_stays_mapped_and_is_faulted_in_anew() {
+    everywhere(|kernel, fs| {
+        let mut bench = Bench::new(kernel, fs);
+        let file = bench.mapped(16);
+        bench.store(BASE);
+        let before = bench.pte(BASE).pfn();
+        let (len, new_len) = (16 * PAGE, 16 * PAGE);
+        let request = RemapRequest { start: BASE, len, new_len, to: Some(TO), dont_unmap: true };
+        assert_eq!(bench.run(0, bench.mm, Action::Remap(request)).error, None);
+        assert!(bench.pte(BASE).is_none() && bench.pte(TO).pfn() == before);
+        bench.faults();
+        assert_eq!((bench.load(BASE).signals, bench.load(TO).signals), (0, 0));
+        assert_eq!(bench.faults().len(), 1, "{kernel} {fs}: at the old place alone");
+        assert_eq!(bench.pte(BASE).pfn(), bench.block(file, 0));
+        assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+        for bad in [
+            RemapRequest { to: None, ..request },
+            RemapRequest { start: TO, to: Some(2 * TO), new_len: PAGE, ..request },
+        ] {
+            let error = bench.run(0, bench.mm, Action::Remap(bad)).error;
+            assert!(matches!(error, Some(SyscallError::Invalid { .. })), "{error:?}");
+        }
+    });
 }

@@ -251,3 +251,36 @@ fn invlpgb_is_used_where_the_machine_has_it_and_a_knob_without_effect_is_told() 
     assert!(invlpgb > 0.0 && tlbsync > 0.0 && !warned, "{invlpgb} {tlbsync}");
     assert_eq!(run(&["tree.invlpgb=false", "mmu.invlpgb_pages=8"]), (0.0, 0.0, false));
 }
+
+/// Faults of a script on XFS, or what else it says.
+fn replay_script(lines: &str, more: &[&str]) -> (tempfile::TempDir, common::Run) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s.txt"), lines).unwrap();
+    let run = replay(dir.path(), "s.txt", &[&["--fs", "xfs"], more].concat());
+    (dir, run)
+}
+
+#[test]
+fn a_script_moves_a_map_and_its_entries() {
+    let (dir, run) = replay_script(
+        "0 file 0 f0 64k fill\n0 map 0 0 0 64k rw shared 0x100000000000\n0 str 0 0 64k 4k\n\
+         0 mremap 0 64k fixed 0x200000000000\n0 str 0 0 64k 4k\n0 mremap 0 32k\n0 mremap 0 32k dontunmap 0x300000000000\n\
+         0 ldr 0 0 32k 4k\n",
+        &["--quiet"],
+    );
+    run.exits(0);
+    let report = report(dir.path());
+    assert_eq!(report["faults"]["total"], 16, "{:#}", report["faults"]);
+}
+
+#[test]
+fn a_script_clones_a_file_and_stores_to_both() {
+    let lines = "0 file 0 f0 64k fill\n0 file 1 f1 0 sparse\n0 map 0 0 0 64k rw shared 0x100000000000\n0 clone 1 0\n\
+         0 map 1 1 0 64k rw shared 0x200000000000\n0 ldr 0 0 64k 4k\n0 str 1 0 64k 4k\n0 fsync 1\n";
+    let (dir, run) = replay_script(lines, &["--quiet"]);
+    run.exits(0);
+    assert_eq!(report(dir.path())["faults"]["total"], 32);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s.txt"), lines).unwrap();
+    replay(dir.path(), "s.txt", &["--fs", "ext4"]).shows(&["EOPNOTSUPP: ext4 cannot share blocks"]);
+}

@@ -1,4 +1,4 @@
-//! Counts of pages and address spaces are the sums of what the entries make.
+//! Counts of pages, blocks and address spaces are the sums of what the entries make.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use daxsim_types::Pfn;
 
 use super::{Inconsistency, Leaf};
 use crate::kernel::MmId;
+use crate::kernel::dax_entry::EntryKind;
 use crate::kernel::page::PageCounts;
 use crate::machine::Machine;
 
@@ -82,13 +83,49 @@ impl Machine {
         sums
     }
 
+    /// How many mapping entries stand for each frame, of whatever file.
+    fn entries_of_frames(&self) -> BTreeMap<Pfn, u32> {
+        let mut entries = BTreeMap::new();
+        let blocks = self.files.iter().flat_map(|file| file.entries.iter());
+        for (_, entry) in blocks.filter(|(_, entry)| entry.kind == EntryKind::Block) {
+            for at in 0..entry.pages() {
+                *entries.entry(Pfn(entry.pfn.0 + at)).or_default() += 1;
+            }
+        }
+        entries
+    }
+
+    /// Every block has as many owners as file extents say.
+    pub(super) fn check_owners(&self) -> Result<(), Inconsistency> {
+        let mut owners: BTreeMap<Pfn, u32> = BTreeMap::new();
+        for file in self.files.iter().filter(|file| file.reflink) {
+            for (_, len, pfn, _) in file.extents.iter() {
+                (0..len).for_each(|at| *owners.entry(Pfn(pfn.0 + at)).or_default() += 1);
+            }
+        }
+        let shared: BTreeMap<Pfn, u32> = self.allocator.shared.iter().collect();
+        for pfn in owners.keys().chain(shared.keys()) {
+            let expected = owners.get(pfn).copied().unwrap_or(0);
+            let found = self.allocator.shared.owners(*pfn);
+            if found != expected {
+                return Err(Inconsistency::Owners { pfn: *pfn, found, expected });
+            }
+        }
+        Ok(())
+    }
+
     fn compare_frames(&self, expected: &BTreeMap<Pfn, PageCounts>) -> Result<(), Inconsistency> {
         let found = self.pages.in_use();
-        for pfn in found.keys().chain(expected.keys()) {
+        let entries = self.entries_of_frames();
+        for pfn in found.keys().chain(expected.keys()).chain(entries.keys()) {
             let found = found.get(pfn).copied().unwrap_or_default();
             let mut expected = expected.get(pfn).copied().unwrap_or_default();
-            // What a page belongs to is the business of the mapping entries.
-            expected.associated = found.associated;
+            (expected.associated, expected.share) = match entries.get(pfn).copied().unwrap_or(0) {
+                // The one entry may be left over from several, or of a shared block.
+                1 if found.share == 1 => (false, 1),
+                1 => (true, 0),
+                several => (false, several),
+            };
             if found != expected {
                 return Err(Inconsistency::Counts { pfn: *pfn, found, expected });
             }

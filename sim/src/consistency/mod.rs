@@ -129,6 +129,16 @@ pub enum Inconsistency {
         /// What its mappings and holds make.
         expected: PageCounts,
     },
+    /// A block is known to have more or fewer owners than there are files that use it.
+    #[error("block {pfn}: known to have {found} owners; expected {expected}, the extents that hold it")]
+    Owners {
+        /// The frame.
+        pfn: Pfn,
+        /// What the file system knows.
+        found: u32,
+        /// What the extents of all files make.
+        expected: u32,
+    },
     /// A private copy is mapped more or less often than it is known to be, or given back already.
     #[error("private copy in frame {pfn}: known to be mapped {found} times; expected {expected}")]
     Copies {
@@ -201,6 +211,7 @@ impl Machine {
     pub fn check_consistency(&self) -> Result<(), Inconsistency> {
         self.check_rest()?;
         self.check_dax_entries()?;
+        self.check_owners()?;
         let leaves: Vec<Leaf> = self.mms.iter().flat_map(|mm| self.leaves(mm.id)).collect();
         for leaf in &leaves {
             self.check_leaf(leaf)?;

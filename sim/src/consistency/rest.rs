@@ -33,11 +33,15 @@ impl Machine {
         self.files.iter().find_map(|file| {
             let waited = file.entries.first_waited_for();
             let locked = file.entries.iter().find(|(_, entry)| entry.locked);
-            let tagged = file.entries.iter().find(|(_, entry)| entry.towrite);
+            // A copy on write tags what it copied for the next writeback.
+            let tagged = file.entries.iter().find(|(_, entry)| entry.towrite && !file.reflink);
+            let cow = file.cow.iter().next();
             waited
                 .map(|page| ("a wait for the DAX entry of page", page))
                 .or(locked.map(|(page, _)| ("the lock of the DAX entry of page", page)))
                 .or(tagged.map(|(page, _)| ("the writeback tag of the DAX entry of page", page)))
+                .or(cow.map(|(page, ..)| ("the copy-on-write extent of page", page)))
+                .or(file.remapping.then_some(("a clone under way of a file of", file.size)))
                 .or(file.leaving.first().map(|(_, vma)| ("a mapping taken away", vma.start)))
         })
     }

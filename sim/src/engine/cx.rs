@@ -192,6 +192,15 @@ impl<'s> Cx<'s> {
         self.release(id, mode);
     }
 
+    /// Goes on as a reader with a lock held for writing.
+    pub(crate) async fn demote(&self, id: LockId) {
+        let line = self.sys.with(|m| m.locks.line(id));
+        self.rmw(line).await;
+        for index in self.sys.with(|m| m.locks.demote(id)) {
+            self.wake(index);
+        }
+    }
+
     /// The hand-over of a lock whose word was already stored: its next holders go on from now.
     pub(crate) fn release(&self, id: LockId, mode: LockMode) {
         for index in self.sys.with(|m| m.locks.release(id, mode)) {

@@ -111,13 +111,28 @@ impl Locks {
             LockMode::Shared => lock.readers = lock.readers.saturating_sub(1),
             LockMode::Exclusive => lock.writer = false,
         }
+        lock.admit_queued()
+    }
+
+    /// `downgrade_write`: the writer goes on as a reader, and readers in front of the queue come in beside it. Returns them.
+    pub(crate) fn demote(&mut self, id: LockId) -> Vec<usize> {
+        let lock = &mut self.0[id.0 as usize];
+        lock.writer = false;
+        lock.readers += 1;
+        lock.admit_queued()
+    }
+}
+
+impl Lock {
+    /// Lets in who stands in front of the queue and fits.
+    fn admit_queued(&mut self) -> Vec<usize> {
         let mut admitted = Vec::new();
-        while let Some(&(cpu, wanted)) = lock.queue.front() {
-            if !lock.admits(wanted) {
+        while let Some(&(cpu, wanted)) = self.queue.front() {
+            if !self.admits(wanted) {
                 break;
             }
-            lock.take(wanted);
-            lock.queue.pop_front();
+            self.take(wanted);
+            self.queue.pop_front();
             admitted.push(cpu);
         }
         admitted
@@ -170,6 +185,18 @@ mod tests {
         assert_eq!(locks.release(id, LockMode::Exclusive), vec![3]);
         assert_eq!(locks.release(id, LockMode::Shared), Vec::<usize>::new());
         assert!(locks.try_acquire(id, LockMode::Exclusive));
+    }
+
+    #[test]
+    fn a_writer_that_becomes_a_reader_lets_the_readers_behind_it_in_but_no_writer() {
+        let mut locks = Locks::default();
+        let id = locks.create(CacheLine(1));
+        assert!(locks.acquire(id, LockMode::Exclusive, 0));
+        assert!(!locks.acquire(id, LockMode::Shared, 1));
+        assert!(!locks.acquire(id, LockMode::Exclusive, 2));
+        assert_eq!(locks.demote(id), vec![1]);
+        assert_eq!(locks.release(id, LockMode::Shared), Vec::<usize>::new());
+        assert_eq!(locks.release(id, LockMode::Shared), vec![2]);
     }
 
     #[test]

@@ -111,10 +111,12 @@ impl DaxEntries {
         self.entries.range(page..).next().map(|(at, e)| (*at, e))
     }
 
-    /// Removes the entries of a range that are neither dirty nor being written back (`__dax_invalidate_entry`).
-    pub fn remove_clean(&mut self, first: u64, pages: u64) {
+    /// Removes the entries of a range that are neither dirty nor being written back (`__dax_invalidate_entry`). Returns them.
+    pub fn remove_clean(&mut self, first: u64, pages: u64) -> Vec<DaxEntry> {
         let (from, to) = self.span(first, pages);
-        self.entries.retain(|at, e| *at < from || *at >= to || e.dirty || e.towrite);
+        let clean = self.entries.range(from..to.max(from)).filter(|(_, e)| !e.dirty && !e.towrite);
+        let heads: Vec<u64> = clean.map(|(at, _)| *at).collect();
+        heads.into_iter().filter_map(|head| self.entries.remove(&head)).collect()
     }
 
     /// The first page of the first locked entry of a range.

@@ -4,19 +4,39 @@ use daxsim_types::{PageSize, Pfn, VmFault};
 
 use super::dax_entry::{DaxEntry, EntryKind, PMD_PAGES};
 use super::extent::{BlockState, Mapping};
-use super::file::FileId;
+use super::file::{FileId, NoSpace};
 use super::insert::{Insert, insert_4k, insert_huge};
+use super::layout::dax_disassociate_entry;
+use super::reflink::{Trimmed, allocate_cow, copy_around, iomap_end, trim_around_shared};
 use super::vmf::Vmf;
 use super::zap::{EvenCows, unmap_mapping_pages, zap_huge_pmd};
 use crate::engine::{Cx, LockMode};
-use crate::measure::{Part, PathStep};
+use crate::measure::{ExtentFlags, Part, PathStep};
 use crate::mmu::table::Slot;
 
 /// An iomap lookup's answer, after allocation where the fault writes.
 #[derive(Clone, Copy)]
 struct Iomap {
     mapping: Mapping,
-    new: bool,
+    extent: ExtentFlags,
+    /// Where the old data of a copy on write lies (srcmap).
+    source: Option<Pfn>,
+}
+
+impl Iomap {
+    /// IOMAP_F_SHARED.
+    fn is_shared(&self) -> bool {
+        matches!(self.extent, ExtentFlags::Shared | ExtentFlags::Cow)
+    }
+}
+
+/// What `dax_insert_entry` is told.
+struct NewEntry {
+    kind: EntryKind,
+    pfn: Pfn,
+    size: PageSize,
+    may_dirty: bool,
+    shared: bool,
 }
 
 /// `dax_iomap_pte_fault` (spec 4.3).
@@ -32,7 +52,9 @@ async fn pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
         return VmFault::SIGBUS;
     }
     // A 4 KiB request meets no conflict: whatever entry is there will do.
-    let Some(head) = grab_mapping_entry(cx, vmf.file, vmf.pgoff, false).await else { return VmFault::SIGBUS };
+    let Some(mut head) = grab_mapping_entry(cx, vmf.file, vmf.pgoff, false).await else {
+        return VmFault::SIGBUS;
+    };
     let slot_is_huge = cx.with(|m| {
         let pmd_table = m.tables.find(m.mm(vmf.mm).pgd, vmf.address, 1);
         pmd_table.is_some_and(|t| m.tables.read(Slot::of(t, vmf.address, 1)).is_leaf_at(1))
@@ -40,7 +62,7 @@ async fn pte_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let ret = if slot_is_huge {
         VmFault::NOPAGE
     } else {
-        let ret = dax_fault_iter(cx, vmf, head, PageSize::Size4K).await;
+        let ret = dax_fault_iter(cx, vmf, &mut head, PageSize::Size4K).await;
         match ret {
             Ok((ret, true)) => ret | VmFault::MAJOR,
             Ok((ret, false)) => ret,
@@ -72,7 +94,7 @@ async fn pmd_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
         cx.step(|p| p.huge_fallback);
         return VmFault::FALLBACK;
     }
-    let Some(head) = grab_mapping_entry(cx, vmf.file, head, true).await else { return VmFault::FALLBACK };
+    let Some(mut head) = grab_mapping_entry(cx, vmf.file, head, true).await else { return VmFault::FALLBACK };
     let taken = cx.with(|m| {
         let Some(table) = m.tables.find(m.mm(vmf.mm).pgd, vmf.address, 1) else { return false };
         let pmd = m.tables.read(Slot::of(table, vmf.address, 1));
@@ -81,7 +103,7 @@ async fn pmd_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
     let ret = if taken {
         VmFault::default()
     } else {
-        match dax_fault_iter(cx, vmf, head, PageSize::Size2M).await {
+        match dax_fault_iter(cx, vmf, &mut head, PageSize::Size2M).await {
             Ok((ret, _)) | Err(ret) => ret,
         }
     };
@@ -240,15 +262,21 @@ async fn iomap_begin(cx: &Cx<'_>, vmf: &Vmf, page: u64, size: PageSize) -> Resul
         (paths.iomap, paths.block_alloc, file.extent_lock, file.extent_line)
     });
     cx.work(path);
-    cx.lock(lock, LockMode::Shared).await;
-    cx.load(line).await;
-    cx.unlock(lock, LockMode::Shared).await;
-    let mapping = cx.with(|m| m.file(vmf.file).extents.lookup(page));
     // A private copy reads its source: IOMAP_WRITE is not set (spec 4.3, step 3).
     let writes = vmf.write && vmf.vma.shared;
+    let reflink = cx.with(|m| m.file(vmf.file).reflink);
+    // Who may have to change the copy-on-write fork takes the ILOCK alone.
+    let mode = if writes && reflink { LockMode::Exclusive } else { LockMode::Shared };
+    cx.lock(lock, mode).await;
+    cx.load(line).await;
+    let cow = if reflink { look_at_shared(cx, vmf.file, page, size, writes) } else { None };
+    cx.unlock(lock, mode).await;
+    let mapping = cx.with(|m| m.file(vmf.file).extents.lookup(page));
     let written = matches!(mapping.block, Some((_, BlockState::Written)));
-    let result = if !writes || written {
-        Ok(Iomap { mapping, new: false })
+    let result = if let Some(cow) = cow {
+        cow.map_err(|NoSpace| no_space(size))
+    } else if !writes || written {
+        Ok(Iomap { mapping, extent: ExtentFlags::Plain, source: None })
     } else {
         cx.work(alloc_path);
         cx.lock(lock, LockMode::Exclusive).await;
@@ -257,14 +285,38 @@ async fn iomap_begin(cx: &Cx<'_>, vmf: &Vmf, page: u64, size: PageSize) -> Resul
         match allocated {
             Ok(mapping) => {
                 zero_blocks(cx, mapping, size).await;
-                Ok(Iomap { mapping, new: true })
+                Ok(Iomap { mapping, extent: ExtentFlags::New, source: None })
             }
-            Err(_) if size == PageSize::Size4K => Err(VmFault::SIGBUS),
-            Err(_) => Err(VmFault::FALLBACK),
+            Err(NoSpace) => Err(no_space(size)),
         }
     };
     cx.set_part(before);
     result
+}
+
+/// What a full device makes of a fault.
+fn no_space(size: PageSize) -> VmFault {
+    if size == PageSize::Size4K { VmFault::SIGBUS } else { VmFault::FALLBACK }
+}
+
+/// A written extent of a file that shares blocks, cut off where sharing begins or ends; for a write, the blocks that take the place of
+/// shared ones. `None` where nothing is written. The ILOCK is held.
+fn look_at_shared(
+    cx: &Cx<'_>,
+    file: FileId,
+    page: u64,
+    size: PageSize,
+    writes: bool,
+) -> Option<Result<Iomap, NoSpace>> {
+    let mapping = cx.with(|m| m.file(file).extents.lookup(page));
+    let Some((source, BlockState::Written)) = mapping.block else { return None };
+    let Trimmed { mapping, shared } = trim_around_shared(cx, file, mapping);
+    if !shared || !writes {
+        let extent = if shared { ExtentFlags::Shared } else { ExtentFlags::Plain };
+        return Some(Ok(Iomap { mapping, extent, source: None }));
+    }
+    let cow = allocate_cow(cx, file, page, mapping, size.pages());
+    Some(cow.map(|mapping| Iomap { mapping, extent: ExtentFlags::Cow, source: Some(source) }))
 }
 
 /// New blocks are zeroed on the device before the file system lets them be seen (non-temporal stores).
@@ -287,16 +339,36 @@ fn iomap_type(mapping: &Mapping) -> &'static str {
     }
 }
 
-/// `dax_fault_iter` (spec 4.6): what to map, and whether the block is new.
+/// One pass of `iomap_iter` around [`fault_iter`]: whether the block is new, too. A copy on write ends with the new block in the data
+/// fork, or without it if the fault failed.
 async fn dax_fault_iter(
     cx: &Cx<'_>,
     vmf: &mut Vmf,
-    head: u64,
+    head: &mut u64,
     size: PageSize,
 ) -> Result<(VmFault, bool), VmFault> {
     let page = if size == PageSize::Size2M { vmf.pgoff & !(PMD_PAGES - 1) } else { vmf.pgoff };
     let iomap = iomap_begin(cx, vmf, page, size).await?;
-    cx.note(PathStep::Iomap(iomap_type(&iomap.mapping), iomap.new));
+    cx.note(PathStep::Iomap(iomap_type(&iomap.mapping), iomap.extent));
+    let ret = fault_iter(cx, vmf, head, size, iomap).await;
+    if iomap.extent == ExtentFlags::Cow {
+        let small = size == PageSize::Size4K;
+        let written =
+            ret.is_ok_and(|(ret, _)| if small { !ret.is_error() } else { ret != VmFault::FALLBACK });
+        iomap_end(cx, vmf.file, page, iomap.mapping.len.min(size.pages()), written).await;
+    }
+    ret
+}
+
+/// `dax_fault_iter` (spec 4.6): what to map, and whether the block is new.
+async fn fault_iter(
+    cx: &Cx<'_>,
+    vmf: &mut Vmf,
+    head: &mut u64,
+    size: PageSize,
+    iomap: Iomap,
+) -> Result<(VmFault, bool), VmFault> {
+    let new = iomap.extent == ExtentFlags::New;
     if size == PageSize::Size4K && vmf.write && !vmf.vma.shared {
         return Ok((copy_to_private(cx, vmf, iomap.mapping).await, false));
     }
@@ -313,26 +385,32 @@ async fn dax_fault_iter(
         return Ok((VmFault::FALLBACK, false));
     }
     let synchronous = vmf.write && vmf.vma.sync && cx.with(|m| m.file(vmf.file).metadata_dirty);
-    insert_entry(cx, vmf, head, EntryKind::Block, block, size, !synchronous).await;
+    let shared = iomap.is_shared();
+    let entry = NewEntry { kind: EntryKind::Block, pfn: block, size, may_dirty: !synchronous, shared };
+    insert_entry(cx, vmf, head, entry).await;
+    if let Some(source) = iomap.source {
+        copy_around(cx, source, block, size.pages()).await;
+    }
     if synchronous {
         vmf.sync_pfn = Some(block);
-        return Ok((VmFault::NEEDDSYNC, iomap.new));
+        return Ok((VmFault::NEEDDSYNC, new));
     }
     let request = Insert { pfn: block, write: vmf.write, zero: false };
     let ret = match size {
         PageSize::Size4K => insert_4k(cx, vmf, request).await,
         PageSize::Size2M | PageSize::Size1G => insert_huge(cx, vmf, request, size).await,
     };
-    Ok((ret, iomap.new))
+    Ok((ret, new))
 }
 
 /// `dax_load_hole` and `dax_pmd_load_hole`.
-async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Result<VmFault, VmFault> {
+async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: &mut u64, size: PageSize) -> Result<VmFault, VmFault> {
     let zero = cx.with(|m| match size {
         PageSize::Size4K => m.globals.zero_page,
         PageSize::Size2M | PageSize::Size1G => m.globals.huge_zero_page,
     });
-    insert_entry(cx, vmf, head, EntryKind::Zero, zero, size, false).await;
+    let entry = NewEntry { kind: EntryKind::Zero, pfn: zero, size, may_dirty: false, shared: false };
+    insert_entry(cx, vmf, head, entry).await;
     let request = Insert { pfn: zero, write: cx.with(|m| m.injections.writes_zero()), zero: true };
     if size == PageSize::Size4K {
         let ret = insert_4k(cx, vmf, request).await;
@@ -347,57 +425,74 @@ async fn load_hole(cx: &Cx<'_>, vmf: &mut Vmf, head: u64, size: PageSize) -> Res
 }
 
 /// `dax_insert_entry` (spec 4.6): the entry becomes the block or the hole, dirty if the fault writes and is not one that
-/// has to sync first.
-async fn insert_entry(
-    cx: &Cx<'_>,
-    vmf: &Vmf,
-    head: u64,
-    kind: EntryKind,
-    pfn: Pfn,
-    size: PageSize,
-    may_dirty: bool,
-) {
-    let old = cx.with(|m| m.file(vmf.file).entries.find(head).map(|(_, e)| (e.kind, e.pmd)));
-    if old.is_some_and(|(k, _)| k == EntryKind::Zero) && kind == EntryKind::Block {
-        // Every mapping of the zero page goes before the block can be seen.
-        unmap_mapping_pages(cx, vmf.file, head, size.pages(), EvenCows::No).await;
+/// has to sync first. That of a shared block is made anew each time, and what maps it unmapped. `head` may come to be the first page of
+/// a smaller entry.
+async fn insert_entry(cx: &Cx<'_>, vmf: &Vmf, head: &mut u64, new: NewEntry) {
+    let NewEntry { kind, pfn, size, may_dirty, shared } = new;
+    let old = cx.with(|m| m.file(vmf.file).entries.find(*head).map(|(_, e)| e.clone()));
+    let was = |kind| old.as_ref().is_some_and(|e| e.kind == kind);
+    if shared || (was(EntryKind::Zero) && kind == EntryKind::Block) {
+        // Every mapping of the zero page, or of the block as it was, goes before the block can be seen.
+        let pages = old.as_ref().map_or(size.pages(), DaxEntry::pages);
+        unmap_mapping_pages(cx, vmf.file, *head, pages, EvenCows::No).await;
     }
-    let replace = old.is_none_or(|(k, _)| k != EntryKind::Block);
+    let replace = shared || !was(EntryKind::Block);
     cx.step(|p| if replace { p.insert_entry_new } else { p.insert_entry_keep });
     let xa_lock = cx.with(|m| m.file(vmf.file).xa_lock);
     lock_xa(cx, xa_lock).await;
     if replace {
+        if let Some(old) = old.as_ref().filter(|old| old.kind == EntryKind::Block) {
+            dax_disassociate_entry(cx, old, false).await;
+        }
         if kind == EntryKind::Block {
-            associate(cx, pfn, size).await;
+            associate(cx, pfn, size, shared).await;
+        }
+        if size == PageSize::Size4K && old.is_some_and(|old| old.pmd) {
+            shrink(cx, vmf, head);
         }
         cx.with(|m| {
-            if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(head) {
+            if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(*head) {
                 entry.kind = kind;
                 entry.pfn = pfn;
             }
         });
     }
-    if vmf.write && may_dirty {
-        cx.with(|m| {
-            if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(head) {
-                entry.dirty = true;
-            }
-        });
-    }
+    cx.with(|m| {
+        if let Some(entry) = m.file_mut(vmf.file).entries.get_mut(*head) {
+            entry.dirty |= vmf.write && may_dirty;
+            entry.towrite |= vmf.write && shared;
+        }
+    });
     unlock_xa(cx, xa_lock).await;
 }
 
+/// A huge entry whose block is shared in part gives way to a small one for the page. (In Linux the value of the small one stands for all 512
+/// pages from then on, which the next fault of each page mends.) Who waits looks again; the lock is held.
+fn shrink(cx: &Cx<'_>, vmf: &Vmf, head: &mut u64) {
+    let waiters = cx.with(|m| {
+        m.remove_entries(cx.cpu(), vmf.file, *head, 1);
+        let waiters = m.file_mut(vmf.file).entries.remove(*head);
+        m.file_mut(vmf.file).entries.store(vmf.pgoff, DaxEntry::empty(false));
+        m.measure.kernel.woken_by_removal += waiters.len() as u64;
+        waiters
+    });
+    *head = vmf.pgoff;
+    for waiter in waiters {
+        cx.wake(waiter);
+    }
+}
+
 /// `dax_associate_entry`: every struct page of the block is written, in all variants (spec 4.7).
-async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize) {
+async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize, shared: bool) {
     let pages = size.pages();
+    let first_counted = cx.with(|m| m.kernel.tree.first_share_counted);
     for page in 0..pages {
         cx.step(|p| if pages == 1 { p.associate_4k } else { p.associate_2m.share(page, pages) });
-        let line = cx.with(|m| m.pages.line(Pfn(pfn.0 + page)));
+        let frame = Pfn(pfn.0 + page);
+        let line = cx.with(|m| m.pages.line(frame));
         cx.store(line).await;
+        cx.with(|m| m.pages.update(frame, |c| c.associate(shared, first_counted)));
     }
-    cx.with(|m| {
-        m.pages.update(pfn, |c| c.associated = true);
-    });
 }
 
 /// `dax_fault_cow_page` and `finish_fault`: the private page gets the file's contents, or zeroes, and is mapped (spec 4.5).

@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, FileSystem, PageSize, Pfn};
 use super::dax_entry::{DaxEntries, PMD_PAGES};
 use super::extent::{BlockState, ExtentMap};
 use super::mm::MmId;
+use super::refcount::SharedBlocks;
 use super::vma::Vma;
 use crate::engine::LockId;
 
@@ -59,6 +60,12 @@ pub struct File {
     pub extent_line: CacheLine,
     /// Uncommitted metadata that an fsync must commit (`IOMAP_F_DIRTY`).
     pub metadata_dirty: bool,
+    /// The copy-on-write fork: new blocks that a write to shared ones fills.
+    pub cow: ExtentMap,
+    /// XFS_DIFLAG2_REFLINK: some of its blocks may be shared.
+    pub reflink: bool,
+    /// XFS_IREMAPPING: its blocks are being shared.
+    pub remapping: bool,
     /// What reports call it.
     pub name: String,
 }
@@ -85,6 +92,8 @@ pub struct BlockAllocator {
     huge: u64,
     /// Alignment of the device as device-dax.
     pub(crate) device_alignment: PageSize,
+    /// Blocks that several files use. Those that nobody uses any more are not handed out again.
+    pub(crate) shared: SharedBlocks,
 }
 
 /// The device is full.
@@ -104,6 +113,7 @@ impl BlockAllocator {
             small: if pages > 16 { 8 } else { 0 },
             huge: half,
             device_alignment: PageSize::Size2M,
+            shared: SharedBlocks::default(),
         }
     }
 

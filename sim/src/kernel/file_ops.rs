@@ -6,7 +6,8 @@ use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn};
 use super::dax_fault::{lock_xa_of_unlocked, unlock_xa};
 use super::extent::BlockState;
 use super::file::FileId;
-use super::layout::{ALL, break_layouts, delete_entries};
+use super::layout::{ALL, break_layouts, dax_disassociate_entry, delete_entries};
+use super::reflink::{Trimmed, pieces, trim_around_shared, write_shared};
 use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, unmap_mapping_pages};
 use crate::engine::{Cx, LockMode};
@@ -26,7 +27,7 @@ pub enum FallocMode {
     Collapse,
 }
 
-const PAGE: u64 = PageSize::Size4K.bytes();
+pub(super) const PAGE: u64 = PageSize::Size4K.bytes();
 
 /// ftruncate: breaks the layout, which unmaps the whole file everywhere whatever the new size, the old one included
 /// (`ext4_setattr`, `xfs_setattr_size`; recorded so), then cuts.
@@ -38,8 +39,10 @@ pub(crate) async fn ftruncate(cx: &Cx<'_>, file: FileId, size: u64) {
     unmap_mapping_pages(cx, file, first, ALL, EvenCows::Yes).await;
     delete_entries(cx, file, first, ALL).await;
     cx.with(|m| {
+        m.unmap_blocks(file, first, ALL);
         let file = m.file_mut(file);
-        file.extents.unmap(first, ALL);
+        // xfs_itruncate_clear_reflink_flags
+        file.reflink &= file.extents.iter().next().is_some();
         file.size = size;
         file.metadata_dirty = true;
     });
@@ -89,8 +92,12 @@ async fn flush_before_cut(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
 /// pwrite through `dax_iomap_rw`: allocates what is missing, removes zero pages that mappings show there, copies.
 pub(crate) async fn pwrite(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
     let before = cx.set_part(Part::Fs);
-    let end = start.saturating_add(len);
+    let mut end = start.saturating_add(len);
     let mut page = start / PAGE;
+    if cx.with(|m| m.file(file).reflink) {
+        end = write_reflinked(cx, file, start, end).await;
+        page = end.div_ceil(PAGE);
+    }
     while page < end.div_ceil(PAGE) {
         let run = write_run(cx, file, page, end.div_ceil(PAGE) - page).await;
         if run == 0 {
@@ -98,13 +105,39 @@ pub(crate) async fn pwrite(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
         }
         page += run;
     }
-    copy_lines(cx, file, start, end, true).await;
+    if !cx.with(|m| m.file(file).reflink) {
+        copy_lines(cx, file, start, end, true).await;
+    }
     cx.with(|m| {
         let file = m.file_mut(file);
         file.metadata_dirty |= end > file.size;
         file.size = file.size.max(end);
     });
     cx.set_part(before);
+}
+
+/// The same for a file that shares blocks: run by run, those that are shared by copy on write. Returns the end of what was written, which
+/// is short of `end` if the device is full.
+async fn write_reflinked(cx: &Cx<'_>, file: FileId, start: u64, end: u64) -> u64 {
+    let mut page = start / PAGE;
+    while page < end.div_ceil(PAGE) {
+        let found = cx.with(|m| m.file(file).extents.lookup(page));
+        let Trimmed { mapping, shared } = trim_around_shared(cx, file, found);
+        let run = if shared {
+            cx.work(cx.with(|m| m.kernel.path_length.of(m.file(file).fs).iomap));
+            write_shared(cx, file, page, mapping, (start, end)).await.unwrap_or(0)
+        } else {
+            let run = write_run(cx, file, page, mapping.len.min(end.div_ceil(PAGE) - page)).await;
+            let (from, to) = (start.max(page * PAGE), end.min((page + run) * PAGE));
+            copy_lines(cx, file, from, to, true).await;
+            run
+        };
+        if run == 0 {
+            return end.min(page * PAGE).max(start);
+        }
+        page += run;
+    }
+    end
 }
 
 /// One iomap iteration of a write: the pages that it covers. New blocks replace the zero pages of every mapping.
@@ -130,7 +163,9 @@ async fn write_run(cx: &Cx<'_>, file: FileId, page: u64, most: u64) -> u64 {
 async fn invalidate_range(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     lock_xa_of_unlocked(cx, file, first, pages).await;
-    cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages));
+    for entry in cx.with(|m| m.file_mut(file).entries.remove_clean(first, pages)) {
+        dax_disassociate_entry(cx, &entry, false).await;
+    }
     unlock_xa(cx, xa_lock).await;
     unmap_mapping_pages(cx, file, first, pages, EvenCows::No).await;
 }
@@ -187,10 +222,13 @@ impl Machine {
         end: u64,
     ) -> PathLength {
         let work = self.kernel.path_length.of(self.file(file).fs).block_alloc;
-        let file = &mut self.files[file.0 as usize];
         match mode {
-            FallocMode::Punch => file.extents.unmap(first, pages),
+            FallocMode::Punch => self.unmap_blocks(file, first, pages),
             FallocMode::Allocate | FallocMode::Zero => {
+                if mode == FallocMode::Zero {
+                    self.unmap_shared(file, first, pages);
+                }
+                let file = &mut self.files[file.0 as usize];
                 let mut at = first;
                 while at < first + pages {
                     let found = file.extents.lookup(at);
@@ -210,7 +248,8 @@ impl Machine {
                 file.size = file.size.max(end);
             }
             FallocMode::Collapse => {
-                file.extents.unmap(first, pages);
+                self.unmap_blocks(file, first, pages);
+                let file = self.file_mut(file);
                 let moved: Vec<(u64, u64, Pfn, BlockState)> =
                     file.extents.iter().filter(|(at, ..)| *at >= first).collect();
                 file.extents.unmap(first, ALL);
@@ -221,6 +260,20 @@ impl Machine {
             }
         }
         work
+    }
+
+    /// `xfs_free_file_space` before a range is zeroed, as far as it shows: blocks of other files are left to them.
+    fn unmap_shared(&mut self, file: FileId, first: u64, pages: u64) {
+        if self.file(file).reflink {
+            for (page, len, pfn, _) in pieces(&self.file(file).extents, first, pages) {
+                for at in (0..len)
+                    .filter(|at| self.allocator.shared.owners(Pfn(pfn.0 + at)) > 1)
+                    .collect::<Vec<_>>()
+                {
+                    self.unmap_blocks(file, page + at, 1);
+                }
+            }
+        }
     }
 
     /// Whether the file's blocks can change at all.

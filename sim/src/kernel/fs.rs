@@ -6,7 +6,7 @@ use daxsim_types::{FileSystem, PageSize, VmFault};
 use super::dax_fault::{dax_finish_sync_fault, dax_iomap_pmd_fault, dax_iomap_pte_fault};
 use super::insert::{Insert, insert_4k, insert_huge};
 use super::vmf::Vmf;
-use crate::engine::{Cx, LockMode};
+use crate::engine::{Cx, LockId, LockMode};
 use crate::measure::{Part, PathStep};
 
 /// Size that the core asks a handler for.
@@ -47,7 +47,7 @@ async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -
     });
     // Half of what was counted comes before the handler's body, half after.
     cx.work(frame.share(0, 2));
-    cx.lock(lock, LockMode::Shared).await;
+    let mode = lock_for_fault(cx, vmf, lock, write).await;
     if write && fs == FileSystem::Ext4 {
         journal_start(cx).await;
     }
@@ -71,9 +71,21 @@ async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -
         }
         _ => ret,
     };
-    cx.unlock(lock, LockMode::Shared).await;
+    cx.unlock(lock, mode).await;
     cx.work(frame.share(1, 2));
     ret
+}
+
+/// The invalidate lock, shared. While blocks of the file are being shared, a fault that writes takes it alone
+/// (`xfs_ilock_for_write_fault`), and so waits for the end of that.
+async fn lock_for_fault(cx: &Cx<'_>, vmf: &Vmf, lock: LockId, write: bool) -> LockMode {
+    cx.lock(lock, LockMode::Shared).await;
+    if !write || !cx.with(|m| m.file(vmf.file).remapping) {
+        return LockMode::Shared;
+    }
+    cx.unlock(lock, LockMode::Shared).await;
+    cx.lock(lock, LockMode::Exclusive).await;
+    LockMode::Exclusive
 }
 
 /// `jbd2_journal_start`: the journal's state lock for reading and three counters of the running transaction.

@@ -9,6 +9,7 @@ use daxsim_types::Pfn;
 use super::dax_entry::{DaxEntry, EntryKind};
 use super::dax_fault::{lock_xa, lock_xa_of_unlocked, pass_wake_up_on, unlock_xa, wait_for_entry};
 use super::file::FileId;
+use super::page::PageCounts;
 use super::zap::{EvenCows, unmap_mapping_pages};
 use crate::engine::{Cx, LockMode};
 use crate::measure::{KernelWarning, Part};
@@ -37,6 +38,15 @@ pub(super) async fn break_layouts(cx: &Cx<'_>, file: FileId) {
     if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
         delete_entries(cx, file, 0, ALL).await;
     }
+}
+
+/// The same for a file whose lock is not to be dropped: the page that is in the way, if there is one.
+pub(super) async fn try_break_layouts(cx: &Cx<'_>, file: FileId, given_up: &BTreeSet<u64>) -> Option<Pfn> {
+    let busy = dax_layout_busy_page(cx, file, given_up).await;
+    if busy.is_none() && cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
+        delete_entries(cx, file, 0, ALL).await;
+    }
+    busy
 }
 
 /// `dax_layout_busy_page`: unmaps the file, then looks for a page that is still referred to. Entries that are locked, as by
@@ -94,28 +104,43 @@ async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry, given_up: &BTreeSet<u64>) 
 /// `___wait_var_event` with `ext4_wait_dax_page`, or `wait_page_idle`: sleeps until the page is idle, without the invalidate
 /// lock. The wait is interruptible, but nobody sends signals here. Whether the lock was dropped.
 async fn wait_page_idle(cx: &Cx<'_>, file: FileId, page: Pfn) -> bool {
-    let index = cx.cpu().index();
-    let (lock, line) = cx.with(|m| (m.file(file).invalidate_lock, m.pages.line(page)));
+    let lock = cx.with(|m| m.file(file).invalidate_lock);
     let mut waited = false;
-    loop {
-        // prepare_to_wait, then the condition: a put between the two is not missed.
-        cx.load(line).await;
-        let free = cx.with(|m| {
-            let free = m.is_free(page);
-            if !free {
-                m.pages.wait(page, index);
-            }
-            free
-        });
-        if free {
-            return waited;
-        }
+    while !prepare_to_wait(cx, page).await {
         waited = true;
         cx.unlock(lock, LockMode::Exclusive).await;
-        if cx.with(|m| m.pages.is_waiting(page, index)) {
-            cx.schedule(Part::Locks).await;
-        }
+        sleep_for(cx, page).await;
         cx.lock(lock, LockMode::Exclusive).await;
+    }
+    waited
+}
+
+/// Sleeps until the page is idle, with no lock held. Whether it had to.
+pub(super) async fn wait_unlocked(cx: &Cx<'_>, page: Pfn) -> bool {
+    let mut waited = false;
+    while !prepare_to_wait(cx, page).await {
+        waited = true;
+        sleep_for(cx, page).await;
+    }
+    waited
+}
+
+/// prepare_to_wait, then the condition: a put between the two is not missed. Whether the page is idle.
+async fn prepare_to_wait(cx: &Cx<'_>, page: Pfn) -> bool {
+    let line = cx.with(|m| m.pages.line(page));
+    cx.load(line).await;
+    cx.with(|m| {
+        let free = m.is_free(page);
+        if !free {
+            m.pages.wait(page, cx.cpu().index());
+        }
+        free
+    })
+}
+
+async fn sleep_for(cx: &Cx<'_>, page: Pfn) {
+    if cx.with(|m| m.pages.is_waiting(page, cx.cpu().index())) {
+        cx.schedule(Part::Locks).await;
     }
 }
 
@@ -124,14 +149,25 @@ pub(super) async fn delete_entries(cx: &Cx<'_>, file: FileId, first: u64, pages:
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     lock_xa_of_unlocked(cx, file, first, pages).await;
     for entry in cx.with(|m| m.remove_entries(cx.cpu(), file, first, pages)) {
-        dax_disassociate_entry(cx, &entry).await;
+        dax_disassociate_entry(cx, &entry, true).await;
     }
     unlock_xa(cx, xa_lock).await;
 }
 
-/// `dax_disassociate_entry` of a truncation: every struct page of a block is written. A page that somebody still refers to
-/// should not have got here.
-async fn dax_disassociate_entry(cx: &Cx<'_>, entry: &DaxEntry) {
+/// `__dax_clear_dirty_range` and `dax_invalidate_mapping_entry_sync`: a write that copies shared blocks takes the entries away, dirty
+/// or not. They may still be mapped.
+pub(super) async fn invalidate_entries(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
+    let xa_lock = cx.with(|m| m.file(file).xa_lock);
+    lock_xa_of_unlocked(cx, file, first, pages).await;
+    for entry in cx.with(|m| m.remove_entries(cx.cpu(), file, first, pages)) {
+        dax_disassociate_entry(cx, &entry, false).await;
+    }
+    unlock_xa(cx, xa_lock).await;
+}
+
+/// `dax_disassociate_entry`: every struct page of a block is written. In a truncation, a page that somebody still refers to should
+/// not have got here; nor should a folio ever be taken apart then.
+pub(super) async fn dax_disassociate_entry(cx: &Cx<'_>, entry: &DaxEntry, truncation: bool) {
     if entry.kind != EntryKind::Block {
         return;
     }
@@ -139,8 +175,9 @@ async fn dax_disassociate_entry(cx: &Cx<'_>, entry: &DaxEntry) {
         let line = cx.with(|m| m.pages.line(frame));
         cx.store(line).await;
         cx.with(|m| {
-            let counts = m.pages.update(frame, |c| c.associated = false);
-            if counts.refs != 0 {
+            let counts = m.pages.update(frame, PageCounts::disassociate);
+            let folio = entry.pmd && m.kernel.dax.refcount_per_map > 0 && counts.share == 0;
+            if counts.refs != 0 && (truncation || folio) {
                 m.measure.warnings.warn(KernelWarning::BusyPageFreed);
             }
         });

@@ -7,6 +7,7 @@
 mod access_flags;
 mod anon;
 pub mod broadcast;
+mod clone;
 mod cow;
 pub mod dax_entry;
 mod dax_fault;
@@ -27,6 +28,8 @@ mod mprotect;
 mod mremap;
 pub mod page;
 mod pti;
+pub mod refcount;
+mod reflink;
 mod syscall;
 pub mod tlbstate;
 pub mod vma;
@@ -36,6 +39,7 @@ mod writeback;
 mod young;
 mod zap;
 
+pub use clone::CloneRequest;
 pub use fault::Signal;
 pub(crate) use fault::{Origin, general_protection, page_fault};
 pub use file::{FileId, NewFile};
@@ -45,8 +49,8 @@ pub use mm::MmId;
 pub use mremap::RemapRequest;
 pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
 pub(crate) use syscall::{
-    clear_young, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap, msync,
-    munmap, pin, pread, pwrite, sync_file_range, unpin,
+    clear_young, clone, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap,
+    msync, munmap, pin, pread, pwrite, sync_file_range, unpin,
 };
 pub(crate) use vmf::FaultTrail;
 pub(crate) use writeback::background_writeback;

@@ -25,14 +25,16 @@ pub struct RemapRequest {
     pub new_len: u64,
     /// MREMAP_FIXED with this address; `None` to shrink or grow where it is, without MREMAP_MAYMOVE.
     pub to: Option<u64>,
+    /// MREMAP_DONTUNMAP: the old place stays mapped, with no pages. For a move without change of length.
+    pub dont_unmap: bool,
 }
 
 /// `do_mremap`; the caller holds mmap_lock for writing and has checked the ranges.
 pub(super) async fn do_mremap(cx: &Cx<'_>, mm: MmId, request: RemapRequest) -> Result<(), SyscallError> {
-    let RemapRequest { start, len, new_len, to } = request;
+    let RemapRequest { start, len, new_len, to, dont_unmap } = request;
     let end = start + len;
     let overlaps = |to: u64| to < end && start < to + new_len;
-    if to.is_some_and(overlaps) {
+    if to.is_some_and(overlaps) || (dont_unmap && (to.is_none() || new_len != len)) {
         return Err(SyscallError::Invalid { start, len });
     }
     if let Some(to) = to {
@@ -48,7 +50,12 @@ pub(super) async fn do_mremap(cx: &Cx<'_>, mm: MmId, request: RemapRequest) -> R
         return Err(SyscallError::NoMapping { start, end });
     };
     match to {
-        Some(to) => move_vma(cx, mm, &vma, (start, to, kept), new_len).await,
+        Some(to) => {
+            move_vma(cx, mm, &vma, (start, to, kept), new_len).await;
+            if !dont_unmap {
+                unmap_locked(cx, mm, start, start + kept).await;
+            }
+        }
         None if new_len > len => return expand(cx, mm, &vma, end, start + new_len).await,
         None => {}
     }
@@ -70,7 +77,7 @@ async fn expand(cx: &Cx<'_>, mm: MmId, vma: &Vma, end: u64, new_end: u64) -> Res
     Ok(())
 }
 
-/// `move_vma`: the VMA at the new place, then the entries, then the old place is unmapped.
+/// `move_vma`: the VMA at the new place, then the entries. The old place is left empty.
 async fn move_vma(cx: &Cx<'_>, mm: MmId, vma: &Vma, (start, to, kept): (u64, u64, u64), new_len: u64) {
     wait_for_faults(cx, &[vma.lock]).await;
     cx.step(|p| p.mmap);
@@ -91,7 +98,6 @@ async fn move_vma(cx: &Cx<'_>, mm: MmId, vma: &Vma, (start, to, kept): (u64, u64
     let before = cx.set_part(Part::Zap);
     move_page_tables(cx, mm, vma, (start, to, kept)).await;
     cx.set_part(before);
-    unmap_locked(cx, mm, start, start + kept).await;
 }
 
 fn i_mmap_lock(cx: &Cx<'_>, vma: &Vma) -> Option<LockId> {

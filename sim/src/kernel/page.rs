@@ -23,6 +23,33 @@ pub struct PageCounts {
     pub pins: i64,
     /// Whether `mapping` and `index` are set (`dax_associate_entry`).
     pub associated: bool,
+    /// Mapping entries of a block that files share, where they are counted (`page->share`, `folio->share`): `mapping` is then a
+    /// special constant, or not set.
+    pub share: u32,
+}
+
+impl PageCounts {
+    /// `dax_associate_entry`: one more mapping entry stands for the page. `first_counted`: a page of a shared block is counted
+    /// from its first entry on, rather than once a second one comes.
+    pub(crate) fn associate(&mut self, shared: bool, first_counted: bool) {
+        let known = self.associated || self.share > 0;
+        if shared && (first_counted || known) {
+            // An entry from before the block was shared counts, too.
+            self.share += 1 + u32::from(self.associated);
+            self.associated = false;
+        } else {
+            self.associated = true;
+        }
+    }
+
+    /// `dax_disassociate_entry`: one entry less.
+    pub(crate) fn disassociate(&mut self) {
+        if self.share > 0 {
+            self.share -= 1;
+        } else {
+            self.associated = false;
+        }
+    }
 }
 
 /// The memory map: where each `struct page` lies, and the counts of those in use.
@@ -182,6 +209,27 @@ mod tests {
         assert!(!map.is_idle(Pfn(7)) && map.is_idle(Pfn(8)));
         map.update(Pfn(7), |c| c.refs -= 1);
         assert_eq!(map.counts.len(), 0);
+    }
+
+    #[test]
+    fn the_share_count_is_that_of_the_entries_whichever_of_them_came_first() {
+        for first_counted in [true, false] {
+            let mut page = PageCounts::default();
+            page.associate(false, first_counted);
+            assert_eq!((page.associated, page.share), (true, 0), "of one file");
+            page.associate(true, first_counted);
+            assert_eq!((page.associated, page.share), (false, 2), "of a second since");
+            page.disassociate();
+            page.associate(true, first_counted);
+            assert_eq!((page.associated, page.share), (false, 2));
+            page.disassociate();
+            page.disassociate();
+            assert_eq!(page, PageCounts::default());
+            page.associate(true, first_counted);
+            assert_eq!((page.associated, page.share), (!first_counted, u32::from(first_counted)));
+            page.disassociate();
+            assert_eq!(page, PageCounts::default());
+        }
     }
 
     #[test]

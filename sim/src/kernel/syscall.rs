@@ -4,6 +4,7 @@ use daxsim_configs::kernel::PathLength;
 use daxsim_types::{PageSize, VirtAddr};
 use thiserror::Error;
 
+use super::clone::{CloneRequest, clone_range};
 use super::fault::{Origin, fault_in};
 use super::file::FileId;
 use super::file_ops::{self, FallocMode};
@@ -91,6 +92,28 @@ pub enum SyscallError {
         /// Address after the last.
         end: u64,
     },
+    /// A clone of bytes that are not there, or not whole blocks, or that overlap.
+    #[error(
+        "EINVAL: {len:#x} bytes from {from:#x} to {to:#x}: expected whole blocks inside the first file, or up to both ends, \
+         that do not overlap"
+    )]
+    BadClone {
+        /// First byte of the source.
+        from: u64,
+        /// First byte of the destination.
+        to: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// A clone between files of a file system that shares no blocks.
+    #[error("EOPNOTSUPP: ext4 cannot share blocks between files")]
+    CannotShare,
+    /// A clone of a device.
+    #[error("EINVAL: a device-dax device is no regular file")]
+    NoRegularFile,
+    /// A clone from one file system to another.
+    #[error("EXDEV: the files are on different file systems")]
+    OtherFileSystem,
     /// No page table for the child of a fork.
     #[error("ENOMEM: no memory for a page table")]
     NoMemory,
@@ -418,6 +441,11 @@ pub(crate) async fn fallocate(cx: &Cx<'_>, file: FileId, mode: FallocMode, start
     if cx.with(|m| m.is_regular(file)) {
         in_syscall!(cx, file_ops::fallocate(cx, file, mode, start, len).await);
     }
+}
+
+/// FICLONE or FICLONERANGE.
+pub(crate) async fn clone(cx: &Cx<'_>, request: CloneRequest) -> Result<(), SyscallError> {
+    in_syscall!(cx, clone_range(cx, request).await)
 }
 
 /// pwrite.

@@ -48,11 +48,16 @@ pub(crate) async fn dax_writeback_mapping_range(
     let before = cx.set_part(Part::Writeback);
     let xa_lock = cx.with(|m| m.file(file).xa_lock);
     lock_xa(cx, xa_lock).await;
-    cx.with(|m| m.file_mut(file).entries.tag_dirty_for_writeback(first, last));
+    let any = cx.with(|m| {
+        let entries = &mut m.file_mut(file).entries;
+        entries.tag_dirty_for_writeback(first, last);
+        entries.any_dirty()
+    });
     unlock_xa(cx, xa_lock).await;
     let mut at = first;
     let mut durable = Time::ZERO;
-    while let Some(head) = cx.with(|m| m.file(file).entries.next_towrite(at, last)) {
+    // An entry that a copy on write tagged, but no store has marked yet, waits for a call that finds a mark.
+    while let Some(head) = cx.with(|m| m.file(file).entries.next_towrite(at, last)).filter(|_| any) {
         let end = dax_writeback_one(cx, file, head, &mut durable).await;
         if end > last {
             break;

@@ -114,6 +114,31 @@ impl FaultKind {
     }
 }
 
+/// What an iomap lookup says of an extent beside its type, as the flags of `iomap_iter_dstmap` do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtentFlags {
+    /// Nothing.
+    Plain,
+    /// Newly allocated (`IOMAP_F_NEW`), and so with metadata to commit.
+    New,
+    /// Other files use its blocks (`IOMAP_F_SHARED` of a read).
+    Shared,
+    /// In the copy-on-write fork (`IOMAP_F_SHARED` of a write), newly allocated there.
+    Cow,
+}
+
+impl ExtentFlags {
+    /// The flags in words.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::New => "+NEW|DIRTY",
+            Self::Shared => "+SHARED",
+            Self::Cow => "+DIRTY|SHARED",
+        }
+    }
+}
+
 /// A step on the way of a fault, in the vocabulary of the recorded `path` column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathStep {
@@ -131,8 +156,8 @@ pub enum PathStep {
     Value(&'static str, i32),
     /// A named event.
     Event(&'static str),
-    /// `iomap` with the extent's type; `true` if newly allocated.
-    Iomap(&'static str, bool),
+    /// `iomap` with the extent's type, and what else is to be said of it.
+    Iomap(&'static str, ExtentFlags),
     /// `tlb_flush` by the faulting CPU: reason and pages (-1 for all).
     TlbFlush(u8, i64),
 }
@@ -148,8 +173,7 @@ impl fmt::Display for PathStep {
             Self::Returned(name, ret) => write!(f, "{name}={ret}"),
             Self::Value(name, value) => write!(f, "{name}={value}"),
             Self::Event(name) => f.write_str(name),
-            Self::Iomap(kind, false) => write!(f, "iomap:{kind}"),
-            Self::Iomap(kind, true) => write!(f, "iomap:{kind}+NEW|DIRTY"),
+            Self::Iomap(kind, extent) => write!(f, "iomap:{kind}{}", extent.words()),
             Self::TlbFlush(reason, pages) => write!(f, "tlb{reason}:{pages}"),
         }
     }
@@ -221,7 +245,9 @@ mod tests {
             (PathStep::PteFaultDone(VmFault::MAJOR | VmFault::NOPAGE), "dax_pte_fault_done=MAJOR|NOPAGE"),
             (PathStep::Returned("insert_pfn", VmFault::NOPAGE), "insert_pfn=0x100"),
             (PathStep::Value("insert_page_into_pte_locked", -16), "insert_page_into_pte_locked=-16"),
-            (PathStep::Iomap("MAPPED", true), "iomap:MAPPED+NEW|DIRTY"),
+            (PathStep::Iomap("MAPPED", ExtentFlags::New), "iomap:MAPPED+NEW|DIRTY"),
+            (PathStep::Iomap("MAPPED", ExtentFlags::Shared), "iomap:MAPPED+SHARED"),
+            (PathStep::Iomap("MAPPED", ExtentFlags::Cow), "iomap:MAPPED+DIRTY|SHARED"),
             (PathStep::TlbFlush(3, -1), "tlb3:-1"),
         ];
         for (step, text) in steps {

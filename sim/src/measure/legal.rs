@@ -18,7 +18,7 @@ use daxsim_types::{ErrorCode, VmFault};
 use super::fault_log::PathStep::{
     Event, Iomap, PmdFault, PmdFaultDone, PteFault, PteFaultDone, Returned, TlbFlush, Value,
 };
-use super::fault_log::{FaultKind, FaultRecord, PathStep};
+use super::fault_log::{ExtentFlags, FaultKind, FaultRecord, PathStep};
 
 /// Helpers of a 4 KiB insert: the inner one, and those that the file system calls.
 const SMALL_HELPERS: [(&str, [&str; 2]); 3] = [
@@ -212,9 +212,15 @@ impl Reader<'_> {
 
     /// `dax_fault_iter`: what the insert returned, if one was tried, and whether the block is new.
     fn iteration(&mut self, huge: bool) -> Option<(Option<VmFault>, bool)> {
-        let Some(Iomap(kind, new)) = self.peek() else { return Some((None, false)) };
-        self.at += 1;
+        let Some(Iomap(kind, extent)) = self.peek() else { return Some((None, false)) };
+        let new = extent == ExtentFlags::New;
         let hole = kind != "MAPPED";
+        // Only written blocks are shared, and only a store copies them.
+        let shared = matches!(extent, ExtentFlags::Shared | ExtentFlags::Cow);
+        if (shared && hole) || (extent == ExtentFlags::Cow && !self.write) {
+            return None;
+        }
+        self.at += 1;
         if let Some(ret) = self.returned("finish_fault") {
             let copied = if ret == DONE { VmFault::DONE_COW } else { ret };
             return (!huge && self.write).then_some((Some(copied), false));

@@ -11,7 +11,7 @@ mod walks;
 mod warn;
 
 pub use executed::Executed;
-pub use fault_log::{FaultKind, FaultRecord, PathStep};
+pub use fault_log::{ExtentFlags, FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};

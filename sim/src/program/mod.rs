@@ -11,7 +11,9 @@ pub use source::{Access, Accesses, Source};
 
 use daxsim_types::CpuId;
 
-use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, PinKind, RemapRequest, SyscallError};
+use crate::kernel::{
+    Advice, CloneRequest, FallocMode, FileId, MapRequest, MmId, PinKind, RemapRequest, SyscallError,
+};
 
 /// One step of a thread.
 pub struct Step {
@@ -102,6 +104,8 @@ pub enum Action {
         /// Bytes.
         len: u64,
     },
+    /// FICLONE or FICLONERANGE.
+    Clone(CloneRequest),
     /// pwrite.
     Write {
         /// File.
@@ -174,6 +178,7 @@ impl Action {
             Self::Truncate { .. } => "ftruncate",
             Self::Protect { .. } => "mprotect",
             Self::Fallocate { .. } => "fallocate",
+            Self::Clone(_) => "clone",
             Self::Write { .. } => "pwrite",
             Self::Read { .. } => "pread",
             Self::Fork(_) => "fork",

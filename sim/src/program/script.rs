@@ -7,7 +7,9 @@ use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use thiserror::Error;
 
 use super::{Accesses, Action, Step, StepOutcome};
-use crate::kernel::{Advice, FallocMode, FileId, MapRequest, MmId, NewFile, PinKind};
+use crate::kernel::{
+    Advice, CloneRequest, FallocMode, FileId, MapRequest, MmId, NewFile, PinKind, RemapRequest,
+};
 use crate::simulation::{SimError, Simulation};
 
 /// Extents of a file that is to be laid out as a recorded one was: (file page, device page, pages, written).
@@ -196,6 +198,15 @@ impl Runner<'_> {
                 let len = len.checked_next_multiple_of(4096).unwrap_or(*len);
                 Action::Unmap { start: base(&self.maps, map) + off, len }
             }
+            Op::Remap { map, len, new_len, to } => {
+                let start = base(&self.maps, map);
+                if let Some(to) = to {
+                    self.maps.insert(*map, to.addr);
+                }
+                let dont_unmap = to.is_some_and(|to| to.dont_unmap);
+                let to = to.map(|to| to.addr);
+                Action::Remap(RemapRequest { start, len: *len, new_len: *new_len, to, dont_unmap })
+            }
             Op::Load { map, off } => single(base(&self.maps, map) + off, AccessKind::Read),
             Op::Store { map, off } => single(base(&self.maps, map) + off, AccessKind::Write),
             Op::LoadRange { map, off, len, stride } => {
@@ -251,6 +262,11 @@ impl Runner<'_> {
                     script::FallocMode::Collapse => FallocMode::Collapse,
                 };
                 Action::Fallocate { file, mode, start: *off, len: *len }
+            }
+            Op::Clone { to, from, to_off, from_off, len } => {
+                let files = (self.files.get(from), self.files.get(to));
+                let (Some(from), Some(to)) = (files.0.copied(), files.1.copied()) else { return Ok(None) };
+                Action::Clone(CloneRequest { from, from_start: *from_off, to, to_start: *to_off, len: *len })
             }
             Op::Pread { file, off, len } => {
                 let Some(file) = self.files.get(file).copied() else { return Ok(None) };

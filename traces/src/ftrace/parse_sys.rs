@@ -19,6 +19,13 @@ pub(super) fn enter(call: SysCall, text: &[u8]) -> Option<SysEnter> {
             off: arg(s, b", off: ")?,
         },
         SysCall::Munmap => SysEnter::Munmap { addr: arg(s, b"addr: ")?, len: arg(s, b", len: ")? },
+        SysCall::Mremap => SysEnter::Mremap {
+            addr: arg(s, b"addr: ")?,
+            old_len: arg(s, b", old_len: ")?,
+            new_len: arg(s, b", new_len: ")?,
+            flags: arg(s, b", flags: ")?,
+            new_addr: arg(s, b", new_addr: ")?,
+        },
         SysCall::Mprotect => SysEnter::Mprotect {
             start: arg(s, b"start: ")?,
             len: arg(s, b", len: ")?,
@@ -119,6 +126,7 @@ mod tests {
     fn every_call_is_read_and_knows_its_name() {
         for (call, text) in [
             (SysCall::Munmap, "addr: 0x1, len: 2)"),
+            (SysCall::Mremap, "addr: 0x1000, old_len: 1000, new_len: 2000, flags: 1, new_addr: 0)"),
             (SysCall::Mprotect, "start: 0x1, len: 2, prot: 1)"),
             (SysCall::Msync, "start: 0x1, len: 2, flags: 4)"),
             (SysCall::Fsync, "fd: 8)"),

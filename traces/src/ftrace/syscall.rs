@@ -8,6 +8,8 @@ pub enum SysCall {
     Mmap,
     /// munmap(2).
     Munmap,
+    /// mremap(2).
+    Mremap,
     /// mprotect(2).
     Mprotect,
     /// msync(2).
@@ -61,6 +63,19 @@ pub enum SysEnter {
         addr: u64,
         /// Bytes.
         len: u64,
+    },
+    /// mremap(2).
+    Mremap {
+        /// First byte.
+        addr: u64,
+        /// Length of the old place.
+        old_len: u64,
+        /// Length of the new place.
+        new_len: u64,
+        /// `MREMAP_*`.
+        flags: u64,
+        /// Where to, if `MREMAP_FIXED` is set.
+        new_addr: u64,
     },
     /// mprotect(2).
     Mprotect {
@@ -154,9 +169,10 @@ pub enum SysEnter {
 
 impl SysCall {
     /// Every system call with a type.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Mmap,
         Self::Munmap,
+        Self::Mremap,
         Self::Mprotect,
         Self::Msync,
         Self::Fsync,
@@ -178,6 +194,7 @@ impl SysCall {
         match self {
             Self::Mmap => "sys_mmap",
             Self::Munmap => "sys_munmap",
+            Self::Mremap => "sys_mremap",
             Self::Mprotect => "sys_mprotect",
             Self::Msync => "sys_msync",
             Self::Fsync => "sys_fsync",
@@ -202,6 +219,7 @@ impl SysEnter {
         match self {
             Self::Mmap { .. } => SysCall::Mmap,
             Self::Munmap { .. } => SysCall::Munmap,
+            Self::Mremap { .. } => SysCall::Mremap,
             Self::Mprotect { .. } => SysCall::Mprotect,
             Self::Msync { .. } => SysCall::Msync,
             Self::Fsync { .. } => SysCall::Fsync,

@@ -62,6 +62,11 @@ impl<'a> Words<'a> {
         })
     }
 
+    /// Whether there is another word.
+    pub fn more(&mut self) -> bool {
+        self.rest.peek().is_some()
+    }
+
     /// No more words.
     pub fn end(&mut self) -> Result<(), TraceError> {
         match self.rest.next() {

@@ -21,8 +21,8 @@ const MAX_PIPE: u64 = 64 << 10;
 #[derive(Default)]
 pub(super) struct Checker {
     files: BTreeSet<u32>,
-    /// Address of each map, as last defined.
-    maps: BTreeMap<u32, u64>,
+    /// Address and length of each map, as last defined.
+    maps: BTreeMap<u32, (u64, u64)>,
     exited: BTreeSet<u16>,
 }
 
@@ -106,8 +106,13 @@ impl Checker {
                 words.bad(w, "an address whose map ends at or below 0x800000000000, the lower half".into())
             );
         }
-        self.maps.insert(map, addr);
+        self.maps.insert(map, (addr, len));
         Ok(())
+    }
+
+    /// Address and length of a map, as the lines above left it.
+    pub fn place(&self, map: u32) -> (u64, u64) {
+        self.maps.get(&map).copied().unwrap_or_default()
     }
 
     pub fn map_len(&self, len: u64, words: &Words<'_>, w: Word<'_>) -> Result<(), TraceError> {
@@ -137,7 +142,7 @@ impl Checker {
         words: &Words<'_>,
         w: Word<'_>,
     ) -> Result<(), TraceError> {
-        let base = self.maps.get(&map).copied().unwrap_or(0);
+        let (base, _) = self.place(map);
         let end = base.checked_add(off).and_then(|a| a.checked_add(len));
         if end.is_none_or(|end| end > LOWER_HALF_END) {
             let expected =

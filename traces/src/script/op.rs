@@ -121,6 +121,15 @@ impl Advice {
     }
 }
 
+/// Where `mremap` moves a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RemapTo {
+    /// The address, page aligned, in the lower half (`MREMAP_FIXED`).
+    pub addr: u64,
+    /// Whether the old place stays mapped, with no pages (`MREMAP_DONTUNMAP`).
+    pub dont_unmap: bool,
+}
+
 /// An operation. Sizes, lengths and offsets are in bytes; `off` of a map counts from its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -162,6 +171,18 @@ pub enum Op {
         off: u64,
         /// Length.
         len: u64,
+    },
+    /// `mremap M newlen [fixed|dontunmap addr]`: mremap(2) of the whole map. Without an address it grows or shrinks where it is, with
+    /// one the map's number means the new place from this line on.
+    Remap {
+        /// The map.
+        map: u32,
+        /// Its length so far: as it was mapped or remapped last.
+        len: u64,
+        /// Its length afterwards, page aligned, not 0.
+        new_len: u64,
+        /// Where it goes, if it does.
+        to: Option<RemapTo>,
     },
     /// `prot M off len r|rw|none`: mprotect(2) of a part.
     Protect {
@@ -267,6 +288,19 @@ pub enum Op {
         /// Length.
         len: u64,
     },
+    /// `clone F G [off goff len]`: FICLONE, or FICLONERANGE with a range; F comes to share blocks of G.
+    Clone {
+        /// The file that gets the blocks (F).
+        to: u32,
+        /// The file whose blocks they are (G).
+        from: u32,
+        /// File offset in F.
+        to_off: u64,
+        /// File offset in G.
+        from_off: u64,
+        /// Length; 0 up to the end of G.
+        len: u64,
+    },
     /// `pread F off len`.
     Pread {
         /// The file.
@@ -356,10 +390,11 @@ pub enum Op {
 
 impl Op {
     /// Every operation name of the language.
-    pub const NAMES: [&'static str; 28] = [
+    pub const NAMES: [&'static str; 30] = [
         "file",
         "map",
         "unmap",
+        "mremap",
         "prot",
         "madv",
         "ld",
@@ -372,6 +407,7 @@ impl Op {
         "fdatasync",
         "trunc",
         "falloc",
+        "clone",
         "pread",
         "pwrite",
         "kread",
@@ -394,6 +430,7 @@ impl Op {
             Self::File { .. } => "file",
             Self::Map { .. } => "map",
             Self::Unmap { .. } => "unmap",
+            Self::Remap { .. } => "mremap",
             Self::Protect { .. } => "prot",
             Self::Advise { .. } => "madv",
             Self::Load { .. } => "ld",
@@ -406,6 +443,7 @@ impl Op {
             Self::Fdatasync { .. } => "fdatasync",
             Self::Truncate { .. } => "trunc",
             Self::Fallocate { .. } => "falloc",
+            Self::Clone { .. } => "clone",
             Self::Pread { .. } => "pread",
             Self::Pwrite { .. } => "pwrite",
             Self::KernelRead { .. } => "kread",

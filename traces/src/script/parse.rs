@@ -7,7 +7,7 @@ use daxsim_types::AccessKind;
 
 use super::args::{Place, Words, did_you_mean};
 use super::check::Checker;
-use super::op::{Advice, FallocMode, FileMake, MapShare, Op};
+use super::op::{Advice, FallocMode, FileMake, MapShare, Op, RemapTo};
 use super::{Line, Script, Section, SectionKind, ThreadDecl, WaitMode};
 use crate::TraceError;
 use crate::error::quote;
@@ -182,6 +182,7 @@ impl Parser {
             }
             "map" => map(words, checker)?,
             "unmap" => range(words, checker, |map, off, len| Op::Unmap { map, off, len })?,
+            "mremap" => mremap(words, checker)?,
             "kread" => {
                 let op = range(words, checker, |map, off, len| Op::KernelRead { map, off, len })?;
                 checker.one_call(&op, words, name)?;
@@ -265,6 +266,7 @@ impl Parser {
                 let (off, len) = checker.file_range(words)?;
                 Op::Fallocate { file, mode, off, len }
             }
+            "clone" => clone(words, checker)?,
             "pread" | "pwrite" => {
                 let file = checker.file(words)?;
                 let (off, len) = checker.buffered_range(words)?;
@@ -303,10 +305,11 @@ impl Parser {
 }
 
 /// The form of each operation.
-const FORMS: [(&str, &str); 28] = [
+const FORMS: [(&str, &str); 30] = [
     ("file", "file F name size fill|falloc|sparse|dev"),
     ("map", "map M F off len prot shared|private|sync[,populate] addr"),
     ("unmap", "unmap M off len"),
+    ("mremap", "mremap M newlen [fixed|dontunmap addr]"),
     ("prot", "prot M off len r|rw|none"),
     ("madv", "madv M off len dontneed|willneed|popread|popwrite|hugepage|nohugepage"),
     ("ld", "ld M off"),
@@ -319,6 +322,7 @@ const FORMS: [(&str, &str); 28] = [
     ("fdatasync", "fdatasync F"),
     ("trunc", "trunc F size"),
     ("falloc", "falloc F alloc|punch|zero|collapse off len"),
+    ("clone", "clone F G [off goff len]"),
     ("pread", "pread F off len"),
     ("pwrite", "pwrite F off len"),
     ("kread", "kread M off len"),
@@ -358,6 +362,35 @@ fn range(
 ) -> Result<Op, TraceError> {
     let (map, off, len) = map_range(words, checker)?;
     Ok(make(map, off, len))
+}
+
+fn mremap(words: &mut Words<'_>, checker: &mut Checker) -> Result<Op, TraceError> {
+    let map = checker.map(words)?;
+    let (addr, len) = checker.place(map);
+    let (new_len, len_word) = words.number_at("the new length")?;
+    checker.map_len(new_len, words, len_word)?;
+    if !words.more() {
+        checker.define_map(map, addr, new_len, words, len_word)?;
+        return Ok(Op::Remap { map, len, new_len, to: None });
+    }
+    let hows = [("fixed", false), ("dontunmap", true)];
+    let dont_unmap = words.one_of("how the map moves", &hows)?;
+    if dont_unmap && new_len != len {
+        return Err(words.bad(len_word, format!("the map's length, {len}, for the old place stays as it is")));
+    }
+    let (addr, addr_word) = words.number_at("the address")?;
+    checker.define_map(map, addr, new_len, words, addr_word)?;
+    Ok(Op::Remap { map, len, new_len, to: Some(RemapTo { addr, dont_unmap }) })
+}
+
+fn clone(words: &mut Words<'_>, checker: &Checker) -> Result<Op, TraceError> {
+    let (to, from) = (checker.file(words)?, checker.file(words)?);
+    if !words.more() {
+        return Ok(Op::Clone { to, from, to_off: 0, from_off: 0, len: 0 });
+    }
+    let to_off = words.number("the offset in the first file")?;
+    let (from_off, len) = checker.file_range(words)?;
+    Ok(Op::Clone { to, from, to_off, from_off, len })
 }
 
 fn acc(words: &mut Words<'_>, checker: &Checker) -> Result<Op, TraceError> {

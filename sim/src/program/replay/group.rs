@@ -125,6 +125,19 @@ pub enum Action {
         /// Bytes.
         len: u64,
     },
+    /// mremap.
+    Remapped {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// Address that it returned.
+        to: u64,
+        /// Bytes afterwards.
+        new_len: u64,
+        /// MREMAP_DONTUNMAP.
+        dont_unmap: bool,
+    },
     /// Writeback of an inode's pages, both ends included.
     Writeback {
         /// Device.
@@ -389,6 +402,12 @@ fn completed(enter: &SysEnter, ret: i64) -> Option<Action> {
             Some(Action::Mapped { start: ret as u64, len, prot, flags, fd, offset: off })
         }
         SysEnter::Munmap { addr, len } => Some(Action::Unmapped { start: addr, len }),
+        SysEnter::Mremap { addr, old_len, new_len, flags, .. } => {
+            /// `MREMAP_DONTUNMAP` (include/uapi/linux/mman.h).
+            const MREMAP_DONTUNMAP: u64 = 4;
+            let dont_unmap = flags & MREMAP_DONTUNMAP != 0;
+            Some(Action::Remapped { start: addr, len: old_len, to: ret as u64, new_len, dont_unmap })
+        }
         // Their writeback has events of its own.
         SysEnter::Msync { .. } | SysEnter::Fsync { .. } | SysEnter::Fdatasync { .. } => None,
         // Reading changes neither tables nor blocks.

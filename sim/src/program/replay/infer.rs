@@ -243,6 +243,31 @@ impl State {
         self.forget_pending(index, range.0, range.1);
     }
 
+    /// A recorded mremap: what is known of a mapping without a file goes along; `to` is the whole new place.
+    pub(super) fn remapped(
+        &mut self,
+        sim: &Simulation,
+        pid: u32,
+        comm: &str,
+        (start, end): (u64, u64),
+        to: (u64, u64),
+        keeps_old: bool,
+    ) {
+        let index = self.process_index(sim, pid, comm);
+        let found = self.processes[index].pending.range(..=start).next_back().map(|(at, map)| (*at, *map));
+        let found = found.filter(|(_, map)| map.end > start);
+        if !keeps_old {
+            self.forget_pending(index, start, end);
+        }
+        if to.0 != start {
+            self.forget_pending(index, to.0, to.1);
+        }
+        if let Some((at, map)) = found {
+            let moved = PendingMap { end: to.1, ..map.from(at, start) };
+            self.processes[index].pending.insert(to.0, moved);
+        }
+    }
+
     pub(super) fn forget_pending(&mut self, index: usize, start: u64, end: u64) {
         self.forget_inferred(index, start, end);
         let pending = &mut self.processes[index].pending;

@@ -1,5 +1,7 @@
 //! Runs the grouped items of a trace and compares.
 
+mod remap;
+
 use std::collections::BTreeMap;
 
 use daxsim_traces::ftrace::{Event, Record};
@@ -242,6 +244,9 @@ impl Replayer {
                 };
                 self.state.unmapped(sim, call.pid, &comm, (start, end));
                 self.replace_mappings(sim, call, cpu, start, end - start)?;
+            }
+            Recorded::Remapped { start, len, to, new_len, dont_unmap } => {
+                self.remapped(sim, call, cpu, (start, len), (to, new_len), dont_unmap)?;
             }
             Recorded::Writeback { first, last, .. } if first > last => self.ignore(IMPOSSIBLE),
             Recorded::Writeback { dev, ino, first, last } => {

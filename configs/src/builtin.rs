@@ -22,7 +22,7 @@ macro_rules! files {
 }
 
 pub(crate) fn machine_files() -> &'static [Builtin] {
-    files!("machines": "skylake-sp-optane", "qemu-tcg", "zen3-milan")
+    files!("machines": "skylake-sp-optane", "qemu-tcg", "zen3-milan", "champsim")
 }
 
 pub(crate) fn kernel_files() -> &'static [Builtin] {
@@ -34,7 +34,7 @@ pub(crate) fn semantics_files() -> &'static [Builtin] {
 }
 
 pub(crate) fn validation_files() -> &'static [Builtin] {
-    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks")
+    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core")
 }
 
 /// A builtin, as a listing shows it.

@@ -162,6 +162,17 @@ pub struct PscSpec {
     pub pde_ways: u32,
     /// Cost of the lookup that precedes a walk.
     pub latency: Time,
+    /// Where a walk goes on after a hit.
+    pub resume: PscResume,
+}
+
+/// Where a walk goes on after a hit in a paging-structure cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PscResume {
+    /// Below the entry found, as hardware does. Only the deepest hit counts as a use.
+    Below,
+    /// At the entry found, which is read again; every cache that has the address counts it as a use. ChampSim does so.
+    Entry,
 }
 
 /// `[nested]`: EPT or NPT, the tables of a hypervisor that map everything.

@@ -7,7 +7,7 @@ use daxsim_types::PageSize;
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::machine::{
     AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec, MachineSpec,
-    MmuSpec, NestedSpec, PmemSpec, PscSpec, TrustSpec, WalkerReads,
+    MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;
@@ -75,6 +75,7 @@ section!(mmu: MmuSpec, "mmu" {
         "CR4.SMAP: no data access to user pages in supervisor mode, but by the copy routines of the kernel.";
 });
 
+choices!(RESUMES: PscResume { "below" => Below, "entry" => Entry });
 choices!(HOST_FRAMES: HostFrames { "sequential" => Sequential, "random" => Random });
 section!(psc: PscSpec, "psc" {
     pml5e "pml5e" = "0": PSC_ENTRIES, "Entries of the PML5E cache, used with five levels; 0 if there is none.";
@@ -86,6 +87,9 @@ section!(psc: PscSpec, "psc" {
     pde "pde": PSC_ENTRIES, "Entries of the PDE cache; 0 if there is none.";
     pde_ways "pde_ways" = "0": PSC_ENTRIES, "Its ways; 0 if it is fully associative.";
     latency "latency": TIME, "The lookup that precedes a walk.";
+    resume "resume" = "below": Kind::Choice(RESUMES),
+        "Where a walk goes on after a hit: below the entry found, or at it, as ChampSim does (the entry is read again, and every \
+         cache that has the address counts a use).";
 });
 
 section!(nested: NestedSpec, "nested" {

@@ -59,7 +59,7 @@ fn bases_that_are_not_there_are_named() {
     assert_eq!(
         message(parse_machine("x.toml", "base = \"qemu-tgc\"", &[])),
         "x.toml:1:8: base: unknown machine `qemu-tgc`: did you mean `qemu-tcg`? builtin machines: \
-         skylake-sp-optane, qemu-tcg, zen3-milan; or give a path to a .toml file"
+         skylake-sp-optane, qemu-tcg, zen3-milan, champsim; or give a path to a .toml file"
     );
     assert_eq!(
         message(parse_machine("x.toml", "base = \"no/such.toml\"", &[])),
@@ -92,7 +92,7 @@ fn names_and_files_that_are_not_there_are_named() {
     assert_eq!(
         message(load_machine("skylake-optane", &[])),
         "unknown machine `skylake-optane`: did you mean `skylake-sp-optane`? builtin machines: \
-         skylake-sp-optane, qemu-tcg, zen3-milan; or give a path to a .toml file"
+         skylake-sp-optane, qemu-tcg, zen3-milan, champsim; or give a path to a .toml file"
     );
     assert_eq!(
         message(load_kernel("linux-6.11", &[])),

@@ -63,6 +63,11 @@ pub enum ProbeSpec {
         /// D rather than A.
         dirty: bool,
     },
+    /// Half the round trip of a line that two CPUs take from each other in turn, in ns; without x.
+    CachelinePing {
+        /// The two CPUs.
+        cpus: [u16; 2],
+    },
     /// Entries read for a TLB miss, on average over streams; without x.
     Walks {
         /// Names of streams of `daxsim gen`.

@@ -13,11 +13,16 @@ use crate::value::{Entry, parse_records};
 enum Probe {
     Chase,
     AdUpdate,
+    CachelinePing,
     Walks,
 }
 
-const PROBES: [(&str, Probe); 3] =
-    [("chase", Probe::Chase), ("ad-update", Probe::AdUpdate), ("walks", Probe::Walks)];
+const PROBES: [(&str, Probe); 4] = [
+    ("chase", Probe::Chase),
+    ("ad-update", Probe::AdUpdate),
+    ("cacheline-ping", Probe::CachelinePing),
+    ("walks", Probe::Walks),
+];
 const PAGES: [(&str, PageSize); 3] =
     [("4K", PageSize::Size4K), ("2M", PageSize::Size2M), ("1G", PageSize::Size1G)];
 const OFFSETS: [(&str, bool); 2] = [("0", false), ("spread", true)];
@@ -79,9 +84,9 @@ pub(super) fn points(
 
 /// Keys outside the points that are no key of a point.
 fn wrong_defaults(defaults: &[Entry]) -> Vec<Problem> {
-    const KNOWN: [&str; 20] = [
-        "about", "machine", "set", "probe", "stride", "offset", "page", "seed", "metric", "bit", "streams",
-        "accesses", "take", "x", "rise", "expect", "source", "trust", "note", "fitted",
+    const KNOWN: [&str; 21] = [
+        "about", "machine", "set", "probe", "stride", "offset", "page", "seed", "metric", "bit", "cpus",
+        "streams", "accesses", "take", "x", "rise", "expect", "source", "trust", "note", "fitted",
     ];
     let is_known = |key: &str| KNOWN.contains(&key) || key.starts_with("tolerance.");
     let unknown = defaults.iter().filter(|entry| !is_known(&entry.key));
@@ -145,6 +150,22 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
             })
         }
         Probe::AdUpdate => Some(ProbeSpec::AdUpdate { dirty: f.choice("bit", &BITS, false)? }),
+        Probe::CachelinePing => {
+            let expected = "an array of two different CPUs, counted from 0";
+            let cpus = f.numbers("cpus", expected)?;
+            let number =
+                |cpu: &f64| (cpu.fract() == 0.0 && (0.0..65_536.0).contains(cpu)).then_some(*cpu as u16);
+            match cpus.iter().map(number).collect::<Option<Vec<u16>>>().as_deref() {
+                Some([first, second]) if first != second => {
+                    Some(ProbeSpec::CachelinePing { cpus: [*first, *second] })
+                }
+                _ => {
+                    let list: Vec<String> = cpus.iter().map(f64::to_string).collect();
+                    f.bad("cpus", format!("[{}]", list.join(", ")), expected);
+                    None
+                }
+            }
+        }
         Probe::Walks => {
             let expected = format!("an array of one or more of {}", STREAMS.join(", "));
             let streams = f.texts("streams", &expected);
@@ -163,7 +184,7 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
 
 fn take(f: &Fields, probe: Option<&ProbeSpec>) -> Option<Take> {
     let how = f.choice("take", &TAKES, true);
-    if matches!(probe, Some(ProbeSpec::Walks { .. })) {
+    if matches!(probe, Some(ProbeSpec::Walks { .. } | ProbeSpec::CachelinePing { .. })) {
         return Some(Take::Value { expect: f.number("expect", "a number")? });
     }
     let unit = match probe {

@@ -140,3 +140,21 @@ fn a_knee_is_one_of_its_ascending_x_with_a_rise_above_zero() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+#[test]
+fn two_cpus_play_with_a_line() {
+    let ping = |cpus: &str| {
+        let text = POINT.replace(
+            "probe = \"chase\"\nx = [256, 512]\nexpect = [14, 23.5]",
+            &format!("probe = \"cacheline-ping\"\ncpus = {cpus}\nexpect = 47.5"),
+        );
+        parse(&text)
+    };
+    let point = ping("[0, 15]").unwrap().remove(0);
+    assert_eq!(point.probe, ProbeSpec::CachelinePing { cpus: [0, 15] });
+    assert_eq!(point.take, Take::Value { expect: 47.5 });
+    for cpus in ["[0]", "[1, 1]", "[0, 1.5]", "[0, 70000]", "[-1, 2]"] {
+        let error = ping(cpus).unwrap_err();
+        assert!(error.contains("expected an array of two different CPUs"), "{cpus}: {error}");
+    }
+}

@@ -22,7 +22,7 @@ pub fn render(validation: &Validation) -> Result<String, ReportError> {
     };
     let charts = charts(validation)?;
     let ids: Vec<String> = (0..charts.len()).map(|n| format!("curves-{n}")).collect();
-    let mut sections = vec![Section { id: "points", heading: "Points", body: points(&validation.points) }];
+    let mut sections = Vec::new();
     for (id, (heading, body)) in ids.iter().zip(charts.iter()) {
         sections.push(Section { id, heading, body: body.clone() });
     }

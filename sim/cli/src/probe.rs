@@ -5,14 +5,17 @@ use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{load_kernel, load_machine};
 use daxsim_reports::probe::{Cell, Point, ProbeReport, SCHEMA, Settings, Value};
-use daxsim_sim::probe::{AdUpdate, BitUpdate, Chase, ChasePoint, LineOffset, ProbeError, Walks, WalksPoint};
+use daxsim_sim::probe::{
+    AdUpdate, BitUpdate, CachelinePing, Chase, ChasePoint, LineOffset, ProbeError, Walks, WalksPoint,
+};
 use daxsim_traces::generate::Pattern;
 use daxsim_types::PageSize;
 use rayon::prelude::*;
 
 use crate::config::parse_overrides;
 use crate::probe_args::{
-    AdUpdateArgs, ChaseArgs, OffsetArg, OnArgs, PageArg, ProbeArgs, ProbeCommand, StreamArg, WalksArgs,
+    AdUpdateArgs, ChaseArgs, OffsetArg, OnArgs, PageArg, PingArgs, ProbeArgs, ProbeCommand, StreamArg,
+    WalksArgs,
 };
 use crate::{Status, output, size};
 
@@ -27,6 +30,7 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
     match &args.command {
         ProbeCommand::Chase(args) => chase(args),
         ProbeCommand::AdUpdate(args) => ad_update(args),
+        ProbeCommand::CachelinePing(args) => cacheline_ping(args),
         ProbeCommand::Walks(args) => walks(args),
     }?;
     Ok(Status::Done)
@@ -175,6 +179,23 @@ fn bit_point(pages: u64, name: &str, bit: &BitUpdate) -> Point {
         number("set_cycles", "bit set, cycles", bit.set),
         number("update_cycles", "update, cycles", bit.update),
     ])
+}
+
+fn cacheline_ping(args: &PingArgs) -> Result<()> {
+    let [first, second] = args.cpus[..] else {
+        bail!("--cpus: {} given: expected two, as in --cpus 0,1", args.cpus.len());
+    };
+    let on = On::load(&args.on)?;
+    let time = CachelinePing { first, second, rounds: args.rounds }.run(&on.machine).context("--cpus")?;
+    let number = |key, head, value| Cell::new(key, head, Value::Number(value, 1));
+    let point = Point(vec![
+        Cell::new("first", "CPU", Value::Count(first.into())),
+        Cell::new("second", "and CPU", Value::Count(second.into())),
+        number("one_way_ns", "one way, ns", time.one_way.as_ns()),
+        number("round_trip_ns", "round trip, ns", time.round_trip.as_ns()),
+        Cell::new("transfers", "transfers", Value::Count(time.transfers)),
+    ]);
+    on.print("cacheline-ping", vec![("rounds", args.rounds.to_string())], vec![point])
 }
 
 fn walks(args: &WalksArgs) -> Result<()> {

@@ -26,6 +26,9 @@ pub enum ProbeCommand {
     /// Time the setting of D and A: the first store or load through an entry without the bit against the same with it
     #[command(after_help = AD_UPDATE_EXAMPLES)]
     AdUpdate(AdUpdateArgs),
+    /// Let two CPUs take a line from each other in turn
+    #[command(after_help = PING_EXAMPLES)]
+    CachelinePing(PingArgs),
     /// Count the paging-structure entries that a TLB miss reads, on generated streams
     #[command(after_help = WALKS_EXAMPLES)]
     Walks(WalksArgs),
@@ -52,6 +55,15 @@ The TLBs are flushed before both passes, so that the walk itself cancels out.
 Examples:
   daxsim probe ad-update
   daxsim probe ad-update --pages 64,4096,16384 --set \"mmu.dirty_assist=400 cycles\"
+
+Exit status: 0 done, 2 bad usage or bad input.";
+
+const PING_EXAMPLES: &str = "\
+Each CPU changes the line as soon as the other one has. One way is half of a round trip.
+
+Examples:
+  daxsim probe cacheline-ping
+  daxsim probe cacheline-ping --cpus 0,16 --set cpu.count=32 --set topology.sockets=2
 
 Exit status: 0 done, 2 bad usage or bad input.";
 
@@ -137,6 +149,27 @@ pub struct AdUpdateArgs {
     /// Pages of a pass, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "64,256,1024,2048,4096,8192,16384", value_name = "N,..", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub pages: Vec<u64>,
+    /// What it runs on.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// `daxsim probe cacheline-ping`
+#[derive(Debug, Args)]
+pub struct PingArgs {
+    /// The CPU that begins and the one that answers
+    #[arg(
+        long,
+        value_delimiter = ',',
+        num_args = 1,
+        default_value = "0,1",
+        value_name = "A,B",
+        allow_negative_numbers = true
+    )]
+    pub cpus: Vec<u16>,
+    /// Round trips
+    #[arg(long, default_value_t = 1000, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub rounds: u32,
     /// What it runs on.
     #[command(flatten)]
     pub on: OnArgs,

@@ -7,7 +7,7 @@
 //!
 //! The cached entries of a hypervisor's tables are of the same kind, found by guest-physical address.
 
-use daxsim_configs::machine::{NestedSpec, PscSpec};
+use daxsim_configs::machine::{NestedSpec, PscResume, PscSpec};
 use daxsim_types::{Pfn, VirtAddr};
 
 use super::lru::Lru;
@@ -45,6 +45,7 @@ pub struct Psc {
     /// By level of the entries held less one.
     caches: Vec<Lru>,
     names: &'static [&'static str; 4],
+    resume: PscResume,
 }
 
 /// The address bits above what an entry of `level` covers: at most 43, so that the PCID fits beside them.
@@ -68,7 +69,8 @@ impl Psc {
             (spec.pml5e, spec.pml5e_ways),
         ];
         let used = sizes.into_iter().take(levels as usize - 1);
-        Self { caches: used.map(|(entries, ways)| Lru::new(entries, ways)).collect(), names: &NAMES }
+        let caches = used.map(|(entries, ways)| Lru::new(entries, ways)).collect();
+        Self { caches, names: &NAMES, resume: spec.resume }
     }
 
     /// Those of the second stage. Entries that map a page are no part of them.
@@ -79,19 +81,42 @@ impl Psc {
             let points_to_a_table = level > spec.page_size.level();
             Lru::new(if points_to_a_table { entries } else { 0 }, 0)
         });
-        Self { caches: caches.collect(), names: &NESTED_NAMES }
+        Self { caches: caches.collect(), names: &NESTED_NAMES, resume: PscResume::Below }
     }
 
     /// Where the walk for `va` may start: the level of the table to read next (0 = page table,
     /// 1 = page directory, 2 = PDPT, 3 = PML4), the table and the rights so far. `None`: at the root.
     ///
     /// The caches are asked from the PDE cache upwards until one hits; only those asked count a
-    /// lookup, and only the one that hits is touched.
+    /// lookup, and only the one that hits is touched. With [`PscResume::Entry`] all are asked, all that hit are touched, and
+    /// the answer is the level of the deepest entry found with the table that holds it.
     pub fn deepest(&mut self, va: VirtAddr, pcid: u16) -> Option<(u32, Link)> {
+        if self.resume == PscResume::Entry {
+            return self.deepest_again(va, pcid);
+        }
         (0_u32..).zip(&mut self.caches).find_map(|(next, cache)| {
             let word = cache.lookup(prefix(next + 1, va), tag(next + 1, va, pcid))?;
             Some((next, Link::of_word(word)))
         })
+    }
+
+    #[cold]
+    fn deepest_again(&mut self, va: VirtAddr, pcid: u16) -> Option<(u32, Link)> {
+        let mut deepest = None;
+        for (level, cache) in (1_u32..).zip(&mut self.caches) {
+            let hit = cache.lookup(prefix(level, va), tag(level, va, pcid));
+            deepest = deepest.or(hit.map(|word| (level, Link::of_word(word))));
+        }
+        deepest
+    }
+
+    /// What to [`Self::fill`] in for an entry in the table of `from` that points to that of `to`.
+    #[inline]
+    pub fn link(&self, from: Link, to: Link) -> Link {
+        match self.resume {
+            PscResume::Below => to,
+            PscResume::Entry => from,
+        }
     }
 
     /// Caches an entry that a walk read: of `level` (4 = PML5E, 3 = PML4E, 2 = PDPTE, 1 = PDE), on the way to
@@ -170,6 +195,7 @@ mod tests {
             pde,
             pde_ways: 0,
             latency: Time::ZERO,
+            resume: PscResume::Below,
         }
     }
 
@@ -211,6 +237,24 @@ mod tests {
             [s[0].1, s[1].1, s[2].1].map(|s| (s.lookups, s.hits, s.fills)),
             [(4, 1, 1), (5, 1, 1), (6, 1, 1)]
         );
+    }
+
+    #[test]
+    fn a_walk_that_resumes_at_the_entry_reads_it_again_and_uses_every_cache() {
+        let mut p = Psc::new(&PscSpec { resume: PscResume::Entry, ..spec(1, 2, 2) }, 4);
+        let [table, below] = [to(3), to(2)];
+        assert_eq!(p.link(table, below), table);
+        p.fill(2, at(1, 1, 1), 0, table);
+        p.fill(1, at(1, 1, 1), 0, below);
+        assert_eq!(p.deepest(at(1, 1, 1), 0), Some((1, below)), "the PDE is read again, from its table");
+        assert_eq!(p.deepest(at(1, 1, 2), 0), Some((2, table)));
+        // That the PDE hit used the PDPTE as well: another one makes room.
+        p.fill(2, at(1, 2, 1), 0, table);
+        assert_eq!(p.deepest(at(1, 1, 1), 0), Some((1, below)));
+        p.fill(2, at(1, 3, 1), 0, table);
+        assert_eq!(p.deepest(at(1, 1, 2), 0), Some((2, table)));
+        assert_eq!(p.deepest(at(1, 2, 1), 0), None);
+        assert_eq!(psc(1, 1, 1).link(table, below), below);
     }
 
     #[test]

@@ -212,9 +212,10 @@ impl Machine {
                 // A is set before the entry may be cached (SDM 4.8).
                 entry = self.set_bits(walk, slot, entry, Entry::A)?;
             }
-            link = Link { table: entry.pfn(), rights };
+            let holder = std::mem::replace(&mut link, Link { table: entry.pfn(), rights });
             self.find_table(walk, link.table);
-            self.cpus[walk.index].psc.fill(level, walk.va, walk.pcid, link);
+            let psc = &mut self.cpus[walk.index].psc;
+            psc.fill(level, walk.va, walk.pcid, psc.link(holder, link));
             level -= 1;
         }
     }

@@ -6,7 +6,7 @@ use daxsim_types::{AccessKind, CpuClock, CpuId, FileSystem, PageSize, Time, Virt
 
 use super::ProbeError;
 use crate::kernel::mm::MmId;
-use crate::program::{Accesses, Action, Step};
+use crate::program::{Access, Accesses, Action, Step};
 use crate::{Machine, Simulation};
 
 /// Where the memory of a probe begins: aligned to any page size.
@@ -31,11 +31,11 @@ impl Counts {
         let cpu = &machine.cpus[CPU.index()];
         let memory = machine.memory.stats();
         let stats = cpu.tlbs.stats();
-        let dtlb =
-            stats.iter().find(|(name, _)| *name == "dtlb").map(|(_, stats)| *stats).unwrap_or_default();
+        // Loads and stores may have first-level TLBs of their own.
+        let first = stats.iter().filter(|(name, _)| ["dtlb", "dtlb_store"].contains(name));
         Self {
             time: cpu.now,
-            dtlb_misses: dtlb.misses,
+            dtlb_misses: first.map(|(_, stats)| stats.misses).sum(),
             walks: machine.measure.walks,
             walk_references: machine.measure.walk_references,
             l1d_misses: memory.l1d.misses,
@@ -88,7 +88,8 @@ impl Workbench {
         accesses: impl Iterator<Item = (VirtAddr, AccessKind)> + 'static,
     ) -> Result<Counts, ProbeError> {
         let before = self.sim.with(|m| Counts::of(m));
-        let action = Action::Access(Accesses::Stream(Box::new(accesses)));
+        let one_by_one = accesses.map(|(va, kind)| Access { va, kind, dependent: true });
+        let action = Action::Access(Accesses::Stream(Box::new(one_by_one)));
         self.sim.step(Step { line: 1, thread: 0, cpu: CPU, mm: Some(self.mm), action })?;
         Ok(self.sim.with(|m| Counts::of(m)).since(before))
     }

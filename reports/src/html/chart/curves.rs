@@ -9,7 +9,6 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::Axis;
 use super::{Area, Caption, Drawn, Ink, PARTS, label, svg};
 use crate::ReportError;
-use crate::units;
 
 const WIDTH: u32 = 1040;
 const HEIGHT: u32 = 480;
@@ -88,7 +87,12 @@ fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// A power of two of the unit.
 fn x_label(unit: &str, power: f64) -> String {
     let value = power.exp2().round() as u64;
-    if unit == "KiB" { units::bytes(value << 10) } else { value.to_string() }
+    match (unit, value >> 20, value >> 10) {
+        ("KiB", 1.., _) => format!("{} GiB", value >> 20),
+        ("KiB", 0, 1..) => format!("{} MiB", value >> 10),
+        ("KiB", ..) => format!("{value} KiB"),
+        _ => value.to_string(),
+    }
 }
 
 fn y_label(power: f64) -> String {
@@ -145,7 +149,7 @@ mod tests {
         assert!(y_axis.low < 4.0_f64.log10() && y_axis.high > 700.0_f64.log10());
         let labels: Vec<String> = y_axis.ticks.iter().map(|tick| y_label(*tick)).collect();
         assert_eq!(labels, ["5", "10", "20", "50", "100", "200", "500"]);
-        assert_eq!([10.0, 14.0].map(|x| x_label("KiB", x)), ["1 MiB", "16 MiB"].map(str::to_owned));
+        assert_eq!([6.0, 14.0, 20.0].map(|x| x_label("KiB", x)), ["64 KiB", "16 MiB", "1 GiB"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use daxsim_configs::validation::{ChaseMetric, ProbeSpec, Take, Tolerance, ValidationPoint};
 use daxsim_reports::validation::Point;
+use daxsim_types::PageSize;
 
 use super::measure::Measured;
 use crate::size;
@@ -107,6 +108,7 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
             ChaseMetric::WalkReferences => "reads",
         },
         ProbeSpec::AdUpdate { .. } => "cycles",
+        ProbeSpec::CachelinePing { .. } => "ns",
         ProbeSpec::Walks { .. } => "reads",
     }
 }
@@ -115,13 +117,19 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
 fn describe(probe: &ProbeSpec) -> (String, String) {
     match probe {
         ProbeSpec::Chase { stride, spread, page, .. } => {
+            let stride = size::show(*stride);
             let spread = if *spread { ", spread over lines" } else { "" };
-            let series = format!("a load every {}{spread}, {page} pages", size::show(*stride));
-            (format!("chase, {series}"), series)
+            let pages = if *page == PageSize::Size4K { String::new() } else { format!(", {page} pages") };
+            let whole = format!("chase, a load every {stride}{spread}, {page} pages");
+            (whole, format!("every {stride}{spread}{pages}"))
         }
         ProbeSpec::AdUpdate { dirty } => {
             let bit = if *dirty { "D" } else { "A" };
             (format!("ad-update of {bit}"), format!("{bit} update"))
+        }
+        ProbeSpec::CachelinePing { cpus: [first, second] } => {
+            let series = format!("CPUs {first} and {second}");
+            (format!("cacheline-ping, {series}"), series)
         }
         ProbeSpec::Walks { streams, accesses } => {
             (format!("walks, {} accesses of {}", accesses, streams.join(", ")), streams.join(", "))

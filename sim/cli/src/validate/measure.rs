@@ -7,13 +7,16 @@ use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::validation::{ChaseMetric, ProbeSpec, Take, ValidationPoint};
 use daxsim_configs::{Override, load_kernel, load_machine};
-use daxsim_sim::probe::{AdUpdate, Chase, ChasePoint, LineOffset, Walks};
+use daxsim_sim::probe::{AdUpdate, CachelinePing, Chase, ChasePoint, LineOffset, Walks};
 use rayon::prelude::*;
 
 use crate::probe::stream_named;
 
 /// The kernel matters to no probe but by its name for flushes and faults, of which there are none here.
 const KERNEL: &str = "linux-7.2";
+
+/// Round trips of a ping.
+const PING_ROUNDS: u32 = 1000;
 
 /// A machine and what is measured on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +32,8 @@ enum Measurement {
     Chase(Chase, u64),
     /// Whether of D.
     AdUpdate(AdUpdate, bool),
+    /// The CPUs.
+    CachelinePing(u16, u16),
     /// The stream and the accesses.
     Walks(String, u64),
 }
@@ -121,6 +126,7 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
             Measurement::Chase(Chase { stride: *stride, offset, page: *page, seed: *seed }, (x as u64) << 10)
         }
         ProbeSpec::AdUpdate { dirty } => Measurement::AdUpdate(AdUpdate { pages: x as u64 }, *dirty),
+        ProbeSpec::CachelinePing { cpus: [first, second] } => Measurement::CachelinePing(*first, *second),
         ProbeSpec::Walks { streams, accesses } => {
             Measurement::Walks(streams.get(x as usize).cloned().unwrap_or_default(), *accesses)
         }
@@ -133,6 +139,7 @@ const fn cost(what: &Measurement) -> u64 {
     match what {
         Measurement::Chase(chase, footprint) => *footprint / chase.stride,
         Measurement::AdUpdate(update, _) => update.pages,
+        Measurement::CachelinePing(..) => PING_ROUNDS as u64,
         Measurement::Walks(_, accesses) => *accesses,
     }
 }
@@ -141,6 +148,7 @@ fn describe(what: &Measurement) -> String {
     match what {
         Measurement::Chase(_, footprint) => format!("a chase over {} KiB", footprint >> 10),
         Measurement::AdUpdate(update, _) => format!("the update of a bit in {} entries", update.pages),
+        Measurement::CachelinePing(first, second) => format!("the ping of CPUs {first} and {second}"),
         Measurement::Walks(stream, _) => format!("the walks of stream {stream}"),
     }
 }
@@ -150,6 +158,10 @@ fn run(what: &Measurement, machine: &MachineSpec, kernel: &KernelSpec) -> Result
         Measurement::Chase(chase, footprint) => Outcome::Chase(chase.run(machine, kernel, *footprint)?),
         Measurement::AdUpdate(update, true) => Outcome::Number(update.dirty(machine, kernel)?.update),
         Measurement::AdUpdate(update, false) => Outcome::Number(update.accessed(machine, kernel)?.update),
+        Measurement::CachelinePing(first, second) => {
+            let ping = CachelinePing { first: *first, second: *second, rounds: PING_ROUNDS };
+            Outcome::Number(ping.run(machine)?.one_way.as_ns())
+        }
         Measurement::Walks(name, accesses) => {
             let (pattern, bytes) = stream_named(name).with_context(|| format!("no stream {name}"))?;
             let walks = Walks {

@@ -60,7 +60,7 @@ struct Stored {
 pub(super) struct StoreBuffer {
     stores: VecDeque<Stored>,
     /// Stores in the window that are not here yet, but have their place.
-    expected: usize,
+    reserved: usize,
 }
 
 impl StoreBuffer {
@@ -70,23 +70,23 @@ impl StoreBuffer {
 
     /// Places taken.
     pub fn occupied(&self) -> usize {
-        self.stores.len() + self.expected
+        self.stores.len() + self.reserved
     }
 
     /// A store entered the window.
-    pub fn expect(&mut self) {
-        self.expected += 1;
+    pub fn reserve(&mut self) {
+        self.reserved += 1;
     }
 
     /// Its line will be there at `there`.
     pub fn put(&mut self, va: VirtAddr, there: Time) {
-        self.expected = self.expected.saturating_sub(1);
+        self.reserved = self.reserved.saturating_sub(1);
         let written = self.stores.back().map_or(there, |last| last.written.max(there));
         self.stores.push_back(Stored { va, written });
     }
 
-    pub fn forget_expected(&mut self) {
-        self.expected = 0;
+    pub fn forget_reserved(&mut self) {
+        self.reserved = 0;
     }
 
     /// Lets go of what is written.

@@ -240,7 +240,7 @@ impl Window {
         let id = self.first + self.entries.len() as u64;
         let ready = if access.dependent { self.last_data } else { now };
         if access.kind.is_write() {
-            self.stores.expect();
+            self.stores.reserve();
         }
         if ready > now {
             entry.ready = ready;
@@ -257,7 +257,7 @@ impl Window {
     fn enter_found<C: Core>(&mut self, core: &mut C, access: Access, now: Time, found: Lookup) {
         let mut entry = Entry::new(self.next, access);
         if access.kind.is_write() {
-            self.stores.expect();
+            self.stores.reserve();
         }
         self.safe = self.first;
         self.looked_up(core, &mut entry, self.first, now, found);
@@ -318,7 +318,7 @@ impl Window {
         self.events.clear();
         self.starved.clear();
         self.walkers.forget_queue();
-        self.stores.forget_expected();
+        self.stores.forget_reserved();
         self.safe = self.first + self.entries.len() as u64;
         self.blocked = false;
         self.last_data = Time::ZERO;

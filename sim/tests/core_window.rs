@@ -42,7 +42,7 @@ fn line(page: u64) -> VirtAddr {
 }
 
 fn other_line(page: u64) -> VirtAddr {
-    VirtAddr(line(page).0 ^ 64 * 17)
+    VirtAddr(line(page).0 ^ (64 * 17))
 }
 
 /// Loads of lines that nobody loaded yet, of pages that the TLBs know.

@@ -119,7 +119,8 @@ impl Paper {
     /// Makes accesses, faults included, and returns what was refused, in order.
     fn run(&mut self, limits: Limits, accesses: &[Access]) -> Vec<Access> {
         let mut window = Window::new(limits);
-        let mut cursor = Cursor::new(Accesses::Stream(Box::new(accesses.to_vec().into_iter())));
+        let owned: Vec<Access> = accesses.to_vec();
+        let mut cursor = Cursor::new(Accesses::Stream(Box::new(owned.into_iter())));
         let mut refused = Vec::new();
         loop {
             match window.run(self, &mut cursor, Time::MAX, Time::MAX) {

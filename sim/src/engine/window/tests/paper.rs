@@ -107,7 +107,7 @@ fn accesses_to_one_page_share_a_walk_under_way_or_queued() {
 #[test]
 fn accesses_to_one_line_share_its_fill() {
     let narrow = Limits { fill_buffers: 1, ..limits() };
-    assert_eq!(time(narrow, &vec![load(0, 0); 10]), MEMORY);
+    assert_eq!(time(narrow, &[load(0, 0); 10]), MEMORY);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The measurements that points need, each made once.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, anyhow};
@@ -79,10 +80,8 @@ pub fn measure(points: &[ValidationPoint], threads: u16) -> Result<Measured> {
     let kernel = load_kernel(KERNEL, &[])?;
     let mut specs: BTreeMap<(&str, &[String]), MachineSpec> = BTreeMap::new();
     for point in points {
-        let key = (point.machine.as_str(), point.set.as_slice());
-        if !specs.contains_key(&key) {
-            specs
-                .insert(key, machine(point).with_context(|| format!("{}: point {}", point.place, point.id))?);
+        if let Entry::Vacant(entry) = specs.entry((&point.machine, &point.set)) {
+            entry.insert(machine(point).with_context(|| format!("{}: point {}", point.place, point.id))?);
         }
     }
     let mut queue: Vec<&Job> = jobs.iter().collect();

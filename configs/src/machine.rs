@@ -92,6 +92,8 @@ pub struct MmuSpec {
     pub invlpgb_pages: u32,
     /// What a walk takes beside its references and the lookup of the structure caches.
     pub walk_latency: Time,
+    /// The first cache that a page walker asks.
+    pub walker_reads: WalkerReads,
     /// Levels of paging structures, 4 or 5 (LA57).
     pub levels: u32,
     /// MAXPHYADDR, in 36..=52: the bits of an entry above it are reserved.
@@ -108,6 +110,15 @@ impl MmuSpec {
     pub const fn has_invlpgb(&self) -> bool {
         self.invlpgb_pages > 0 && self.pcid
     }
+}
+
+/// Where the reads of a page walker go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalkerReads {
+    /// To the L1D, like a load.
+    L1d,
+    /// To the L2: the L1D is neither asked nor filled.
+    L2,
 }
 
 /// Who sets the accessed bit of a leaf entry.

@@ -7,7 +7,7 @@ use daxsim_types::PageSize;
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::machine::{
     AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec, MachineSpec,
-    MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec,
+    MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;
@@ -26,6 +26,7 @@ pub(crate) const OPTIONAL: &[&str] = &[
 ];
 
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
+choices!(WALKER_READS: WalkerReads { "l1d" => L1d, "l2" => L2 });
 choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
 choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
 
@@ -64,6 +65,8 @@ section!(mmu: MmuSpec, "mmu" {
         "Most pages that one INVLPGB names (InvlpgbCountMax + 1); 0 if there is no INVLPGB.";
     walk_latency "walk_latency" = "0 ns": TIME,
         "What a walk takes beside its references and the lookup of the structure caches.";
+    walker_reads "walker_reads" = "l1d": Kind::Choice(WALKER_READS),
+        "Where the reads of a page walker go first: to the L1D like loads, or past it to the L2.";
     levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of paging structures: 4, or 5 with LA57.";
     physical_bits "physical_bits" = "52": Kind::Count { min: 36, max: 52 },
         "MAXPHYADDR: the bits of a paging-structure entry from this one up to 51 are reserved.";

@@ -16,6 +16,7 @@ pub mod consistency;
 mod cpu;
 pub mod durability;
 pub mod engine;
+mod frames;
 pub mod inject;
 mod inspect;
 pub mod kernel;

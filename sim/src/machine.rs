@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
 use crate::engine::{LockId, Locks};
+use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
 use crate::kernel::extent::Mapping;
@@ -31,6 +32,7 @@ mod layout {
     pub const PAGE_MAP_SIXTEENTH: u64 = 2;
     pub const TABLES_SIXTEENTH: u64 = 6;
     pub const USER_SIXTEENTH: u64 = 10;
+    pub const END_SIXTEENTH: u64 = 16;
 }
 
 /// A simulated machine with its kernel.
@@ -54,13 +56,11 @@ pub struct Machine {
     pub(crate) mms: Vec<Mm>,
     pub(crate) files: Vec<File>,
     pub(crate) allocator: BlockAllocator,
-    pub(crate) next_user_frame: u64,
+    pub(crate) user_frames: UserFrames,
     /// Private copies that fork left mapped more than once: frame to number of mappings.
     pub(crate) shared_copies: FxHashMap<u64, u32>,
     /// Locks of VMAs that are gone.
     pub(crate) spare_vma_locks: Vec<LockId>,
-    /// User frames given back, used again last in, first out.
-    pub(crate) free_user_frames: Vec<Pfn>,
     /// Failures that tests asked for.
     pub(crate) injections: Injections,
     pub(crate) page_cache: PageCache,
@@ -75,7 +75,9 @@ impl Machine {
         let sixteenth = (spec.dram.capacity / 16).max(1 << 20) & !0xfff;
         let mut lines = KernelLines::new(layout::OBJECTS, sixteenth);
         let mut locks = Locks::default();
-        let mut tables = Tables::new(Pfn((layout::TABLES_SIXTEENTH * sixteenth) >> 12), spec.mmu.levels);
+        let tables_first = (layout::TABLES_SIXTEENTH * sixteenth) >> 12;
+        let mut tables = Tables::new(Pfn(tables_first), spec.mmu.levels);
+        tables.set_order(Region::new(&spec, tables_first, (layout::USER_SIXTEENTH * sixteenth) >> 12));
         let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
         let count = spec.cpu.count;
         let base = Pfn(spec.pmem.base >> 12);
@@ -101,10 +103,13 @@ impl Machine {
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
                 .with_device_alignment(spec.pmem.devdax_alignment),
-            next_user_frame: (layout::USER_SIXTEENTH * sixteenth) >> 12,
+            user_frames: UserFrames::new(
+                &spec,
+                (layout::USER_SIXTEENTH * sixteenth) >> 12,
+                (layout::END_SIXTEENTH * sixteenth) >> 12,
+            ),
             shared_copies: FxHashMap::default(),
             spare_vma_locks: Vec::new(),
-            free_user_frames: Vec::new(),
             mms: Vec::new(),
             files: Vec::new(),
             injections: Injections::default(),
@@ -283,18 +288,9 @@ impl Machine {
         self.mm_mut(mm).rss_file += by << (9 * level);
     }
 
-    /// The frame after the last one of user memory.
-    pub(crate) fn user_frames_end(&self) -> u64 {
-        (self.spec.dram.capacity / 16).max(1 << 20) / 4096 * 16
-    }
-
     /// A frame of user memory.
     pub(crate) fn new_user_frame(&mut self) -> Pfn {
-        self.free_user_frames.pop().unwrap_or_else(|| {
-            let frame = Pfn(self.next_user_frame);
-            self.next_user_frame += 1;
-            frame
-        })
+        self.user_frames.take(PageSize::Size4K)
     }
 
     /// Gives a frame of user memory back, or one mapping of it.
@@ -306,7 +302,7 @@ impl Machine {
             }
             self.shared_copies.remove(&frame.0);
         }
-        self.free_user_frames.push(frame);
+        self.user_frames.free.push(frame);
     }
 
     /// Whether an address is mapped, for writing if so asked.
@@ -325,7 +321,9 @@ impl Machine {
         false
     }
 
-    /// One access to a user address at the CPU's time, from user mode or by the kernel: translation, then the data. On a refusal only the translation's time passed.
+    /// One access to a user address that the CPU waits for, from user mode or by the kernel: translation, then the data. On a
+    /// refusal only the translation's time passed.
+    #[inline]
     pub(crate) fn user_access(
         &mut self,
         index: usize,
@@ -334,22 +332,19 @@ impl Machine {
         user: bool,
     ) -> Result<(), Refusal> {
         let physical = self.translate(index, va, kind, user)?;
-        let access = if kind.is_write() { Access::Write } else { Access::Read };
-        let line = physical.line();
+        let (line, write) = (physical.line(), kind.is_write());
         let hit_cost = self.spec.cache.l1d.latency;
-        if self.memory.try_l1(index, line, kind.is_write()) {
+        if self.memory.try_l1(index, line, write) {
             self.cpus[index].spend_as(Part::User, hit_cost);
         } else {
             let now = self.cpus[index].now;
+            let access = if write { Access::Write } else { Access::Read };
             let latency = self.memory.access(index, line, access, now).latency;
             let hit = hit_cost.min(latency);
             self.cpus[index].spend_as(Part::User, hit);
             self.cpus[index].spend_as(Part::Memory, latency - hit);
         }
-        match kind {
-            AccessKind::Read | AccessKind::Fetch => self.measure.reads += 1,
-            AccessKind::Write => self.measure.writes += 1,
-        }
+        self.measure.count_access(kind);
         Ok(())
     }
 

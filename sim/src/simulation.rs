@@ -361,6 +361,7 @@ impl Simulation {
         for cpu in &mut machine.cpus {
             cpu.wait_until(end, Part::Idle);
         }
+        debug_assert_eq!(machine.memory.check_balance(), Ok(()));
         debug_assert_eq!(machine.check_walks(), Ok(()));
         let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
         for cpu in &machine.cpus {

@@ -1,10 +1,9 @@
-//! [`TlbArray`]: LRU order, set choice and the reach of each invalidation, and every operation
-//! against an obvious model.
+//! [`TlbArray`]: the order of each policy, set choice and the reach of each invalidation. `tlb_model` compares every operation
+//! with an obvious model.
 
-use daxsim_configs::machine::{SetIndex, TlbSpec};
+use daxsim_configs::machine::{Replacement, SetIndex, TlbSpec};
 use daxsim_sim::mmu::tlb::{TlbArray, TlbEntry, TlbStats};
 use daxsim_types::{PageSize, Pfn, VirtAddr};
-use proptest::prelude::*;
 
 use PageSize::{Size1G, Size2M, Size4K};
 
@@ -170,166 +169,92 @@ fn fragments_of_a_large_page_go_together() {
     assert!(holds(&a, 601, Size4K, 1) && holds(&a, 1024, Size4K, 1) && holds(&a, 700, Size4K, 2));
 }
 
-/// The obvious model: a list a set, the last used first, of entries and the size each came from.
-struct Model {
-    sets: Vec<Vec<(TlbEntry, PageSize)>>,
-    ways: usize,
-    index: SetIndex,
+/// A full set of `ways`, pages 0.. in the ways 0.., then a hit of each of `hits`: what the next pages push out.
+fn victims(ways: u32, replacement: Replacement, hits: &[u64], count: u64) -> Vec<u64> {
+    let mut a = TlbArray::new(&TlbSpec { replacement, ..TlbSpec::new(ways, ways, &[Size4K]) });
+    for page in 0..u64::from(ways) {
+        assert_eq!(a.insert(entry(page, Size4K, 0, false)), None);
+    }
+    for &page in hits {
+        assert!(a.lookup(page, Size4K, 0).is_some());
+    }
+    (100..100 + count).filter_map(|page| a.insert(entry(page, Size4K, 0, false))).map(|e| e.page).collect()
 }
 
-impl Model {
-    fn set(&mut self, page: u64) -> &mut Vec<(TlbEntry, PageSize)> {
-        let n = self.sets.len() as u64;
-        let folded = match self.index {
-            SetIndex::Linear => page,
-            _ => (page % n) ^ (page / n % n),
-        };
-        &mut self.sets[(folded % n) as usize]
-    }
+#[test]
+fn a_tree_points_away_from_what_was_used_last() {
+    // Filled 0, 1, 2, 3: every node points to the left.
+    assert_eq!(victims(4, Replacement::Plru, &[], 4), [0, 2, 1, 3]);
+    // After 0 the root points right, where 2 is older than 3.
+    assert_eq!(victims(4, Replacement::Plru, &[0], 4), [2, 1, 3, 0]);
+    // Exact LRU would take 1 first: a tree does not remember.
+    assert_eq!(victims(4, Replacement::Plru, &[0, 2], 2), [1, 3]);
+    assert_eq!(victims(4, Replacement::Plru, &[2, 0], 2), [3, 1]);
+    assert_eq!(victims(8, Replacement::Plru, &[], 8), [0, 4, 2, 6, 1, 5, 3, 7]);
+}
 
-    fn lookup(&mut self, page: u64, size: PageSize, pcid: u16, touch: bool) -> Option<TlbEntry> {
-        let set = self.set(page);
-        let same = |e: &TlbEntry| e.page == page && e.size == size;
-        let at = set
-            .iter()
-            .position(|(e, _)| same(e) && !e.global && e.pcid == pcid)
-            .or_else(|| set.iter().position(|(e, _)| same(e) && e.global))?;
-        let found = set[at];
-        if touch {
-            set.remove(at);
-            set.insert(0, found);
+#[test]
+fn the_group_after_the_one_used_last_makes_room() {
+    // Filled in order, the last group used is 2: the victims go round, in each group as its tree says.
+    let order = [0, 4, 8, 2, 6, 10, 1, 5, 9, 3, 7, 11];
+    assert_eq!(victims(12, Replacement::Mru3Plru4, &[], 12), order);
+    // A hit in group 0 makes group 1 the next, and turns the tree of group 0.
+    assert_eq!(victims(12, Replacement::Mru3Plru4, &[0], 4), [4, 8, 2, 6]);
+    assert_eq!(victims(12, Replacement::Mru3Plru4, &[5, 4], 3), [8, 0, 6]);
+}
+
+#[test]
+fn first_in_first_out_ignores_hits_and_random_follows_its_seed() {
+    assert_eq!(victims(4, Replacement::Fifo, &[0, 0, 1], 5), [0, 1, 2, 3, 100]);
+    assert_eq!(victims(32, Replacement::Fifo, &[0], 3), [0, 1, 2]);
+    let random = victims(8, Replacement::Random, &[], 64);
+    assert_eq!(random, victims(8, Replacement::Random, &[3, 1, 4], 64), "hits draw nothing");
+    assert_eq!((0..8).filter(|page| random.contains(page)).count(), 8, "every way has its turn");
+    let seeded = |seed| {
+        let spec = TlbSpec { replacement: Replacement::Random, ..TlbSpec::new(8, 8, &[Size4K]) };
+        let mut a = TlbArray::seeded(&spec, seed);
+        (0..40).filter_map(|page| a.insert(entry(page, Size4K, 0, false))).map(|e| e.page).collect::<Vec<_>>()
+    };
+    assert_eq!(seeded(7), seeded(7));
+    assert_ne!(seeded(7), seeded(8));
+}
+
+/// CPUID of Zen 3: 2048 entries, 8 ways for 4 KiB pages, 4 for 2 MiB pages. That is 256 sets of one and 512 of the other.
+#[test]
+fn a_page_size_with_half_the_ways_sees_twice_the_sets() {
+    let full = TlbSpec { ways_2m: 4, ..TlbSpec::new(2048, 8, &[Size4K, Size2M]) };
+    let fit = |size: PageSize, stride: u64, spec: &TlbSpec| {
+        let mut a = TlbArray::new(spec);
+        (0..4096).take_while(|i| a.insert(entry(i * stride, size, 0, false)).is_none()).count()
+    };
+    assert_eq!([fit(Size4K, 1, &full), fit(Size4K, 256, &full), fit(Size4K, 512, &full)], [2048, 8, 8]);
+    assert_eq!([fit(Size2M, 1, &full), fit(Size2M, 256, &full), fit(Size2M, 512, &full)], [2048, 8, 4]);
+    // Zen 4: 3072 entries, 8 and 6 of 12 ways. Three overlapping choices of two thirds, two halves.
+    let spec = TlbSpec { ways_4k: 8, ways_2m: 6, ..TlbSpec::new(3072, 12, &[Size4K, Size2M]) };
+    assert_eq!([fit(Size4K, 256 * 3, &spec), fit(Size2M, 512, &spec)], [8, 6]);
+    assert_eq!(fit(Size2M, 1, &spec), 3072);
+}
+
+#[test]
+fn skewed_ways_part_what_collides_in_one_of_them() {
+    // Pages that meet in way 0: a folded index of 16 sets gives them all row 0.
+    let pages: Vec<u64> = (0..16).map(|h| h << 4 | h).collect();
+    let distinct = |index| {
+        let mut a = TlbArray::new(&spec(64, 4, index));
+        for &page in &pages {
+            a.insert(entry(page, Size4K, 0, false));
         }
-        Some(found.0)
-    }
-
-    fn insert(&mut self, e: TlbEntry, origin: PageSize) -> Option<TlbEntry> {
-        let ways = self.ways;
-        let set = self.set(e.page);
-        let key = |e: &TlbEntry| (e.page, e.size, e.global, if e.global { 0 } else { e.pcid });
-        set.retain(|(o, _)| key(o) != key(&e));
-        set.insert(0, (e, origin));
-        if set.len() > ways { set.pop().map(|o| o.0) } else { None }
-    }
-
-    fn retain(&mut self, keep: impl Fn(&TlbEntry, PageSize) -> bool) -> u32 {
-        let before = self.len();
-        self.sets.iter_mut().for_each(|s| s.retain(|(e, o)| keep(e, *o)));
-        (before - self.len()) as u32
-    }
-
-    fn len(&self) -> usize {
-        self.sets.iter().map(Vec::len).sum()
-    }
+        a.len()
+    };
+    assert_eq!(distinct(SetIndex::Xor), 4);
+    assert!(distinct(SetIndex::Skewed) > 12);
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Lookup(u64, PageSize, u16),
-    Probe(u64, PageSize, u16),
-    Insert(u64, PageSize, u16, bool, PageSize),
-    Page(u64, u16),
-    Pcid(u16),
-    All(bool),
-}
-
-fn ops(pcids: u16) -> impl Strategy<Value = Vec<Op>> {
-    // Addresses in two clusters 1 GiB apart, so that sizes overlap.
-    let va = (0..2_u64, 0..3_u64, 0..12_u64).prop_map(|(g, m, p)| g << 30 | m << 21 | p << 12);
-    let size = prop_oneof![4 => Just(Size4K), 2 => Just(Size2M), 1 => Just(Size1G)];
-    let key = (va.clone(), size.clone(), 0..pcids);
-    prop::collection::vec(
-        prop_oneof![
-            20 => key.clone().prop_map(|(v, s, p)| Op::Lookup(v >> s.shift(), s, p)),
-            4 => key.clone().prop_map(|(v, s, p)| Op::Probe(v >> s.shift(), s, p)),
-            20 => (key, prop::bool::weighted(0.1), size).prop_map(|((v, s, p), g, o)| {
-                Op::Insert(v >> s.shift(), s, p, g, o.max(s))
-            }),
-            3 => (va, 0..pcids).prop_map(|(v, p)| Op::Page(v, p)),
-            1 => (0..pcids).prop_map(Op::Pcid),
-            1 => any::<bool>().prop_map(Op::All),
-        ],
-        1..300,
-    )
-}
-
-fn agree(entries: u32, ways: u32, index: SetIndex, ops: Vec<Op>) -> Result<(), TestCaseError> {
-    let mut a = TlbArray::new(&spec(entries, ways, index));
-    let mut m = Model { sets: vec![vec![]; (entries / ways) as usize], ways: ways as usize, index };
-    let mut stats = TlbStats::default();
-    for (i, op) in ops.into_iter().enumerate() {
-        match op.clone() {
-            Op::Lookup(page, size, pcid) => {
-                let want = m.lookup(page, size, pcid, true);
-                stats.lookups += 1;
-                *if want.is_some() { &mut stats.hits } else { &mut stats.misses } += 1;
-                prop_assert_eq!(a.lookup(page, size, pcid), want, "{:?}", op);
-            }
-            Op::Probe(page, size, pcid) => {
-                prop_assert_eq!(a.probe(page, size, pcid).copied(), m.lookup(page, size, pcid, false));
-            }
-            Op::Insert(page, size, pcid, global, origin) => {
-                let e = TlbEntry { pfn: Pfn(i as u64), origin, ..entry(page, size, pcid, global) };
-                let before = m.len();
-                let victim = m.insert(e, origin);
-                stats.fills += 1;
-                stats.evictions += u64::from(victim.is_some());
-                stats.replaced += u64::from(victim.is_none() && m.len() == before);
-                prop_assert_eq!(a.insert(e), victim, "{:?}", op);
-            }
-            Op::Page(va, pcid) => {
-                let want = m.retain(|e, origin| {
-                    let size = origin.max(e.size);
-                    let first = e.page << e.size.shift() >> size.shift();
-                    !(first == va >> size.shift() && (e.global || e.pcid == pcid))
-                });
-                stats.invalidations += u64::from(want);
-                prop_assert_eq!(a.invalidate_page(VirtAddr(va), pcid), want, "{:?}", op);
-            }
-            Op::Pcid(pcid) => {
-                let want = m.retain(|e, _| e.global || e.pcid != pcid);
-                stats.invalidations += u64::from(want);
-                prop_assert_eq!(a.invalidate_pcid(pcid), want);
-            }
-            Op::All(include_global) => {
-                let want = m.retain(|e, _| e.global && !include_global);
-                stats.invalidations += u64::from(want);
-                prop_assert_eq!(a.invalidate_all(include_global), want);
-            }
-        }
-        prop_assert_eq!(a.len(), m.len());
+#[test]
+fn six_ways_in_sixteen_sets_hold_what_golden_cove_was_seen_to() {
+    let mut a = TlbArray::new(&spec(96, 6, SetIndex::Linear));
+    for page in 0..96 {
+        assert_eq!(a.insert(entry(page, Size4K, 0, false)), None);
     }
-    prop_assert_eq!(a.stats(), stats);
-    Ok(())
-}
-
-proptest! {
-    #[test]
-    fn direct_mapped(ops in ops(3)) {
-        agree(16, 1, SetIndex::Xor, ops)?;
-    }
-
-    #[test]
-    fn four_sets_of_two(ops in ops(3)) {
-        agree(8, 2, SetIndex::Linear, ops)?;
-    }
-
-    #[test]
-    fn folded_sets_of_three(ops in ops(2)) {
-        agree(12, 3, SetIndex::Xor, ops)?;
-    }
-
-    #[test]
-    fn fully_associative(ops in ops(2)) {
-        agree(24, 24, SetIndex::Linear, ops)?;
-    }
-
-    #[test]
-    fn one_pcid_in_a_small_array(ops in ops(1)) {
-        agree(4, 4, SetIndex::Xor, ops)?;
-    }
-
-    #[test]
-    fn folded_sets_of_twelve(ops in ops(2)) {
-        agree(48, 12, SetIndex::Xor, ops)?;
-    }
+    assert_eq!(a.insert(entry(96, Size4K, 0, false)).map(|e| e.page), Some(0));
 }

@@ -33,7 +33,7 @@ impl Machine {
         let sums = self.sums(leaves);
         self.compare_frames(&sums.counts)?;
         for (pfn, expected) in sums.copies {
-            let free = self.free_user_frames.contains(&pfn);
+            let free = self.user_frames.free.contains(&pfn);
             let found = if free { 0 } else { self.shared_copies.get(&pfn.0).copied().unwrap_or(1) };
             if found != expected {
                 return Err(Inconsistency::Copies { pfn, found, expected });

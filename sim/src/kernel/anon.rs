@@ -294,14 +294,7 @@ impl Machine {
 
     /// A frame of user memory that begins 512 consecutive ones, aligned.
     pub(crate) fn new_huge_user_frame(&mut self) -> Pfn {
-        let pages = PageSize::Size2M.pages();
-        while !self.next_user_frame.is_multiple_of(pages) {
-            self.free_user_frames.push(Pfn(self.next_user_frame));
-            self.next_user_frame += 1;
-        }
-        let head = Pfn(self.next_user_frame);
-        self.next_user_frame += pages;
-        head
+        self.user_frames.take(PageSize::Size2M)
     }
 
     /// Whether a huge page was split in some address space: its frames are counted one by one then.

@@ -21,7 +21,7 @@ pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
 
-use daxsim_types::Time;
+use daxsim_types::{AccessKind, Time};
 
 /// TLB flush reasons in the numbering of the `tlb:tlb_flush` tracepoint
 /// (Linux `include/trace/events/tlb.h`; 5 only in newer trees).
@@ -175,6 +175,13 @@ pub struct FlushCount {
 pub const MOST_FAULTS_KEPT: usize = 1 << 22;
 
 impl Measurements {
+    /// Counts a completed user access.
+    #[inline]
+    pub(crate) fn count_access(&mut self, kind: AccessKind) {
+        self.writes += u64::from(kind.is_write());
+        self.reads += u64::from(!kind.is_write());
+    }
+
     /// Keeps the record of a fault, if there is room.
     pub fn keep_fault(&mut self, fault: FaultRecord) {
         if self.fault_log.len() < MOST_FAULTS_KEPT {

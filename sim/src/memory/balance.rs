@@ -33,7 +33,7 @@ impl Memory {
         }
         same("fills of the L1D", self.l1.flow().fills, stats.l1d.misses)?;
         same("fills of the L2", self.l2.flow().fills, stats.l2.misses + stats.prefetches)?;
-        same("lookups of the L2", stats.l2.lookups, stats.l1d.misses)?;
+        same("lookups of the L2", stats.l2.lookups, stats.l1d.misses + stats.walker_reads)?;
         same("lookups of the L3", stats.l3.lookups, stats.l2.misses)?;
         same("reads of devices", stats.dram.reads + stats.pmem.reads, stats.memory_fills)?;
         let written = stats.l3.writebacks + stats.clwb_writebacks + stats.nt_stores;

@@ -1,6 +1,6 @@
 //! A set-associative array of lines.
 
-use daxsim_configs::machine::{CacheIndex, CacheSpec};
+use daxsim_configs::machine::{CacheIndex, CacheReplacement, CacheSpec};
 use daxsim_types::{CacheLine, LINE_BYTES};
 
 use super::interleave::Divisor;
@@ -13,11 +13,14 @@ pub(super) const DIRTY: u64 = 2;
 /// The bits that a caller may set.
 const FLAGS: u64 = OWNED | DIRTY;
 
-/// Words of a set: two of replacement state, which ways are valid, the low half of each way's line number, its high bits and
-/// flags (`line >> 32 << 2 | flags`, two ways to a word), and what the policy needs beside its state.
+/// Words of a set: two of replacement state, which ways are valid, one unused, the low half of each way's line number (a
+/// multiple of four words), its high bits and flags (`line >> 32 << 2 | flags`, two ways to a word), and what the policy needs
+/// beside its state.
 const STATE: usize = 0;
 const VALID: usize = 2;
-const LOWS: usize = 3;
+const LOWS: usize = 4;
+/// Words of a line of the host's caches.
+const HOST_LINE: usize = 16;
 /// Most ways: those that a word of valid bits has.
 const MAX_WAYS: usize = 32;
 
@@ -33,8 +36,17 @@ pub(super) struct Cache {
     unit: usize,
     index: Index,
     policy: Policy,
+    fast: Fast,
     random: u64,
     flow: Flow,
+}
+
+/// Geometries of LRU that [`Cache::hit`] knows when it is compiled.
+#[derive(Clone, Copy, Debug)]
+enum Fast {
+    Eight,
+    Twelve,
+    No,
 }
 
 /// Lines that came into a cache and left it; what is between them is there.
@@ -65,6 +77,8 @@ pub(super) struct Place {
 /// From a line number to a set.
 #[derive(Clone, Copy)]
 struct Index {
+    /// What to keep of the line number, where that is all.
+    mask: Option<u64>,
     /// Sets of a slice.
     sets: Divisor,
     per_slice: usize,
@@ -79,11 +93,21 @@ impl Index {
         let sets = (spec.size / (LINE_BYTES * u64::from(spec.ways.max(1)) * slices)).max(1);
         let bits = sets.next_power_of_two().trailing_zeros();
         let fold = (spec.index == CacheIndex::Hashed && bits > 0).then_some(bits);
-        Self { sets: Divisor::new(sets), per_slice: sets as usize, slices, fold }
+        let plain = fold.is_none() && slices == 1 && sets.is_power_of_two();
+        let mask = plain.then_some(sets - 1);
+        Self { mask, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set(&self, line: CacheLine) -> usize {
+        match self.mask {
+            Some(mask) => (line.0 & mask) as usize,
+            None => self.set_of_any(line),
+        }
+    }
+
+    #[inline(never)]
+    fn set_of_any(&self, line: CacheLine) -> usize {
         let number = self.fold.map_or(line.0, |bits| fold(line.0, bits));
         let (_, set) = self.sets.div_rem(number);
         if self.slices == 1 { set as usize } else { set as usize + self.per_slice * self.slice(line) }
@@ -93,7 +117,7 @@ impl Index {
     /// 2015), and are not published for numbers that are no power of two; this one is folded, spread and scaled.
     fn slice(&self, line: CacheLine) -> usize {
         let spread = fold(line.0, 16).wrapping_mul(0x9e3d) & 0xffff;
-        (spread * self.slices >> 16) as usize
+        ((spread * self.slices) >> 16) as usize
     }
 }
 
@@ -107,24 +131,92 @@ const fn fold(mut number: u64, bits: u32) -> u64 {
     folded & ((1 << bits) - 1)
 }
 
-/// Which of the first `W` words are `low`, as a mask.
-#[inline]
-fn equal<const W: usize>(lows: &[u32], low: u32) -> u32 {
-    let Some(lows) = lows.first_chunk::<W>() else { return 0 };
-    let mut mask = 0;
-    for (way, word) in lows.iter().enumerate() {
-        mask |= if *word == low { 1 << way } else { 0 };
+/// Asks the host for a word, without waiting.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(word: &u32) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: SSE is part of x86_64, and a prefetch neither faults nor changes anything.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
+}
+
+/// Asks nothing of hosts that it does not know.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn prefetch(_: &u32) {}
+
+/// Which of four words are `low`, as a mask.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn equal_of_four([a, b, c, d]: [u32; 4], low: u32) -> u32 {
+    use std::arch::x86_64::{
+        _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_movemask_ps, _mm_set_epi32, _mm_set1_epi32,
+    };
+    // SAFETY: SSE and SSE2 are part of x86_64, and none of these touches memory.
+    unsafe {
+        let words = _mm_set_epi32(d as i32, c as i32, b as i32, a as i32);
+        let equal = _mm_cmpeq_epi32(words, _mm_set1_epi32(low as i32));
+        _mm_movemask_ps(_mm_castsi128_ps(equal)) as u32
     }
-    mask
+}
+
+/// Which of four words are `low`, as a mask.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn equal_of_four(words: [u32; 4], low: u32) -> u32 {
+    words.iter().rev().fold(0, |mask, word| mask << 1 | u32::from(*word == low))
+}
+
+/// Which of some words, in fours, are `low`, as a mask.
+#[inline(always)]
+fn equal(words: &[u32], low: u32) -> u32 {
+    let fours = words.as_chunks::<4>().0.iter().enumerate();
+    fours.fold(0, |mask, (at, four)| mask | equal_of_four(*four, low) << (4 * at))
+}
+
+/// [`Cache::hit`] in a set of `WAYS` stamped ways, whose `WORDS` words are known when this is compiled. `None` if it takes a
+/// longer look.
+#[inline(always)]
+fn hit_in<const WAYS: usize, const WORDS: usize>(
+    set: &mut [u32; WORDS],
+    line: CacheLine,
+    needed: u64,
+) -> Option<bool> {
+    let candidates = equal(&set[LOWS..LOWS + WAYS], line.0 as u32) & set[VALID];
+    if candidates == 0 {
+        return Some(false);
+    }
+    let way = candidates.trailing_zeros() as usize;
+    if way >= WAYS {
+        return None;
+    }
+    let high = u64::from(set[LOWS + WAYS + way / 2] >> (16 * (way % 2)) & 0xffff);
+    // Flags that are not needed count as there.
+    if high | FLAGS & !needed != line.0 >> 32 << 2 | FLAGS || set[STATE] == u32::MAX {
+        return None;
+    }
+    set[STATE] += 1;
+    set[LOWS + WAYS + WAYS / 2 + way] = set[STATE];
+    Some(true)
 }
 
 impl Cache {
+    /// `units` caches as `spec` says, made to be hit: stamps are faster to write than an order, and take more room.
+    pub fn first_level(spec: &CacheSpec, units: usize, seed: u64) -> Self {
+        let stamped = spec.replacement == CacheReplacement::Lru;
+        let policy = if stamped { Policy::Stamps } else { Policy::new(spec.replacement, spec.ways) };
+        Self::with_policy(spec, units, 1, seed, policy)
+    }
+
     /// `units` caches as `spec` says, each in `slices` slices.
     pub fn new(spec: &CacheSpec, units: usize, slices: u32, seed: u64) -> Self {
+        Self::with_policy(spec, units, slices, seed, Policy::new(spec.replacement, spec.ways))
+    }
+
+    fn with_policy(spec: &CacheSpec, units: usize, slices: u32, seed: u64, policy: Policy) -> Self {
         let ways = (spec.ways.max(1) as usize).min(MAX_WAYS);
         let index = Index::new(spec, slices);
-        let policy = Policy::new(spec.replacement, ways);
-        let highs = LOWS + ways;
+        let highs = LOWS + ways.next_multiple_of(4);
         let stamps = highs + ways.div_ceil(2);
         let stride = stamps + policy.stamps(ways);
         let unit = stride * index.per_slice * index.slices as usize;
@@ -137,6 +229,11 @@ impl Cache {
             unit,
             index,
             policy,
+            fast: match (policy, ways) {
+                (Policy::Stamps, 8) => Fast::Eight,
+                (Policy::Stamps, 12) => Fast::Twelve,
+                _ => Fast::No,
+            },
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             flow: Flow::default(),
         }
@@ -157,7 +254,7 @@ impl Cache {
         self.words.chunks_exact(self.stride).map(|set| u64::from(set[VALID].count_ones())).sum()
     }
 
-    #[inline]
+    #[inline(always)]
     fn start(&self, unit: usize, line: CacheLine) -> usize {
         unit * self.unit + self.index.set(line) * self.stride
     }
@@ -166,17 +263,7 @@ impl Cache {
     #[inline]
     fn way(&self, start: usize, line: CacheLine) -> Option<usize> {
         let set = &self.words[start..start + self.stride];
-        let (low, lows) = (line.0 as u32, &set[LOWS..]);
-        // Fixed numbers become vector compares without a branch.
-        let equal = match self.ways {
-            8 => equal::<8>(lows, low),
-            11 => equal::<11>(lows, low),
-            12 => equal::<12>(lows, low),
-            16 => equal::<16>(lows, low),
-            20 => equal::<20>(lows, low),
-            ways => lows[..ways].iter().rev().fold(0, |mask, &word| mask << 1 | u32::from(word == low)),
-        };
-        let mut candidates = equal & set[VALID];
+        let mut candidates = equal(&set[LOWS..self.highs], line.0 as u32) & set[VALID];
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize;
             let high = set[self.highs + way / 2] >> (16 * (way % 2)) & 0xffff;
@@ -186,6 +273,25 @@ impl Cache {
             candidates &= candidates - 1;
         }
         None
+    }
+
+    /// Asks the host for the set of `line`, so that it is near when it is looked into.
+    #[inline]
+    pub fn warm(&self, unit: usize, line: CacheLine) {
+        let start = self.start(unit, line);
+        if let Some(set) = self.words.get(start..start + self.stride) {
+            set.iter().step_by(HOST_LINE).chain(set.last()).for_each(prefetch);
+        }
+    }
+
+    /// The line that would leave for `line`, if the set is full and kept in order.
+    #[inline]
+    pub fn next_victim(&self, unit: usize, line: CacheLine) -> Option<CacheLine> {
+        let set = self.start(unit, line);
+        if !matches!(self.policy, Policy::Order) || self.words[set + VALID] != u32::MAX >> (32 - self.ways) {
+            return None;
+        }
+        Some(self.line_at(Place { set, way: replacement::last(self.state(set), self.ways) }))
     }
 
     /// The place of `line`, its rank left as it is.
@@ -223,13 +329,15 @@ impl Cache {
 
     #[inline]
     fn state(&self, set: usize) -> u64 {
-        u64::from(self.words[set + STATE]) | u64::from(self.words[set + STATE + 1]) << 32
+        let Some([low, high]) = self.words[set..].first_chunk() else { return 0 };
+        u64::from(*low) | u64::from(*high) << 32
     }
 
     #[inline]
     fn set_state(&mut self, set: usize, state: u64) {
-        self.words[set + STATE] = state as u32;
-        self.words[set + STATE + 1] = (state >> 32) as u32;
+        if let Some(words) = self.words[set..].first_chunk_mut() {
+            *words = [state as u32, (state >> 32) as u32];
+        }
     }
 
     /// Tells the policy of a use.
@@ -238,12 +346,19 @@ impl Cache {
         let state = self.state(place.set);
         let state = match self.policy {
             Policy::Order => replacement::promote(state, place.way),
+            _ => self.used_in_any(place, state, hit),
+        };
+        self.set_state(place.set, state);
+    }
+
+    #[inline(never)]
+    fn used_in_any(&mut self, place: Place, state: u64, hit: bool) -> u64 {
+        match self.policy {
+            Policy::Order | Policy::Random => state,
             Policy::Stamps => self.stamp(place, state),
             Policy::Tree => replacement::tree_touch(state, self.ways, place.way),
             Policy::Srrip => replacement::srrip_set(state, place.way, hit),
-            Policy::Random => return,
-        };
-        self.set_state(place.set, state);
+        }
     }
 
     /// Gives a line the next stamp of its set; before they run out, all are made small again.
@@ -263,8 +378,23 @@ impl Cache {
 
     /// The fast path: if `unit` holds `line` with every flag of `needed`, tells the policy and returns true; otherwise changes
     /// nothing.
-    #[inline]
+    #[inline(always)]
     pub fn hit(&mut self, unit: usize, line: CacheLine, needed: u64) -> bool {
+        let start = self.start(unit, line);
+        let known = match self.fast {
+            Fast::Eight => {
+                self.words[start..].first_chunk_mut().and_then(|set| hit_in::<8, 24>(set, line, needed))
+            }
+            Fast::Twelve => {
+                self.words[start..].first_chunk_mut().and_then(|set| hit_in::<12, 34>(set, line, needed))
+            }
+            Fast::No => None,
+        };
+        known.unwrap_or_else(|| self.hit_any(unit, line, needed))
+    }
+
+    #[inline(never)]
+    fn hit_any(&mut self, unit: usize, line: CacheLine, needed: u64) -> bool {
         let Some(place) = self.peek(unit, line) else { return false };
         if self.flags_at(place) & needed != needed {
             return false;
@@ -293,6 +423,14 @@ impl Cache {
         if free < self.ways {
             return free;
         }
+        match self.policy {
+            Policy::Order => replacement::last(self.state(set), self.ways),
+            _ => self.room_in_any(set),
+        }
+    }
+
+    #[inline(never)]
+    fn room_in_any(&mut self, set: usize) -> usize {
         let state = self.state(set);
         match self.policy {
             Policy::Order => replacement::last(state, self.ways),

@@ -65,7 +65,7 @@ impl Memory {
             sole: None,
             l3_holders: (complexes > 1).then(|| Directory::new(complexes, l3.lines())),
             cores,
-            l1: Cache::new(&caches.l1d, cores, 1, caches.seed),
+            l1: Cache::first_level(&caches.l1d, cores, caches.seed),
             l2: Cache::new(&caches.l2, cores, 1, caches.seed),
             l3,
             topology,
@@ -80,7 +80,7 @@ impl Memory {
     /// The fast path: if the L1D of `core` holds `line` (modified already, if `write`), makes it the
     /// most recently used, counts the hit and returns true; the latency is the L1D's. Otherwise changes
     /// nothing at all, and [`Self::access`] must be called.
-    #[inline]
+    #[inline(always)]
     pub fn try_l1(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
         let needed = if write { OWNED | DIRTY } else { 0 };
         let hit = self.l1.hit(core, line, needed);
@@ -114,6 +114,7 @@ impl Memory {
             return self.upgrade(core, line);
         }
         self.counts.l1d.misses += 1;
+        self.l3.warm(self.topology.complex(core), line);
         if let Some(place) = self.l2.touch(core, line) {
             self.counts.l2.hits += 1;
             let owned = self.l2.flags_at(place) & OWNED;
@@ -126,18 +127,39 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
-        self.counts.l2.misses += 1;
-        let outcome = self.miss(core, line, write, now);
+        let (outcome, flags) = self.miss(core, line, write, now);
+        self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
+        self.prefetch_after(core, line, now);
+        outcome
+    }
+
+    /// A read of `core`'s page walker, where that asks the L2 first: the L1D is neither asked nor filled.
+    pub fn read_l2(&mut self, core: usize, line: CacheLine, now: Time) -> Outcome {
+        self.counts.walker_reads += 1;
+        if self.l2.touch(core, line).is_some() {
+            self.counts.l2.hits += 1;
+            return Outcome { latency: self.latency.l2, level: Level::L2 };
+        }
+        let (outcome, _) = self.miss(core, line, false, now);
+        self.prefetch_after(core, line, now);
+        outcome
+    }
+
+    /// What the prefetcher makes of a miss of the L2.
+    fn prefetch_after(&mut self, core: usize, line: CacheLine, now: Time) {
         if self.prefetcher.is_on()
             && let Some(next) = self.prefetcher.after_miss(core, line)
         {
             self.prefetch(core, next, now);
         }
-        outcome
     }
 
-    /// An access that missed both private levels.
-    fn miss(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> Outcome {
+    /// A demand access that missed the L2, which then has the line; with the flags that it has there.
+    fn miss(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> (Outcome, u64) {
+        self.counts.l2.misses += 1;
+        if let Some(victim) = self.l2.next_victim(core, line) {
+            self.l3.warm(self.topology.complex(core), victim);
+        }
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);
@@ -146,12 +168,11 @@ impl Memory {
         let mut supply = self.supply(core, line, write, held, arrive);
         let flags = supply.flags;
         supply.stall = supply.stall.max(self.fill_l2(core, line, flags, arrive));
-        self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
         let Supply { mut latency, level, stall, .. } = supply;
         if stall > Time::ZERO {
             latency = latency.max(self.latency.l3 + stall);
         }
-        Outcome { latency, level }
+        (Outcome { latency, level }, flags)
     }
 
     /// Finds the line beyond the private caches of `core`, and settles who else may keep it.

@@ -1,4 +1,4 @@
-//! The memory system: private L1D and L2 per core, the shared L3, the coherence directory,
+//! The memory system: private L1D and L2 per core, an L3 per core complex, the coherence directory,
 //! DRAM channels and persistent-memory DIMMs.
 //!
 //! One call, one access: [`Memory::access`] changes all state and returns how long the access
@@ -7,10 +7,10 @@
 //! from different cores may come slightly out of order in time: a request that arrives before a
 //! device's `busy_until` waits for it, and no difference of times can underflow.
 //!
-//! The caches follow Skylake-SP: the L2 includes the L1D, the L3 takes the L2's victims, clean or
-//! modified, and includes neither. What is not modelled: prefetchers, instruction
-//! fetch, DRAM banks and refresh, wear levelling, and limits on outstanding misses: the caller
-//! decides how many accesses overlap (`engine::StringOp` has as many as fill buffers, all else one).
+//! The L2 includes the L1D. The L3 of a core complex takes the L2s' victims, clean or modified (Skylake-SP, Zen), includes
+//! the L2s, or is filled with them. What is not modelled: instruction fetch and its cache, DRAM banks and refresh, wear
+//! levelling, and limits on outstanding misses: the caller decides how many accesses overlap. The prefetcher is a
+//! simple one (`prefetch`), and off by default.
 
 mod balance;
 mod cache;
@@ -27,7 +27,7 @@ mod prefetch;
 mod replacement;
 mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topology;
 
 pub use balance::Imbalance;

@@ -5,7 +5,7 @@
 use daxsim_configs::machine::CacheReplacement;
 
 /// Most ways whose order a word holds.
-const NIBBLES: usize = 16;
+const NIBBLES: u32 = 16;
 /// Way 0 first, way 15 last. Kept orders are exclusive-or this, so that zero is one, too.
 const IDENTITY: u64 = 0xfedc_ba98_7654_3210;
 const ONES: u64 = 0x1111_1111_1111_1111;
@@ -29,7 +29,7 @@ pub(super) enum Policy {
 }
 
 impl Policy {
-    pub const fn new(replacement: CacheReplacement, ways: usize) -> Self {
+    pub const fn new(replacement: CacheReplacement, ways: u32) -> Self {
         match replacement {
             CacheReplacement::Lru if ways <= NIBBLES => Self::Order,
             CacheReplacement::Lru => Self::Stamps,

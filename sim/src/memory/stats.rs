@@ -90,6 +90,8 @@ pub struct MemoryStats {
     pub memory_fills: u64,
     /// Lines fetched into an L2 unasked.
     pub prefetches: u64,
+    /// Reads of page walkers that ask the L2 first (`mmu.walker_reads`).
+    pub walker_reads: u64,
     /// CLWBs that found a modified line and wrote it back.
     pub clwb_writebacks: u64,
     /// Cache-bypassing stores.

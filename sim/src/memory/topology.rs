@@ -43,7 +43,7 @@ impl Topology {
             within: spec.cache.transfer,
             socket: spec.cache.transfer_socket,
             remote: spec.cache.transfer_remote,
-            memory: (sockets > 1 && extra > Time::ZERO).then(|| RemoteMemory {
+            memory: (sockets > 1 && extra > Time::ZERO).then_some(RemoteMemory {
                 extra,
                 sockets: sockets as u64,
                 dram_lines: spec.dram.capacity / LINE_BYTES,

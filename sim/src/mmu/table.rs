@@ -7,6 +7,7 @@ use daxsim_types::{CacheLine, Pfn, PhysAddr, VirtAddr};
 
 use super::entry::Entry;
 use crate::engine::LockId;
+use crate::frames::Region;
 
 /// Where an entry is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,8 @@ struct Table {
 
 /// All paging structures.
 pub struct Tables {
-    base: u64,
+    /// Which frame each table gets.
+    order: Region,
     /// Level of the roots.
     top: u32,
     tables: Vec<Option<Table>>,
@@ -52,7 +54,8 @@ impl Tables {
     /// No tables yet, of `levels` levels; frames will come from `base` upwards.
     #[must_use]
     pub fn new(base: Pfn, levels: u32) -> Self {
-        Self { base: base.0, top: levels - 1, tables: Vec::new(), locks: Vec::new(), free: Vec::new() }
+        let order = Region::sequential(base.0);
+        Self { order, top: levels - 1, tables: Vec::new(), locks: Vec::new(), free: Vec::new() }
     }
 
     /// Level of the roots: 3 (PML4), or 4 (PML5).
@@ -66,12 +69,17 @@ impl Tables {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.tables.push(None);
             let slot = self.tables.len() - 1;
-            self.locks.push(lock(Pfn(self.base + slot as u64)));
+            self.locks.push(lock(self.order.frame(slot as u64)));
             slot
         });
         let entries = Box::new([Entry::NONE; 512]);
         self.tables[slot] = Some(Table { entries, used: 0 });
-        Pfn(self.base + slot as u64)
+        self.order.frame(slot as u64)
+    }
+
+    /// Takes frames in another order, as long as there are no tables.
+    pub(crate) fn set_order(&mut self, order: Region) {
+        self.order = order;
     }
 
     /// Gives a table's frame back.
@@ -90,7 +98,7 @@ impl Tables {
     }
 
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
-        let slot = usize::try_from(pfn.0.checked_sub(self.base)?).ok()?;
+        let slot = usize::try_from(self.order.index(pfn)?).ok()?;
         (slot < self.tables.len()).then_some(slot)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A walk runs on a clock of its own and goes to memory for every entry. The CPU that waits for it lets its clock follow.
 
-use daxsim_configs::machine::{AccessedBit, DirtyBit};
+use daxsim_configs::machine::{AccessedBit, DirtyBit, WalkerReads};
 use daxsim_types::{AccessKind, CacheLine, ErrorCode, PageSize, Pfn, PhysAddr, Time, VirtAddr};
 
 use super::entry::Entry;
@@ -311,8 +311,11 @@ impl Machine {
             Purpose::Access => self.measure.walk_references += 1,
             Purpose::Speculation | Purpose::NextPage => self.measure.walk_counts.speculative_references += 1,
         }
-        let latency = self.memory.access(walk.index, line, Access::Read, walk.clock.now).latency;
-        walk.clock.walking(latency);
+        let outcome = match self.spec.mmu.walker_reads {
+            WalkerReads::L1d => self.memory.access(walk.index, line, Access::Read, walk.clock.now),
+            WalkerReads::L2 => self.memory.read_l2(walk.index, line, walk.clock.now),
+        };
+        walk.clock.walking(outcome.latency);
     }
 
     /// Where the host has a guest's table: looked up, or walked for.

@@ -1,6 +1,6 @@
 //! Memory for probes, in pages of any size.
 
-use daxsim_types::{PageSize, Pfn, VirtAddr};
+use daxsim_types::{PageSize, VirtAddr};
 
 use super::ProbeError;
 use crate::kernel::mm::MmId;
@@ -33,10 +33,7 @@ impl Machine {
     ) -> Result<(), ProbeError> {
         let pages = bytes.div_ceil(page.bytes());
         let bytes = pages * page.bytes();
-        let end = self.user_frames_end();
-        // Alignment may cost up to a page.
-        let first = self.next_user_frame.next_multiple_of(page.pages());
-        let room = end.saturating_sub(first) << 12;
+        let room = self.user_frames.room(page);
         if bytes > room {
             return Err(ProbeError::NoMemory { bytes, page, room });
         }
@@ -72,21 +69,8 @@ impl Machine {
         for at in 0..pages {
             let va = VirtAddr(start.0 + at * page.bytes());
             let Some(slot) = self.free_slot(mm, va, level(page)) else { continue };
-            let frame = self.new_frames(page);
+            let frame = self.user_frames.take(page);
             self.tables.write(slot, Entry::leaf(frame, bits));
-        }
-    }
-
-    /// The first of the frames of a page of user memory.
-    fn new_frames(&mut self, page: PageSize) -> Pfn {
-        match page {
-            PageSize::Size4K => self.new_user_frame(),
-            PageSize::Size2M => self.new_huge_user_frame(),
-            PageSize::Size1G => {
-                let head = self.next_user_frame.next_multiple_of(page.pages());
-                self.next_user_frame = head + page.pages();
-                Pfn(head)
-            }
         }
     }
 }

@@ -65,19 +65,33 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
 
 /// Accesses of a core that stalls on every one, until one is refused or another CPU has to go first.
 fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Paused {
-    let until = passed(index, limit).min(due(m, index));
-    while m.cpus[index].now < until {
-        let Some(access) = cursor.peek() else { return Paused::Done };
-        cursor.advance();
-        let Access { va, kind, .. } = access;
-        if !va.is_canonical_in(m.spec.mmu.levels) {
-            return Paused::Refused(access, Refusal::GeneralProtection);
+    let (until, levels) = (passed(index, limit).min(due(m, index)), m.spec.mmu.levels);
+    loop {
+        let batch = cursor.batch();
+        let mut made = 0;
+        let mut pause = if batch.is_empty() { Some(Paused::Done) } else { None };
+        for access in batch {
+            if m.cpus[index].now >= until {
+                break;
+            }
+            made += 1;
+            if !access.va.is_canonical_in(levels) {
+                pause = Some(Paused::Refused(*access, Refusal::GeneralProtection));
+                break;
+            }
+            if let Err(refusal) = m.user_access(index, access.va, access.kind, user) {
+                pause = Some(Paused::Refused(*access, refusal));
+                break;
+            }
         }
-        if let Err(refusal) = m.user_access(index, va, kind, user) {
-            return Paused::Refused(access, refusal);
+        cursor.pass(made);
+        match pause {
+            // Whoever has to go first goes before the end, too.
+            Some(Paused::Done) | None if m.cpus[index].now >= until => return Paused::Yield,
+            Some(pause) => return pause,
+            None => {}
         }
     }
-    Paused::Yield
 }
 
 /// The same with a window.

@@ -106,28 +106,27 @@ impl Cursor {
         Self { source: accesses.into_source(), batch: Vec::new(), at: 0, made: 0 }
     }
 
-    /// The access to make next, without moving on.
+    /// The next accesses, in order; none if there are no more. They stay the next ones until [`Self::pass`].
     #[inline]
-    pub(crate) fn peek(&mut self) -> Option<Access> {
-        match self.batch.get(self.at) {
-            Some(access) => Some(*access),
-            None => self.refill(),
+    pub(crate) fn batch(&mut self) -> &[Access] {
+        if self.at == self.batch.len() {
+            self.refill();
         }
+        &self.batch[self.at..]
     }
 
     #[inline(never)]
-    fn refill(&mut self) -> Option<Access> {
+    fn refill(&mut self) {
         self.batch.clear();
         self.at = 0;
         self.source.fill(&mut self.batch, BATCH);
-        self.batch.first().copied()
     }
 
-    /// Moves on to the next one.
+    /// Moves past some of the batch.
     #[inline]
-    pub(crate) fn advance(&mut self) {
-        self.at += 1;
-        self.made += 1;
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.at += count;
+        self.made += count as u64;
     }
 
     /// Takes accesses back that it moved past: they come next.
@@ -150,13 +149,12 @@ mod tests {
     fn all(accesses: Accesses) -> Vec<Access> {
         let mut cursor = Cursor::new(accesses);
         let mut all = Vec::new();
-        while let Some(access) = cursor.peek() {
-            assert_eq!(cursor.peek(), Some(access), "looking does not move on");
+        while let Some(access) = cursor.batch().first().copied() {
+            assert_eq!(cursor.batch()[0], access, "looking does not move on");
             all.push(access);
-            cursor.advance();
+            cursor.pass(1);
         }
         assert_eq!(cursor.made(), all.len() as u64);
-        assert_eq!(cursor.peek(), None);
         all
     }
 
@@ -179,6 +177,20 @@ mod tests {
             [1, 2].map(|va| Access { va: VirtAddr(va), kind: AccessKind::Read, dependent: true })
         );
         assert!(all(Accesses::List(vec![(VirtAddr(1), AccessKind::Read)])).iter().all(|a| !a.dependent));
+    }
+
+    #[test]
+    fn what_is_given_back_comes_next() {
+        let pair = |n: u64| Access::new(VirtAddr(n), AccessKind::Read);
+        let mut cursor = Cursor::new(Accesses::Stream(Box::new((0..600).map(pair))));
+        while cursor.made() < 300 {
+            let some = cursor.batch().len().min(50);
+            cursor.pass(some);
+        }
+        let passed = cursor.made();
+        cursor.give_back(&[pair(7), pair(8)]);
+        assert_eq!(cursor.made(), passed - 2);
+        assert_eq!(cursor.batch()[..3], [pair(7), pair(8), pair(passed)]);
     }
 
     #[test]

@@ -163,8 +163,6 @@ impl Core for OnCpu<'_> {
 
     #[inline]
     fn completed(&mut self, kind: AccessKind) {
-        let measure = &mut self.machine.measure;
-        measure.writes += u64::from(kind.is_write());
-        measure.reads += u64::from(!kind.is_write());
+        self.machine.measure.count_access(kind);
     }
 }

@@ -158,10 +158,10 @@ impl Window {
             if self.look_at_oldest(core, cursor, now) {
                 continue;
             }
-            let next = if self.is_shut() { None } else { cursor.peek() };
+            let next = if self.is_shut() { None } else { cursor.batch().first().copied() };
             match next {
                 Some(access) if self.has_room(access) => {
-                    cursor.advance();
+                    cursor.pass(1);
                     self.enter(core, access, now);
                 }
                 Some(_) => self.wait(core, now, due, false),
@@ -177,31 +177,47 @@ impl Window {
     fn run_quiet<C: Core>(&mut self, core: &mut C, cursor: &mut Cursor, until: Time) {
         let mut now = core.now();
         while now < until {
-            let Some(access) = cursor.peek() else { return };
-            let Access { va, kind, dependent } = access;
-            if (dependent && self.last_data > now)
-                || !va.is_canonical_in(self.limits.levels)
-                || !self.limits.hits_are_short
-            {
+            let batch = cursor.batch();
+            let mut made = 0;
+            let mut other = None;
+            for access in batch {
+                let Access { va, kind, dependent } = *access;
+                let waits = dependent && self.last_data > now;
+                if now >= until
+                    || waits
+                    || !va.is_canonical_in(self.limits.levels)
+                    || !self.limits.hits_are_short
+                {
+                    self.quiet = false;
+                    break;
+                }
+                made += 1;
+                let found = core.lookup(va, kind);
+                if let Lookup::Hit(line, Time::ZERO) = found
+                    && core.try_l1(line, kind.is_write())
+                {
+                    core.completed(kind);
+                    self.last_data = now + self.limits.l1;
+                    now = core.spend(Part::User, self.limits.interval(kind));
+                } else {
+                    other = Some((*access, found));
+                    break;
+                }
+            }
+            let hits = made - usize::from(other.is_some());
+            let ended = hits < batch.len() || batch.is_empty();
+            self.next += hits as u64;
+            if hits > 0 {
+                self.hits_done = self.last_data;
+            }
+            cursor.pass(made);
+            if let Some((access, found)) = other {
                 self.quiet = false;
+                self.enter_found(core, access, now, found);
+            }
+            if ended {
                 return;
             }
-            cursor.advance();
-            let found = core.lookup(va, kind);
-            let write = kind.is_write();
-            if let Lookup::Hit(line, Time::ZERO) = found
-                && core.try_l1(line, write)
-            {
-                self.next += 1;
-                core.completed(kind);
-                self.last_data = now + self.limits.l1;
-                self.hits_done = self.last_data;
-                now = core.spend(Part::User, self.limits.interval(kind));
-                continue;
-            }
-            self.quiet = false;
-            self.enter_found(core, access, now, found);
-            return;
         }
     }
 

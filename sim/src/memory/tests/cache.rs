@@ -136,13 +136,15 @@ proptest! {
     fn it_is_lists_with_the_last_used_in_front(
         ways in prop::sample::select(vec![1u32, 2, 3, 8, 11, 12, 15, 16, 20, 32]),
         sets in 1u64..4,
+        first_level in any::<bool>(),
         ops in prop::collection::vec((0u64..80, 0u8..8, 0u64..4), 1..600),
     ) {
-        let mut c = cache(sets, ways, 1);
+        let spec = geometry(sets, ways, Time(1));
+        let mut c = if first_level { Cache::first_level(&spec, 1, 1) } else { Cache::new(&spec, 1, 1, 1) };
         let mut model: Vec<List> = vec![Vec::new(); sets as usize];
         for (n, op, flags) in ops {
             // Low halves that are the same, now and then.
-            let n = n % 40 + (n / 40 << 32);
+            let n = n % 40 + ((n / 40) << 32);
             let (line, list) = (CacheLine(n), &mut model[(n % sets) as usize]);
             let at = list.iter().position(|(l, _)| *l == n);
             match (op, at) {

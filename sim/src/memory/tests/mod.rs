@@ -4,6 +4,7 @@ mod coherence;
 mod levels;
 mod persistence;
 mod reference;
+mod topology;
 
 use daxsim_configs::load_machine;
 use daxsim_configs::machine::{
@@ -12,7 +13,7 @@ use daxsim_configs::machine::{
 use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, Pfn, Time};
 
 /// First line of persistent memory in [`machine`].
-pub(super) const PMEM: u64 = (1 << 30) / LINE_BYTES;
+pub(crate) const PMEM: u64 = (1 << 30) / LINE_BYTES;
 
 pub(super) const L1: Time = Time(2_000);
 pub(super) const L2: Time = Time(7_000);
@@ -21,7 +22,7 @@ pub(super) const TRANSFER: Time = Time(48_000);
 pub(super) const DRAM: Time = Time(60_000);
 pub(super) const BUFFERED: Time = Time(120_000);
 pub(super) const MEDIA: Time = Time(270_000);
-pub(super) const PMEM_WRITE: Time = Time(62_000);
+pub(crate) const PMEM_WRITE: Time = Time(62_000);
 
 pub(in crate::memory) fn geometry(sets: u64, ways: u32, latency: Time) -> CacheSpec {
     let size = sets * u64::from(ways) * LINE_BYTES;
@@ -29,7 +30,7 @@ pub(in crate::memory) fn geometry(sets: u64, ways: u32, latency: Time) -> CacheS
 }
 
 /// A machine with caches small enough to overflow by hand (L1D 2 x 2, L2 2 x 4, L3 3 x 4) and round latencies.
-pub(super) fn machine(cores: u16) -> MachineSpec {
+pub(crate) fn machine(cores: u16) -> MachineSpec {
     let mut spec = load_machine("skylake-sp-optane", &[]).unwrap();
     spec.cpu.count = cores;
     spec.cpu.clock = CpuClock::from_hertz(2_000_000_000).expect("a clock");

@@ -240,3 +240,18 @@ fn what_a_walk_takes_in_itself_is_added_to_its_references() {
     let (none, some) = (taken(&[]), taken(&["mmu.walk_latency=7 ns"]));
     assert_eq!((some.0, some.1), (none.0 + Time(7000), none.1 + Time(7000)));
 }
+
+#[test]
+fn a_walker_at_the_l2_neither_asks_nor_fills_the_l1d() {
+    for (first, l1d) in [("l1d", 4), ("l2", 0)] {
+        let mut m = populated(machine(&[&format!("mmu.walker_reads={first}")]), 1);
+        assert!(walk(&mut m, START, USER_READ).result.is_ok());
+        let stats = m.memory.stats();
+        assert_eq!((stats.l1d.lookups, stats.l2.lookups), (l1d, 4), "{first}");
+        m.cpus[0].psc.flush_all();
+        let again = walk(&mut m, START, USER_READ).walk;
+        let (psc, caches) = (m.spec.psc.latency, &m.spec.cache);
+        let hit = if l1d > 0 { caches.l1d.latency } else { caches.l2.latency };
+        assert_eq!(again, psc + Time(4 * hit.0), "{first}");
+    }
+}

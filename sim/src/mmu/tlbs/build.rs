@@ -36,6 +36,7 @@ pub(super) struct Group {
     pub fits: [Option<(usize, PageSize)>; 3],
     /// The two arrays that both hold 4 KiB pages.
     pub shared: Option<[usize; 2]>,
+    /// Of a second level; those of the first levels are counted apart.
     pub hits: u64,
     pub misses: u64,
 }

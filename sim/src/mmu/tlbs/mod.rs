@@ -40,6 +40,8 @@ pub enum HitLevel {
 #[derive(Clone, Debug)]
 pub struct Tlbs {
     recent: Recent,
+    /// Hits of each first-level group.
+    hits: [u64; 3],
     units: Vec<Unit>,
     first: Vec<Group>,
     second: Vec<Group>,
@@ -73,6 +75,7 @@ impl Tlbs {
         let Built { units, first, second, asks, behind } = Built::new(spec);
         Self {
             recent: Recent::new(first.len()),
+            hits: [0; 3],
             span: units.iter().map(|u| u.array.span()).max().unwrap_or(0),
             units,
             first,
@@ -104,15 +107,16 @@ impl Tlbs {
     #[inline]
     pub fn hit(&mut self, va: VirtAddr, pcid: u16, kind: AccessKind) -> Option<(Pfn, Time)> {
         let at = self.asks[kind as usize];
-        if let Some(known) = self.recent.again(at, va.0 >> 12, pcid, kind) {
-            self.first[at].hits += 1;
-            return Some((known.frame, self.units[usize::from(known.unit)].penalty));
+        let found = self.recent.again(at, va.0 >> 12, pcid, kind);
+        if found.is_some() {
+            self.hits[at] += 1;
+            return found;
         }
-        let known = self.recent.find(at, va.0 >> 12, pcid, kind)?;
+        let known = *self.recent.find(at, va.0 >> 12, pcid, kind)?;
         let unit = &mut self.units[usize::from(known.unit)];
         unit.array.used_at(known.spot, known.index as usize);
-        self.first[at].hits += 1;
-        Some((known.frame, unit.penalty))
+        self.hits[at] += 1;
+        Some(self.recent.found(known, unit.penalty))
     }
 
     /// The translation of `va` under `pcid` for an access of this kind, where it was found, and what finding it added.
@@ -131,7 +135,7 @@ impl Tlbs {
         for (number, unit) in self.units.iter_mut().enumerate().take(group.units.end).skip(group.units.start)
         {
             if let Some(spot) = unit.array.find_any(va, pcid) {
-                group.hits += 1;
+                self.hits[at] += 1;
                 unit.array.used(spot);
                 let e = *unit.array.at(spot);
                 let allows = [AccessKind::Read, AccessKind::Write, AccessKind::Fetch]
@@ -140,6 +144,7 @@ impl Tlbs {
                     .sum();
                 let found = Known::new(number, spot, unit.array.index(spot), e.frame(va), allows);
                 self.recent.learn(at, va.0 >> 12, pcid, found);
+                self.recent.lost();
                 return Some((e, HitLevel::Dtlb, unit.penalty));
             }
         }
@@ -161,10 +166,11 @@ impl Tlbs {
             if let Some(e) = unit.array.touch_any(va, pcid) {
                 group.hits += 1;
                 let penalty = unit.penalty;
-                let whole = self.fill_first(first, va, &e);
-                if whole && self.inclusion == Inclusion::Exclusive {
+                if self.inclusion == Inclusion::Exclusive && self.fits_whole(first, &e).is_some() {
+                    // First, so that there is room for what the first level evicts.
                     self.units[at].array.give_up(&e);
                 }
+                self.fill_first(first, va, &e);
                 return Some((e, HitLevel::Stlb, penalty));
             }
         }
@@ -172,18 +178,21 @@ impl Tlbs {
         None
     }
 
-    /// Puts `e`, or the piece of it around `va` that fits, into a first level; whether all of it.
+    /// The array of a first level that can hold all of `e` in one entry.
     #[inline]
-    fn fill_first(&mut self, first: usize, va: VirtAddr, e: &TlbEntry) -> bool {
-        let Some((at, size)) = self.first[first].fits[e.size as usize] else { return false };
-        let array = &self.units[at].array;
-        if size == e.size && (e.span == 0 || e.span == array.span()) {
+    fn fits_whole(&self, first: usize, e: &TlbEntry) -> Option<usize> {
+        let (at, size) = self.first[first].fits[e.size as usize]?;
+        (size == e.size && (e.span == 0 || e.span == self.units[at].array.span())).then_some(at)
+    }
+
+    /// Puts `e`, or the piece of it around `va` that fits, into a first level.
+    #[inline]
+    fn fill_first(&mut self, first: usize, va: VirtAddr, e: &TlbEntry) {
+        if let Some(at) = self.fits_whole(first, e) {
             self.put_first(first, at, e);
-            return true;
+        } else if let Some((at, size)) = self.first[first].fits[e.size as usize] {
+            self.put_first(first, at, &e.split(va, size));
         }
-        let piece = e.split(va, size);
-        self.put_first(first, at, &piece);
-        piece.pages() == e.pages()
     }
 
     /// Puts `e` into an array of a first level.
@@ -211,7 +220,7 @@ impl Tlbs {
         match above.and_then(|(at, _)| self.wide(at, &e, line)) {
             Some(wide) => self.fill_first(first, va, &wide),
             None => self.fill_first(first, va, &e),
-        };
+        }
         if self.inclusion == Inclusion::Exclusive && above.is_some() {
             return;
         }

@@ -3,11 +3,11 @@
 //! Exact: what is here is in the array, in that slot, and is what a search would find. So it goes when the page is filled again or
 //! evicted, and all of it whenever more than one 4 KiB page changes.
 
-use daxsim_types::{AccessKind, Pfn};
+use daxsim_types::{AccessKind, Pfn, Time};
 
 use crate::mmu::tlb::Spot;
 
-/// Known pages of each first level: four times what the largest first levels hold, so that few of their pages collide.
+/// Known pages of each first level: more than the largest first levels hold, so that few of their pages collide.
 const PAGES: usize = 256;
 
 /// A page, and where its entry is.
@@ -15,8 +15,8 @@ const PAGES: usize = 256;
 pub(super) struct Known {
     key: u64,
     /// Frame of the 4 KiB page.
-    pub frame: Pfn,
-    /// Row, way and index of the slot in its array.
+    frame: Pfn,
+    /// Row and way of the slot in its array, and its index.
     pub spot: Spot,
     pub index: u32,
     epoch: u32,
@@ -26,18 +26,30 @@ pub(super) struct Known {
     allows: u8,
 }
 
+/// The page found last: noting one more hit of it would change nothing.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    key: u64,
+    allows: u8,
+    frame: Pfn,
+    penalty: Time,
+}
+
 /// All that is known.
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
+    last: Last,
     known: Vec<Known>,
     epoch: u32,
-    /// The page found last, and its group: noting one more hit of it would change nothing.
-    last: (Known, usize),
 }
 
+/// No page has this key: there are three groups.
+const NO_KEY: u64 = u64::MAX;
+
+/// A page under a PCID in a group. Exact: 45 bits of page number are those of a canonical address.
 #[inline]
-const fn key(page: u64, pcid: u16) -> u64 {
-    page << 16 | pcid as u64
+const fn key(group: usize, page: u64, pcid: u16) -> u64 {
+    page << 18 | (pcid as u64) << 2 | group as u64
 }
 
 #[inline]
@@ -47,55 +59,64 @@ const fn place(group: usize, page: u64) -> usize {
 
 impl Recent {
     pub fn new(groups: usize) -> Self {
+        let last = Last { key: NO_KEY, allows: 0, frame: Pfn(0), penalty: Time::ZERO };
         // The current epoch is never 0.
-        let nothing =
-            Known { key: 0, frame: Pfn(0), spot: Spot::FIRST, index: 0, epoch: 0, unit: 0, allows: 0 };
-        Self { known: vec![nothing; groups * PAGES], epoch: 1, last: (nothing, 0) }
+        let nothing = Known::new(0, Spot::FIRST, 0, Pfn(0), 0);
+        Self { last, known: vec![nothing; groups * PAGES], epoch: 1 }
     }
 
-    /// What is known of `page`, if it is the page found last, and the entry allows the access.
+    /// Frame and penalty of `page`, if it is the page found last and the entry allows the access.
     #[inline]
-    pub fn again(&self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<&Known> {
-        let (known, of) = &self.last;
-        let is_it = known.key == key(page, pcid) && known.epoch == self.epoch && *of == group;
-        (is_it && known.allows & (1 << kind as u8) != 0).then_some(known)
+    pub fn again(&self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<(Pfn, Time)> {
+        let last = &self.last;
+        let is_it = last.key == key(group, page, pcid) && last.allows & (1 << kind as u8) != 0;
+        is_it.then_some((last.frame, last.penalty))
     }
 
-    /// Where a group has `page`, if the entry allows the access. It is the page found last from now on.
+    /// Where a group has `page`, if the entry allows the access.
     #[inline]
-    pub fn find(&mut self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<&Known> {
+    pub fn find(&self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<&Known> {
         let known = self.known.get(place(group, page))?;
-        let is_it = known.key == key(page, pcid) && known.epoch == self.epoch;
-        if !is_it || known.allows & (1 << kind as u8) == 0 {
-            return None;
-        }
-        self.last = (*known, group);
-        Some(known)
+        let is_it = known.key == key(group, page, pcid) && known.epoch == self.epoch;
+        (is_it && known.allows & (1 << kind as u8) != 0).then_some(known)
     }
 
     /// A search in `group` has found `page` under `pcid`.
     pub fn learn(&mut self, group: usize, page: u64, pcid: u16, found: Known) {
         if let Some(known) = self.known.get_mut(place(group, page)) {
-            *known = Known { key: key(page, pcid), epoch: self.epoch, ..found };
-            self.last = (*known, group);
+            *known = Known { key: key(group, page, pcid), epoch: self.epoch, ..found };
         }
+    }
+
+    /// The page of `known` is the one found last; its frame and `penalty`.
+    #[inline]
+    pub fn found(&mut self, known: Known, penalty: Time) -> (Pfn, Time) {
+        let Known { key, frame, allows, .. } = known;
+        self.last = Last { key, allows, frame, penalty };
+        (frame, penalty)
+    }
+
+    /// No page was found last: another one was used since.
+    #[inline]
+    pub const fn lost(&mut self) {
+        self.last.key = NO_KEY;
     }
 
     /// The entry of a page, a single one of 4 KiB or another, comes to a first level or leaves it for another.
     #[inline]
     pub fn forget(&mut self, group: usize, small_page: Option<u64>) {
         let Some(page) = small_page else { return self.forget_all() };
+        self.lost();
         if let Some(known) = self.known.get_mut(place(group, page)) {
             known.epoch = 0;
-            self.last.0.epoch = 0;
         }
     }
 
     /// Anything may have changed.
     pub fn forget_all(&mut self) {
+        self.lost();
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
-            self.last.0.epoch = 0;
             self.known.iter_mut().for_each(|known| known.epoch = 0);
             self.epoch = 1;
         }
@@ -104,7 +125,7 @@ impl Recent {
 
 impl Known {
     /// What is found in a slot.
-    pub fn new(unit: usize, spot: Spot, index: usize, frame: Pfn, allows: u8) -> Self {
-        Self { key: 0, frame, spot, index: index as u32, epoch: 0, unit: unit as u8, allows }
+    pub const fn new(unit: usize, spot: Spot, index: usize, frame: Pfn, allows: u8) -> Self {
+        Self { key: NO_KEY, frame, spot, index: index as u32, epoch: 0, unit: unit as u8, allows }
     }
 }

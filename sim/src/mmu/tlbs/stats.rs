@@ -29,16 +29,17 @@ impl Tlbs {
     #[must_use]
     pub fn stats(&self) -> Vec<(&'static str, TlbStats)> {
         let mut all = Vec::new();
-        for group in self.first.iter().chain(&self.second) {
-            all.push((group.name, self.group_stats(group)));
+        let first = self.first.iter().zip(self.hits);
+        for (group, hits) in first.chain(self.second.iter().map(|group| (group, group.hits))) {
+            all.push((group.name, self.group_stats(group, hits)));
             let units = &self.units[group.units.clone()];
             all.extend(units.iter().filter(|u| u.name != group.name).map(|u| (u.name, u.array.stats())));
         }
         all
     }
 
-    fn group_stats(&self, group: &Group) -> TlbStats {
-        let (hits, misses) = (group.hits, group.misses);
+    fn group_stats(&self, group: &Group, hits: u64) -> TlbStats {
+        let misses = group.misses;
         let mut sum = TlbStats { lookups: hits + misses, hits, misses, ..TlbStats::default() };
         for unit in &self.units[group.units.clone()] {
             sum.add(&unit.array.stats());
@@ -62,7 +63,7 @@ impl Tlbs {
         for (i, group) in self.second.iter().enumerate() {
             let before = self.first.iter().zip(&self.behind).filter(|(_, behind)| **behind == i);
             let asked: u64 = before.map(|(first, _)| first.misses).sum();
-            let found = self.group_stats(group);
+            let found = self.group_stats(group, group.hits);
             if found.lookups != asked {
                 return Err(Unbalanced { name: group.name, found, live: 0 });
             }

@@ -1,0 +1,126 @@
+//! Several complexes and sockets, inclusion, prefetching.
+
+use daxsim_configs::machine::{L3Relation, Prefetch};
+
+use super::*;
+use crate::memory::{Access, Level, Memory, Mesi, Outcome};
+
+const FAR: Time = Time(90_000);
+const REMOTE: Time = Time(140_000);
+
+/// Two sockets of two complexes of two cores.
+fn eight(relation: L3Relation) -> MachineSpec {
+    let mut spec = machine(8);
+    (spec.topology.sockets, spec.topology.cores_per_complex) = (2, 2);
+    (spec.cache.transfer_socket, spec.cache.transfer_remote) = (FAR, REMOTE);
+    spec.cache.l3_relation = relation;
+    spec
+}
+
+fn go(m: &mut Memory, core: usize, n: u64, access: Access, at: u64) -> (Level, Time) {
+    let Outcome { level, latency } = m.access(core, line(n), access, later(at));
+    (level, latency)
+}
+
+#[test]
+fn a_line_takes_longer_the_farther_it_comes_from() {
+    let mut m = Memory::new(&eight(L3Relation::Victim));
+    go(&mut m, 0, 0, Access::Write, 0);
+    assert_eq!(go(&mut m, 1, 0, Access::Write, 1), (Level::Transfer, TRANSFER));
+    assert_eq!(go(&mut m, 2, 0, Access::Write, 2), (Level::Transfer, FAR));
+    assert_eq!(go(&mut m, 7, 0, Access::Write, 3), (Level::Transfer, REMOTE));
+    assert_eq!(go(&mut m, 0, 0, Access::Read, 4), (Level::Transfer, REMOTE));
+    // The nearest of several forwards it, the farthest must give it up.
+    assert_eq!(go(&mut m, 1, 0, Access::Read, 5), (Level::Transfer, TRANSFER));
+    assert_eq!(go(&mut m, 0, 0, Access::Write, 6), (Level::Transfer, REMOTE));
+    assert_eq!(m.state(7, line(0)), Mesi::Invalid);
+}
+
+#[test]
+fn each_complex_has_an_l3_of_its_own() {
+    let mut m = Memory::new(&eight(L3Relation::Victim));
+    for n in 0..5 {
+        go(&mut m, 0, 2 * n, Access::Write, n);
+    }
+    assert_eq!((m.l3_state_in(0, line(0)), m.l3_state_in(1, line(0))), (Some(true), None));
+    assert_eq!(go(&mut m, 2, 0, Access::Read, 10), (Level::Transfer, FAR), "from the L3 next door");
+    assert_eq!(m.state(2, line(0)), Mesi::Shared);
+    assert_eq!(go(&mut m, 2, 0, Access::Write, 11), (Level::Transfer, FAR));
+    assert_eq!(m.l3_state_in(0, line(0)), None);
+    assert_eq!(m.clwb(0, line(0), later(12)), FAR + DRAM);
+}
+
+#[test]
+fn an_inclusive_l3_takes_its_victims_from_the_cores() {
+    for (relation, state, lost) in
+        [(L3Relation::Inclusive, Mesi::Invalid, 1), (L3Relation::NonInclusive, Mesi::Modified, 0)]
+    {
+        let mut spec = machine(1);
+        spec.cache.l3_relation = relation;
+        let mut m = Memory::new(&spec);
+        go(&mut m, 0, 0, Access::Write, 0);
+        // Multiples of 3 share a set of the L3, odd ones none of the L2's with line 0.
+        for n in 0..4 {
+            go(&mut m, 0, 3 + 6 * n, Access::Read, 1 + n);
+        }
+        assert_eq!(m.l3_state(line(0)), None, "four ways took four others");
+        assert_eq!(m.state(0, line(0)), state, "{relation:?}");
+        assert_eq!((m.stats().l3_back_invalidations, m.stats().dram.writes), (lost, lost));
+    }
+}
+
+#[test]
+fn an_l3_that_is_filled_too_keeps_what_a_core_reads() {
+    for relation in [L3Relation::Inclusive, L3Relation::NonInclusive] {
+        let mut spec = machine(2);
+        spec.cache.l3_relation = relation;
+        let mut m = Memory::new(&spec);
+        go(&mut m, 0, 0, Access::Read, 0);
+        assert_eq!((m.l3_state(line(0)), m.state(0, line(0))), (Some(false), Mesi::Exclusive));
+        go(&mut m, 0, 0, Access::Write, 1);
+        assert_eq!(go(&mut m, 1, 0, Access::Read, 2), (Level::Transfer, TRANSFER), "the copy is stale");
+        assert_eq!(m.l3_state(line(0)), Some(true));
+    }
+}
+
+#[test]
+fn memory_of_another_socket_is_farther() {
+    let mut spec = eight(L3Relation::Victim);
+    spec.topology.remote_memory = Time(50_000);
+    let mut m = Memory::new(&spec);
+    assert_eq!(go(&mut m, 0, 0, Access::Read, 0), (Level::Dram, L3 + DRAM));
+    assert_eq!(go(&mut m, 4, 1, Access::Read, 1), (Level::Dram, L3 + DRAM + Time(50_000)));
+    assert_eq!(go(&mut m, 4, PMEM - 1, Access::Read, 2), (Level::Dram, L3 + DRAM));
+}
+
+#[test]
+fn a_prefetched_line_is_in_the_l2_and_paid_by_nobody() {
+    let mut spec = machine(2);
+    spec.cache.prefetch = Prefetch::NextLine;
+    let mut m = Memory::new(&spec);
+    assert_eq!(go(&mut m, 0, 0, Access::Read, 0), (Level::Dram, L3 + DRAM));
+    assert_eq!(go(&mut m, 0, 1, Access::Read, 1), (Level::L2, L2));
+    assert_eq!((m.stats().prefetches, m.stats().dram.reads), (1, 2));
+    // What another core has is left alone.
+    go(&mut m, 1, 11, Access::Write, 2);
+    go(&mut m, 0, 10, Access::Read, 3);
+    assert_eq!((m.state(0, line(11)), m.state(1, line(11))), (Mesi::Invalid, Mesi::Modified));
+    assert_eq!(m.check_balance(), Ok(()));
+}
+
+#[test]
+fn prefetching_keeps_the_balance_in_every_relation() {
+    for relation in [L3Relation::Victim, L3Relation::Inclusive, L3Relation::NonInclusive] {
+        for prefetch in [Prefetch::NextLine, Prefetch::Stride] {
+            let mut spec = eight(relation);
+            spec.cache.prefetch = prefetch;
+            let mut m = Memory::new(&spec);
+            for n in 0..4000 {
+                let access = if n % 3 == 0 { Access::Write } else { Access::Read };
+                m.access((n / 7 % 8) as usize, line(n * 2 % 150), access, later(n));
+            }
+            assert!(m.stats().prefetches > 100);
+            assert_eq!(m.check_balance(), Ok(()), "{relation:?} {prefetch:?}");
+        }
+    }
+}

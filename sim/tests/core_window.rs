@@ -1,0 +1,190 @@
+//! The window of a core on a whole machine: what overlaps, what waits, and what that leaves alone.
+
+mod common;
+
+use common::{BASE, Bench, NEW, PAGE, step, touch};
+use daxsim_sim::measure::{Part, Parts};
+use daxsim_sim::program::{Access, Accesses, Action};
+use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
+
+/// A load that misses every cache, on `skylake-sp-optane`: 35.035 ns to the L3's miss and 46.365 ns of DRAM.
+const MISS_PS: u64 = 81_400;
+const CYCLE_PS: u64 = 455;
+/// One page in each line of page-table entries, so that no walk finds its entry by another one's.
+const STRIDE: u64 = 8 * PAGE;
+
+fn bench(overrides: &[&str]) -> Bench {
+    let mut all = vec!["cpu.count=4"];
+    all.extend(overrides);
+    let bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &all, &[]);
+    bench.sim.with(|m| m.map_anonymous(bench.mm, BASE, 4096));
+    bench
+}
+
+fn parts(bench: &Bench) -> Parts {
+    bench.sim.with(|m| m.cpu_parts(CpuId(0)))
+}
+
+/// What a run takes on CPU 0, by part.
+fn taken(bench: &mut Bench, accesses: Accesses) -> Parts {
+    let before = parts(bench);
+    bench.run(0, bench.mm, Action::Access(accesses));
+    parts(bench).since(&before)
+}
+
+fn run(accesses: Vec<Access>) -> Accesses {
+    Accesses::Stream(Box::new(accesses.into_iter()))
+}
+
+/// A line of its own in every page, so that caches hold all of them.
+fn line(page: u64) -> VirtAddr {
+    VirtAddr(BASE + page * PAGE + page % 64 * 64)
+}
+
+fn other_line(page: u64) -> VirtAddr {
+    VirtAddr(line(page).0 ^ 64 * 17)
+}
+
+/// Loads of lines that nobody loaded yet, of pages that the TLBs know.
+fn cold_lines(bench: &mut Bench, pages: u64) -> Vec<VirtAddr> {
+    let warm = (0..pages).map(|page| Access::new(line(page), AccessKind::Read)).collect::<Vec<_>>();
+    bench.run(0, bench.mm, Action::Access(run(warm.clone())));
+    bench.run(0, bench.mm, Action::Access(run(warm)));
+    (0..pages).map(other_line).collect()
+}
+
+const WINDOW: &[&str] = &["cpu.window=224", "cpu.fill_buffers=10"];
+
+#[test]
+fn a_chase_costs_the_same_with_a_window_as_without() {
+    let chase = |overrides: &[&str]| {
+        let mut bench = bench(overrides);
+        let lines = cold_lines(&mut bench, 32);
+        taken(&mut bench, Accesses::chase(lines.into_iter())).total().0
+    };
+    let stalling = chase(&[]);
+    assert_eq!(stalling, 32 * MISS_PS);
+    assert_eq!(chase(WINDOW), stalling);
+}
+
+#[test]
+fn independent_misses_overlap_as_far_as_the_fill_buffers_go() {
+    for buffers in [1, 4, 10] {
+        let mut bench = bench(&["cpu.window=224", &format!("cpu.fill_buffers={buffers}")]);
+        let lines = cold_lines(&mut bench, 40);
+        let loads = lines.into_iter().map(|va| Access::new(va, AccessKind::Read)).collect();
+        let taken = taken(&mut bench, run(loads)).total().0;
+        let rounds = 40u64.div_ceil(buffers) * MISS_PS;
+        // Six channels, 3 ns a line: what a round waits for them.
+        assert!((rounds..rounds + rounds / 5).contains(&taken), "{buffers} buffers: {taken} ps, {rounds} ps");
+    }
+}
+
+#[test]
+fn hits_take_their_share_of_the_load_ports_and_not_their_latency() {
+    let hits = |overrides: &[&str]| {
+        let mut bench = bench(overrides);
+        bench.run(0, bench.mm, touch(BASE, 1, AccessKind::Read));
+        let accesses =
+            Accesses::Stride { start: VirtAddr(BASE), count: 1000, stride: 0, kind: AccessKind::Read };
+        taken(&mut bench, accesses)
+    };
+    let stalling = hits(&[]);
+    assert_eq!(stalling.total().0, 1000 * 4 * CYCLE_PS);
+    let window = hits(&["cpu.window=224", "cpu.load_interval=1 cycle"]);
+    assert_eq!(window.total().0, 999 * CYCLE_PS + 4 * CYCLE_PS);
+    assert_eq!(window[Part::User], window.total());
+}
+
+/// What loads of 64 pages that no TLB knows take, and how long their walkers are busy for it.
+fn walking(overrides: &[&str]) -> (Parts, u64) {
+    let mut bench = bench(overrides);
+    bench.load(BASE + 4000 * PAGE);
+    let before = bench.measured(|m| (m.walks, m.walk_time.0));
+    let accesses =
+        Accesses::Stride { start: VirtAddr(BASE), count: 64, stride: STRIDE, kind: AccessKind::Read };
+    let taken = taken(&mut bench, accesses);
+    let after = bench.measured(|m| (m.walks, m.walk_time.0));
+    assert_eq!(after.0 - before.0, 64);
+    (taken, after.1 - before.1)
+}
+
+#[test]
+fn more_walkers_wait_less() {
+    let mut last = u64::MAX;
+    for walkers in [1, 2, 4] {
+        let of = format!("mmu.walkers={walkers}");
+        let (taken, busy) = walking(&["cpu.window=224", "cpu.fill_buffers=64", &of]);
+        let (taken, least) = (taken.total().0, busy / walkers);
+        // The walkers are the only limit: they are busy to the end, and then come the last data.
+        assert!(taken >= least && taken < least + 2 * MISS_PS, "{walkers} walkers: {taken} ps, {least} ps");
+        assert!(taken < last);
+        last = taken;
+    }
+}
+
+#[test]
+fn accesses_to_a_page_under_way_share_its_walk() {
+    let mut bench = bench(WINDOW);
+    let loads = (0..32).map(|line| Access::new(VirtAddr(BASE + 64 * line), AccessKind::Read)).collect();
+    taken(&mut bench, run(loads));
+    assert_eq!(bench.measured(|m| (m.walks, m.merged_walks)), (1, 31));
+}
+
+#[test]
+fn a_window_of_one_stalls_on_everything() {
+    let (stalling, busy) = walking(&[]);
+    assert_eq!(walking(&["cpu.window=1", "mmu.walkers=7", "cpu.store_buffer=1"]), (stalling, busy));
+    assert_eq!(stalling[Part::Walk].0, busy);
+    assert_eq!(stalling[Part::User].0, 64 * 4 * CYCLE_PS);
+}
+
+#[test]
+fn faults_are_the_same_with_a_window_and_the_parts_sum() {
+    let faults = |overrides: &[&str]| {
+        let mut all = vec!["cpu.count=4"];
+        all.extend(overrides);
+        let mut bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &all, &[]);
+        bench.mapped(64);
+        let accesses = (0..200u64).map(|n| {
+            let kind = if n % 3 == 0 { AccessKind::Write } else { AccessKind::Read };
+            let va = VirtAddr(BASE + n * 7 % 64 * PAGE + n % 64 * 64);
+            Access { va, kind, dependent: n % 5 == 4 }
+        });
+        bench.run(0, bench.mm, Action::Access(run(accesses.collect())));
+        let made = bench.measured(|m| m.reads + m.writes);
+        let faults: Vec<_> = bench.faults().iter().map(|f| (f.address, f.error_code, f.ret)).collect();
+        let results = bench.finish();
+        for cpu in &results.cpus {
+            assert_eq!(cpu.total(), results.end);
+        }
+        (faults, made)
+    };
+    let stalling = faults(&[]);
+    assert_eq!(stalling.1, 200);
+    assert_eq!(faults(WINDOW), stalling);
+    assert_eq!(faults(&["cpu.window=3", "cpu.store_buffer=1", "mmu.walkers=1"]), stalling);
+}
+
+#[test]
+fn racing_threads_give_the_same_every_time() {
+    let race = || {
+        let mut bench = bench(WINDOW);
+        let thread = |cpu: u16| {
+            let accesses = (0..2000u64).map(move |n| {
+                let kind = if n % 4 == 0 { AccessKind::Write } else { AccessKind::Read };
+                let va = VirtAddr(BASE + (n * 37 + u64::from(cpu) * 11) % 4096 * PAGE + n % 64 * 64);
+                Access { va, kind, dependent: n % 7 == 0 }
+            });
+            vec![step(cpu, bench.mm, Action::Access(run(accesses.collect())))]
+        };
+        let threads = (0..4).map(thread).collect();
+        bench.race(threads);
+        let results = bench.finish();
+        (results.cpus.iter().map(Parts::total).collect::<Vec<_>>(), results.cpus, results.end)
+    };
+    let (totals, parts, end) = race();
+    assert!(totals.iter().all(|total| *total == end));
+    let again = race();
+    assert_eq!((again.1, again.2), (parts, end));
+}

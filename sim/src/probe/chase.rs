@@ -4,10 +4,14 @@
 //! One load every `stride` bytes, in the order of one random cycle through all of them. The footprint is gone through until
 //! the caches hold what they will hold, then some more while the time is taken. Long footprints are cut short:
 //!
-//! * warm-up: three passes, two from 2 million loads on, but no more loads than twice the lines that the caches hold and
-//!   262,144 more. By then nothing in a cache is left from the start.
+//! * warm-up: three passes, two from 2 million loads on, and whole passes of at least 100,000 loads together, for replacement
+//!   policies that settle slowly; but no more loads than twice the lines that the caches hold and 262,144 more. By then nothing
+//!   in a cache is left from the start.
 //! * measurement: whole passes of at least 65,536 loads together; of a footprint of more than 524,288 loads the first
 //!   524,288 after the warm-up.
+//!
+//! Each footprint has memory of its own, as a program has that allocates it anew: where frames are given out at random, the seed
+//! of that order is drawn from the machine's and the footprint.
 
 use std::sync::Arc;
 
@@ -25,6 +29,8 @@ const FEWEST: u64 = 1 << 16;
 const MOST: u64 = 1 << 19;
 /// From so many loads on the warm-up has a pass less.
 const LONG: u64 = 2_000_000;
+/// Loads of warm-up at least.
+const FEWEST_WARM: u64 = 100_000;
 /// Loads of warm-up beyond twice the lines of the caches.
 const SETTLING: u64 = 1 << 18;
 
@@ -93,7 +99,7 @@ impl Chase {
         footprint: u64,
     ) -> Result<ChasePoint, ProbeError> {
         let n = self.loads(footprint)?;
-        let mut bench = Workbench::new(machine, kernel, footprint, self.page)?;
+        let mut bench = Workbench::new(&with_fresh_frames(machine, footprint), kernel, footprint, self.page)?;
         let order: Arc<[u32]> = SplitMix::new(self.seed).cycle(n).into();
         let n = u64::from(n);
         let warm_up = warm_up(n, machine);
@@ -157,9 +163,16 @@ impl Chase {
     }
 }
 
+/// The machine with another order of its frames.
+fn with_fresh_frames(machine: &MachineSpec, footprint: u64) -> MachineSpec {
+    let mut machine = machine.clone();
+    machine.frames.seed = SplitMix::new(machine.frames.seed ^ footprint).draw();
+    machine
+}
+
 /// Loads before the time is taken.
 fn warm_up(n: u64, machine: &MachineSpec) -> u64 {
-    let passes = if n < LONG { 3 } else { 2 };
+    let passes = if n < LONG { FEWEST_WARM.div_ceil(n).max(3) } else { 2 };
     let lines = (machine.cache.l1d.size + machine.cache.l2.size + machine.cache.l3.size) / LINE_BYTES;
     (passes * n).min(2 * lines + SETTLING)
 }

@@ -80,9 +80,8 @@ pub fn measure(points: &[ValidationPoint], threads: u16) -> Result<Measured> {
     let kernel = load_kernel(KERNEL, &[])?;
     let mut specs: BTreeMap<(&str, &[String]), MachineSpec> = BTreeMap::new();
     for point in points {
-        let key = (point.machine.as_str(), point.set.as_slice());
-        if let Entry::Vacant(place) = specs.entry(key) {
-            place.insert(machine(point).with_context(|| format!("{}: point {}", point.place, point.id))?);
+        if let Entry::Vacant(entry) = specs.entry((&point.machine, &point.set)) {
+            entry.insert(machine(point).with_context(|| format!("{}: point {}", point.place, point.id))?);
         }
     }
     let mut queue: Vec<&Job> = jobs.iter().collect();

@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::{ChaseMetric, ProbeSpec, Take, Tolerance, ValidationPoint};
 use crate::cost::Trust;
 use crate::error::{ConfigError, Problem, ProblemKind, nearest};
-use crate::value::{Entry, parse_records};
+use crate::value::{Entry, Place, parse_records};
 
 /// Names of the probes.
 #[derive(Clone, Copy)]
@@ -63,6 +63,10 @@ pub(super) fn points(
             }
         };
         problems.extend(wrong_defaults(&defaults));
+        if records.is_empty() {
+            let kind = ProblemKind::MissingKey { expected: "at least one [[point]]".to_owned() };
+            problems.push(Place::of(&source).problem(Some("point"), kind));
+        }
         for record in records {
             let fields = Fields::new(record.place, &defaults, record.entries);
             let point = point(&fields);

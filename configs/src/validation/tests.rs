@@ -113,6 +113,14 @@ fn what_is_wrong_is_named_with_its_place_and_what_was_expected() {
 }
 
 #[test]
+fn a_file_without_points_is_refused() {
+    for text in ["", "machine = \"m\"\n"] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains("mine.toml: point: missing key: expected at least one [[point]]"), "{error}");
+    }
+}
+
+#[test]
 fn a_relative_tolerance_of_zero_is_refused() {
     let text = POINT.replace("[14, 23.5]", "[14, 0]").replace("absolute", "relative");
     let error = parse(&text).unwrap_err();

@@ -194,7 +194,8 @@ mod tests {
             assert_eq!(VirtAddr(va).is_canonical_in(4), VirtAddr(va).is_canonical());
             assert!(VirtAddr(va).is_canonical_in(5));
         }
-        for (va, canonical) in [((1 << 56) - 1, true), (1 << 56, false), (!0 << 56, true), (!0 << 57, false)] {
+        for (va, canonical) in [((1 << 56) - 1, true), (1 << 56, false), (!0 << 56, true), (!0 << 57, false)]
+        {
             assert_eq!(VirtAddr(va).is_canonical_in(5), canonical, "{va:#x}");
         }
         assert!(!VirtAddr(0xfeff_ffff_ffff_ffff).is_canonical_in(5));

@@ -34,7 +34,7 @@ pub(crate) fn semantics_files() -> &'static [Builtin] {
 }
 
 pub(crate) fn validation_files() -> &'static [Builtin] {
-    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core")
+    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core", "tlbdr")
 }
 
 /// A builtin, as a listing shows it.

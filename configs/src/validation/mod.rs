@@ -68,6 +68,8 @@ pub enum ProbeSpec {
         /// The two CPUs.
         cpus: [u16; 2],
     },
+    /// How many of the nine experiments of TLB;DR find what their authors found; without x.
+    Tlbdr,
     /// Entries read for a TLB miss, on average over streams; without x.
     Walks {
         /// Names of streams of `daxsim gen`.

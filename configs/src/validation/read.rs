@@ -14,13 +14,15 @@ enum Probe {
     Chase,
     AdUpdate,
     CachelinePing,
+    Tlbdr,
     Walks,
 }
 
-const PROBES: [(&str, Probe); 4] = [
+const PROBES: [(&str, Probe); 5] = [
     ("chase", Probe::Chase),
     ("ad-update", Probe::AdUpdate),
     ("cacheline-ping", Probe::CachelinePing),
+    ("tlbdr", Probe::Tlbdr),
     ("walks", Probe::Walks),
 ];
 const PAGES: [(&str, PageSize); 3] =
@@ -170,6 +172,7 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
                 }
             }
         }
+        Probe::Tlbdr => Some(ProbeSpec::Tlbdr),
         Probe::Walks => {
             let expected = format!("an array of one or more of {}", STREAMS.join(", "));
             let streams = f.texts("streams", &expected);
@@ -188,7 +191,7 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
 
 fn take(f: &Fields, probe: Option<&ProbeSpec>) -> Option<Take> {
     let how = f.choice("take", &TAKES, true);
-    if matches!(probe, Some(ProbeSpec::Walks { .. } | ProbeSpec::CachelinePing { .. })) {
+    if matches!(probe, Some(ProbeSpec::Walks { .. } | ProbeSpec::CachelinePing { .. } | ProbeSpec::Tlbdr)) {
         return Some(Take::Value { expect: f.number("expect", "a number")? });
     }
     let unit = match probe {

@@ -6,7 +6,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{load_kernel, load_machine};
 use daxsim_reports::probe::{Cell, Point, ProbeReport, SCHEMA, Settings, Value};
 use daxsim_sim::probe::{
-    AdUpdate, BitUpdate, CachelinePing, Chase, ChasePoint, LineOffset, ProbeError, Walks, WalksPoint,
+    AdUpdate, BitUpdate, CachelinePing, Chase, ChasePoint, LineOffset, ProbeError, Walks, WalksPoint, tlbdr,
 };
 use daxsim_traces::generate::Pattern;
 use daxsim_types::PageSize;
@@ -31,6 +31,7 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
         ProbeCommand::Chase(args) => chase(args),
         ProbeCommand::AdUpdate(args) => ad_update(args),
         ProbeCommand::CachelinePing(args) => cacheline_ping(args),
+        ProbeCommand::Tlbdr(args) => experiments(args),
         ProbeCommand::Walks(args) => walks(args),
     }?;
     Ok(Status::Done)
@@ -196,6 +197,22 @@ fn cacheline_ping(args: &PingArgs) -> Result<()> {
         Cell::new("transfers", "transfers", Value::Count(time.transfers)),
     ]);
     on.print("cacheline-ping", vec![("rounds", args.rounds.to_string())], vec![point])
+}
+
+fn experiments(on: &OnArgs) -> Result<()> {
+    let on = On::load(on)?;
+    let points = tlbdr(&on.machine.tlb)
+        .into_iter()
+        .map(|finding| {
+            let found = if finding.found { "yes" } else { "no" };
+            Point(vec![
+                Cell::new("name", "experiment", Value::Text(finding.name.to_owned())),
+                Cell::new("found", "found", Value::Text(found.to_owned())),
+                Cell::new("about", "on Kaby Lake", Value::Text(finding.about.to_owned())),
+            ])
+        })
+        .collect();
+    on.print("tlbdr", Vec::new(), points)
 }
 
 fn walks(args: &WalksArgs) -> Result<()> {

@@ -29,6 +29,9 @@ pub enum ProbeCommand {
     /// Let two CPUs take a line from each other in turn
     #[command(after_help = PING_EXAMPLES)]
     CachelinePing(PingArgs),
+    /// Find out from outside what the TLBs are, as TLB;DR did on Kaby Lake
+    #[command(after_help = TLBDR_EXAMPLES)]
+    Tlbdr(OnArgs),
     /// Count the paging-structure entries that a TLB miss reads, on generated streams
     #[command(after_help = WALKS_EXAMPLES)]
     Walks(WalksArgs),
@@ -66,6 +69,16 @@ Examples:
   daxsim probe cacheline-ping --cpus 0,16 --set cpu.count=32 --set topology.sockets=2
 
 Exit status: 0 done, 2 bad usage or bad input.";
+
+const TLBDR_EXAMPLES: &str = "\
+Each line is an experiment: whether it finds here what its authors found on Kaby Lake (Tatar et al.,
+USENIX Security 2022). The machine needs first levels for loads and for fetches.
+
+Examples:
+  daxsim probe tlbdr --machine i7-7800x
+  daxsim probe tlbdr --machine i7-7800x --set tlb.stlb.replacement=lru
+
+Exit status: 0 done, whatever was found; 2 bad usage or bad input.";
 
 const WALKS_EXAMPLES: &str = "\
 The streams are those of `daxsim gen`.

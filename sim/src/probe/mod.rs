@@ -5,6 +5,7 @@ mod ad_update;
 mod cacheline_ping;
 mod chase;
 mod memory;
+mod tlbdr;
 mod walks;
 mod workbench;
 
@@ -16,6 +17,7 @@ use crate::SimError;
 pub use ad_update::{AdUpdate, BitUpdate};
 pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
+pub use tlbdr::{Finding, tlbdr};
 pub use walks::{Walks, WalksPoint};
 
 /// A probe cannot be made.

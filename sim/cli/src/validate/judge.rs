@@ -109,6 +109,7 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
         },
         ProbeSpec::AdUpdate { .. } => "cycles",
         ProbeSpec::CachelinePing { .. } => "ns",
+        ProbeSpec::Tlbdr => "found",
         ProbeSpec::Walks { .. } => "reads",
     }
 }
@@ -131,6 +132,7 @@ fn describe(probe: &ProbeSpec) -> (String, String) {
             let series = format!("CPUs {first} and {second}");
             (format!("cacheline-ping, {series}"), series)
         }
+        ProbeSpec::Tlbdr => ("tlbdr, nine experiments".to_owned(), "experiments".to_owned()),
         ProbeSpec::Walks { streams, accesses } => {
             (format!("walks, {} accesses of {}", accesses, streams.join(", ")), streams.join(", "))
         }

@@ -8,7 +8,7 @@ use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::validation::{ChaseMetric, ProbeSpec, Take, ValidationPoint};
 use daxsim_configs::{Override, load_kernel, load_machine};
-use daxsim_sim::probe::{AdUpdate, CachelinePing, Chase, ChasePoint, LineOffset, Walks};
+use daxsim_sim::probe::{AdUpdate, CachelinePing, Chase, ChasePoint, LineOffset, Walks, tlbdr};
 use rayon::prelude::*;
 
 use crate::probe::stream_named;
@@ -18,6 +18,9 @@ const KERNEL: &str = "linux-7.2";
 
 /// Round trips of a ping.
 const PING_ROUNDS: u32 = 1000;
+
+/// About as many accesses make the experiments of TLB;DR.
+const TLBDR_ACCESSES: u64 = 1_000_000;
 
 /// A machine and what is measured on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,8 @@ enum Measurement {
     AdUpdate(AdUpdate, bool),
     /// The CPUs.
     CachelinePing(u16, u16),
+    /// The experiments of TLB;DR.
+    Tlbdr,
     /// The stream and the accesses.
     Walks(String, u64),
 }
@@ -126,6 +131,7 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
         }
         ProbeSpec::AdUpdate { dirty } => Measurement::AdUpdate(AdUpdate { pages: x as u64 }, *dirty),
         ProbeSpec::CachelinePing { cpus: [first, second] } => Measurement::CachelinePing(*first, *second),
+        ProbeSpec::Tlbdr => Measurement::Tlbdr,
         ProbeSpec::Walks { streams, accesses } => {
             Measurement::Walks(streams.get(x as usize).cloned().unwrap_or_default(), *accesses)
         }
@@ -139,6 +145,7 @@ const fn cost(what: &Measurement) -> u64 {
         Measurement::Chase(chase, footprint) => *footprint / chase.stride,
         Measurement::AdUpdate(update, _) => update.pages,
         Measurement::CachelinePing(..) => PING_ROUNDS as u64,
+        Measurement::Tlbdr => TLBDR_ACCESSES,
         Measurement::Walks(_, accesses) => *accesses,
     }
 }
@@ -148,6 +155,7 @@ fn describe(what: &Measurement) -> String {
         Measurement::Chase(_, footprint) => format!("a chase over {} KiB", footprint >> 10),
         Measurement::AdUpdate(update, _) => format!("the update of a bit in {} entries", update.pages),
         Measurement::CachelinePing(first, second) => format!("the ping of CPUs {first} and {second}"),
+        Measurement::Tlbdr => "the experiments of TLB;DR".to_owned(),
         Measurement::Walks(stream, _) => format!("the walks of stream {stream}"),
     }
 }
@@ -160,6 +168,10 @@ fn run(what: &Measurement, machine: &MachineSpec, kernel: &KernelSpec) -> Result
         Measurement::CachelinePing(first, second) => {
             let ping = CachelinePing { first: *first, second: *second, rounds: PING_ROUNDS };
             Outcome::Number(ping.run(machine)?.one_way.as_ns())
+        }
+        Measurement::Tlbdr => {
+            let found = tlbdr(&machine.tlb).iter().filter(|finding| finding.found).count();
+            Outcome::Number(found as f64)
         }
         Measurement::Walks(name, accesses) => {
             let (pattern, bytes) = stream_named(name).with_context(|| format!("no stream {name}"))?;

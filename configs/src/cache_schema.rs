@@ -6,14 +6,15 @@ use crate::machine::{
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, TIME, choices, section};
 
 choices!(REPLACEMENTS: CacheReplacement {
-    "lru" => Lru, "tree-plru" => TreePlru, "random" => Random, "srrip" => Srrip,
+    "lru" => Lru, "tree-plru" => TreePlru, "random" => Random, "srrip" => Srrip, "bip" => Bip,
 });
-choices!(INDICES: CacheIndex { "linear" => Linear, "hashed" => Hashed });
+choices!(INDICES: CacheIndex { "linear" => Linear, "hashed" => Hashed, "xor" => Xor });
 choices!(RELATIONS: L3Relation {
     "victim" => Victim, "inclusive" => Inclusive, "non-inclusive" => NonInclusive,
 });
 choices!(PREFETCHES: Prefetch { "off" => Off, "next-line" => NextLine, "stride" => Stride });
-choices!(ORDERS: FrameOrder { "sequential" => Sequential, "random" => Random, "coloured" => Coloured });
+choices!(ORDERS: FrameOrder { "sequential" => Sequential, "random" => Random, "coloured" => Coloured,
+    "rotated" => Rotated });
 
 const CACHE_SIZE: Kind = Kind::Size { min: 64, max: 4 << 30, multiple: 64 };
 const WAYS: Kind = Kind::Count { min: 1, max: 65_536 };
@@ -26,9 +27,13 @@ macro_rules! cache_section {
             ways "ways": WAYS, "Ways.";
             latency "latency": POSITIVE_TIME, "Load-to-use latency of a hit, from the core.";
             replacement "replacement": Kind::Choice(REPLACEMENTS),
-                "Which line leaves a full set: the least recently used, one by a tree of bits, any, or by SRRIP.";
+                "Which line leaves a full set: the least recently used, one by a tree of bits, any, by SRRIP, or LRU with bimodal insertion (bip).";
+            bip_rate "bip_rate" = "32": Kind::Count { min: 1, max: 65_536 },
+                "Of how many lines that come in bip makes one the most recently used; the others become the least.";
             index "index": Kind::Choice(INDICES),
-                "How a line picks its set: line number modulo sets, or all its bits folded by exclusive or.";
+                "How a line picks its set: line number modulo sets, all its bits folded by exclusive or, or as linear with some bits above xored to the lowest.";
+            index_bits "index_bits" = "0": Kind::Count { min: 0, max: 16 },
+                "Bits above the set that an index of xor uses.";
         });
     };
 }
@@ -70,6 +75,12 @@ pub(crate) const BESIDE: &[KeyDef] = &[
         default: None,
     },
     KeyDef {
+        key: "cache.refill_conflict",
+        kind: TIME,
+        doc: "What a miss of the L1D adds if the miss before it was in the same set.",
+        default: Some("0 ns"),
+    },
+    KeyDef {
         key: "cache.prefetch",
         kind: Kind::Choice(PREFETCHES),
         doc: "What a core fetches unasked into its L2: nothing, the line after a miss, or one stride on; never beyond \
@@ -89,8 +100,11 @@ section!(topology: TopologySpec, "topology" {
 
 section!(frames: FramesSpec, "dram" {
     order "frames": Kind::Choice(ORDERS),
-        "Order in which user memory and page tables get frames: by number, random, or random with consecutive colours.";
+        "Order in which user memory and page tables get frames: by number, random, random with consecutive colours, or the same \
+         with each run of colours beginning with another one.";
     seed "frames_seed": SEED, "Seed of that order.";
+    turned "frames_turned" = "100": Kind::Count { min: 0, max: 100 },
+        "Of 100 runs of rotated, those that begin with another colour than the first.";
     colours "frame_colours": Kind::Count { min: 0, max: 65_536 },
         "Colours that consecutive frames take in turn; 0 for those of the L2, its bytes per way over 4 KiB.";
 });

@@ -13,8 +13,12 @@ pub struct CacheSpec {
     pub latency: Time,
     /// Victim choice.
     pub replacement: CacheReplacement,
+    /// Of how many lines that come in one is made the most recently used one, if `replacement` is `Bip`; at least 1.
+    pub bip_rate: u32,
     /// Set choice.
     pub index: CacheIndex,
+    /// Bits of the line number above those of the set that its lowest ones are xored with, if `index` is `Xor`.
+    pub index_bits: u32,
 }
 
 /// How a cache picks the line that leaves a full set.
@@ -28,6 +32,9 @@ pub enum CacheReplacement {
     Random,
     /// Static re-reference interval prediction with hit priority and two bits (Jaleel et al., ISCA 2010).
     Srrip,
+    /// LRU with bimodal insertion: a line that comes in becomes the least recently used one, but one in `bip_rate` the most
+    /// recently used (Qureshi et al., "Adaptive insertion policies for high performance caching", ISCA 2007).
+    Bip,
 }
 
 /// How a line picks its set.
@@ -37,6 +44,8 @@ pub enum CacheIndex {
     Linear,
     /// All bits of the line number folded by exclusive or, and then as `Linear`.
     Hashed,
+    /// As `Linear`, the lowest bits of the set xored with the `index_bits` bits above the set.
+    Xor,
 }
 
 /// What the L3 has to do with the L2s of its core complex.
@@ -80,6 +89,8 @@ pub struct CachesSpec {
     pub transfer_socket: Time,
     /// The same from another socket.
     pub transfer_remote: Time,
+    /// What a miss of an L1D adds if the one before it was in the same set.
+    pub refill_conflict: Time,
     /// What a core fetches unasked.
     pub prefetch: Prefetch,
     /// Seed of `random` replacement.
@@ -106,6 +117,8 @@ pub enum FrameOrder {
     Random,
     /// Consecutive frames have consecutive colours, and are random otherwise.
     Coloured,
+    /// As `Coloured`, but each run of consecutive frames begins with another colour, drawn from the seed.
+    Rotated,
 }
 
 /// `dram.frames*`: which frames user memory and page tables get.
@@ -115,6 +128,8 @@ pub struct FramesSpec {
     pub order: FrameOrder,
     /// Seed of the permutation.
     pub seed: u64,
-    /// Colours of `Coloured`; 0 for those of the L2: its sets of lines over 64 lines a page.
+    /// Of 100 runs of `Rotated`, those that begin with a colour of their own.
+    pub turned: u32,
+    /// Colours of `Coloured` and `Rotated`; 0 for those of the L2: its sets of lines over 64 lines a page.
     pub colours: u32,
 }

@@ -2,12 +2,14 @@
 
 use daxsim_types::PageSize;
 
-use crate::machine::host_table_bytes;
+use crate::machine::{CacheReplacement, host_table_bytes};
 use crate::reader::Reader;
 use crate::tlb_check::tlb;
 
 /// Most ways of a cache: more than any has (20 of the L2 of Ice Lake-SP).
 const MAX_CACHE_WAYS: u64 = 32;
+/// Most ways of a cache with bimodal insertion: those whose order a word holds.
+const MAX_BIP_WAYS: u64 = 16;
 
 /// Records every combination of machine keys that no machine can have.
 pub(crate) fn machine(r: &mut Reader<'_>) {
@@ -94,6 +96,10 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
         r.bad(&ways_key, found, "size / (64 B x ways) to be a power of two".to_owned());
     } else if !power_of_two {
         slices(r, lines / ways);
+    }
+    let replacement = format!("{cache}.replacement");
+    if r.get(&replacement) == Some(CacheReplacement::Bip) && ways > MAX_BIP_WAYS {
+        r.bad(&replacement, format!("\"bip\" with {ways} ways"), format!("bip with 1..={MAX_BIP_WAYS} ways"));
     }
 }
 

@@ -239,6 +239,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
             transfer: r.get("cache.transfer")?,
             transfer_socket: r.get("cache.transfer_socket")?,
             transfer_remote: r.get("cache.transfer_remote")?,
+            refill_conflict: r.get("cache.refill_conflict")?,
             prefetch: r.get("cache.prefetch")?,
             seed: r.get("cache.seed")?,
         },
@@ -269,6 +270,7 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     shown.put("cache.transfer", &spec.cache.transfer);
     shown.put("cache.transfer_socket", &spec.cache.transfer_socket);
     shown.put("cache.transfer_remote", &spec.cache.transfer_remote);
+    shown.put("cache.refill_conflict", &spec.cache.refill_conflict);
     shown.put("cache.prefetch", &spec.cache.prefetch);
     shown.put("cache.seed", &spec.cache.seed);
     topology::show(&spec.topology, shown);

@@ -68,12 +68,14 @@ pub(crate) struct Region {
     shift: u32,
     order: Option<Permutation>,
     colours: u64,
+    /// Of 100 rows, those that begin with a colour of their own.
+    turned: u64,
 }
 
 impl Region {
     /// Frames from `first` on, by their number.
     pub const fn sequential(first: u64) -> Self {
-        Self { first, count: 0, shift: 0, order: None, colours: 1 }
+        Self { first, count: 0, shift: 0, order: None, colours: 1, turned: 0 }
     }
 
     /// The frames of `first..end` in the order of the machine. What is beyond the last one is given out by its number.
@@ -86,38 +88,53 @@ impl Region {
         let (frames, l2) = (&spec.frames, &spec.cache.l2);
         let of_l2 = l2.size / u64::from(l2.ways.max(1)) / PageSize::Size4K.bytes();
         let colours = match (frames.order, frames.colours) {
-            (FrameOrder::Coloured, 0) if shift == 0 => of_l2.max(1),
-            (FrameOrder::Coloured, n) if shift == 0 => u64::from(n),
+            (FrameOrder::Coloured | FrameOrder::Rotated, 0) if shift == 0 => of_l2.max(1),
+            (FrameOrder::Coloured | FrameOrder::Rotated, n) if shift == 0 => u64::from(n),
             _ => 1,
         };
         let rows = (end.saturating_sub(first) >> shift) / colours;
         let shuffled = frames.order != FrameOrder::Sequential && rows > 1;
         let order = shuffled.then(|| Permutation::new(rows, frames.seed ^ first << 32));
-        Self { first, count: rows * colours, shift, order, colours }
+        let turned = if frames.order == FrameOrder::Rotated { u64::from(frames.turned) } else { 0 };
+        Self { first, count: rows * colours, shift, order, colours, turned }
     }
 
     /// The first frame of group number `index`.
     #[inline]
     pub fn frame(&self, index: u64) -> Pfn {
-        Pfn(self.first + (self.position(index, Permutation::apply) << self.shift))
+        Pfn(self.first + (self.position(index) << self.shift))
     }
 
     /// The number of the group that a frame is in.
     #[inline]
     pub fn index(&self, frame: Pfn) -> Option<u64> {
         let position = frame.0.checked_sub(self.first)? >> self.shift;
-        Some(self.position(position, Permutation::undo))
+        Some(match self.order {
+            Some(order) if position < self.count => {
+                let (row, colour) = (position / self.colours, position % self.colours);
+                let turned = self.colours - self.turn(row);
+                order.undo(row) * self.colours + (colour + turned) % self.colours
+            }
+            _ => position,
+        })
     }
 
-    /// Rows are permuted, colours within a row stand.
+    /// Rows are permuted; within a row colours follow each other.
     #[inline]
-    fn position(&self, at: u64, permute: impl Fn(Permutation, u64) -> u64) -> u64 {
+    fn position(&self, index: u64) -> u64 {
         match self.order {
-            Some(order) if at < self.count => {
-                permute(order, at / self.colours) * self.colours + at % self.colours
+            Some(order) if index < self.count => {
+                let row = order.apply(index / self.colours);
+                row * self.colours + (index + self.turn(row)) % self.colours
             }
-            _ => at,
+            _ => index,
         }
+    }
+
+    /// The colour that a row begins with. The row, as a place in memory, is random already.
+    const fn turn(&self, row: u64) -> u64 {
+        let drawn = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        if drawn % 100 < self.turned { drawn / 100 % self.colours } else { 0 }
     }
 }
 
@@ -280,7 +297,7 @@ mod tests {
     #[test]
     fn pages_of_no_two_sizes_overlap() {
         let (first, end) = (100_000, 100_000 + (8 << 18));
-        for order in [FrameOrder::Sequential, FrameOrder::Random, FrameOrder::Coloured] {
+        for order in [FrameOrder::Sequential, FrameOrder::Random, FrameOrder::Coloured, FrameOrder::Rotated] {
             let mut user = UserFrames::new(&spec(order, 7), first, end);
             let mut seen = BTreeSet::new();
             for n in 0..2000u64 {
@@ -309,6 +326,26 @@ mod tests {
             }
             assert_eq!(taken, if order == FrameOrder::Sequential { 8 } else { 2 });
         }
+    }
+
+    #[test]
+    fn rotated_runs_hold_every_colour_and_begin_with_different_ones() {
+        let mut spec = spec(FrameOrder::Rotated, 1);
+        spec.frames.colours = 64;
+        let region = Region::new(&spec, 0, 64 * 64);
+        let starts: BTreeSet<u64> = (0..64)
+            .map(|run| {
+                let frames: Vec<u64> = (0..64).map(|at| region.frame(run * 64 + at).0).collect();
+                assert_eq!(frames.iter().map(|frame| frame % 64).collect::<BTreeSet<_>>().len(), 64);
+                assert!(frames.windows(2).all(|pair| (pair[0] + 1) % 64 == pair[1] % 64));
+                assert!((0..64).all(|at| region.index(Pfn(frames[at as usize])) == Some(run * 64 + at)));
+                frames[0] % 64
+            })
+            .collect();
+        assert!(starts.len() > 20, "{starts:?}");
+        spec.frames.turned = 0;
+        let region = Region::new(&spec, 0, 64 * 64);
+        assert!((0..64).all(|run| region.frame(run * 64).0 % 64 == 0));
     }
 
     #[test]

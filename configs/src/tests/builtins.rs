@@ -15,7 +15,25 @@ fn every_builtin_loads_and_has_a_description() {
     let machines = builtin_machines().unwrap();
     assert_eq!(
         machines.iter().map(|b| b.name).collect::<Vec<_>>(),
-        ["skylake-sp-optane", "qemu-tcg", "zen3-milan", "champsim"]
+        [
+            "skylake-sp-optane",
+            "ice-lake-sp",
+            "sapphire-rapids",
+            "emerald-rapids",
+            "granite-rapids",
+            "xeon-6242",
+            "zen2-rome",
+            "zen3-milan",
+            "zen4-genoa",
+            "zen5-turin",
+            "i7-7800x",
+            "i9-11900k",
+            "i9-12900k",
+            "ryzen-5900x",
+            "emr-guest",
+            "qemu-tcg",
+            "champsim",
+        ]
     );
     let kernels = builtin_kernels().unwrap();
     assert_eq!(
@@ -160,7 +178,8 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
         });
         assert!(costs.filter(|c| !c.contains('.')).all(|c| of(&format!("trust.{c}")).is_some()));
         assert_eq!(of("trust.cpi"), Some(r#"["assumed", "C"]"#));
-        let skylake = b.name != "zen3-milan";
+        let skylake =
+            matches!(b.name, "skylake-sp-optane" | "qemu-tcg" | "xeon-6242" | "i7-7800x" | "champsim");
         assert_eq!(
             of("trust.invpcid"),
             Some(if skylake { r#"["stated", "B"]"# } else { r#"["assumed", "C"]"# })

@@ -40,9 +40,10 @@ pub enum ProbeCommand {
 const CHASE_EXAMPLES: &str = "\
 Each load waits for the one before. There is one load every --stride bytes, in the order of one
 random cycle through all. The footprint is gone through three times before the time is taken, twice
-from 2 million loads on, by at least 100,000 loads but by no more than twice the lines of the caches
-and 262,144. The time is that of whole passes of at least 65,536 loads, or of 524,288 loads of a
-longer footprint. Every footprint has a machine of its own, with other frames where those are random.
+from 2 million loads on, and never by more loads than twice the lines of the caches and 262,144;
+64 times if it has few. The time is that of whole passes of at least 65,536 loads, or of 524,288
+loads of a longer footprint. Every footprint has a machine of its own. Where frames are random, a
+small footprint is measured in 16 or 4 allocations, and the mean is shown.
 
 Examples:
   daxsim probe chase

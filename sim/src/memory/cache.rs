@@ -85,6 +85,8 @@ struct Index {
     slices: u64,
     /// Bits to fold to, if the index is hashed.
     fold: Option<u32>,
+    /// Where the bits above the set begin that are put over its lowest ones, and a mask of as many, if the index is xor.
+    above: (u32, u64),
 }
 
 impl Index {
@@ -93,9 +95,13 @@ impl Index {
         let sets = (spec.size / (LINE_BYTES * u64::from(spec.ways.max(1)) * slices)).max(1);
         let bits = sets.next_power_of_two().trailing_zeros();
         let fold = (spec.index == CacheIndex::Hashed && bits > 0).then_some(bits);
-        let plain = fold.is_none() && slices == 1 && sets.is_power_of_two();
+        let above = match spec.index {
+            CacheIndex::Xor => (bits, (1 << spec.index_bits.min(bits)) - 1),
+            CacheIndex::Linear | CacheIndex::Hashed => (0, 0),
+        };
+        let plain = spec.index == CacheIndex::Linear && slices == 1 && sets.is_power_of_two();
         let mask = plain.then_some(sets - 1);
-        Self { mask, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold }
+        Self { mask, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold, above }
     }
 
     #[inline(always)]
@@ -108,7 +114,8 @@ impl Index {
 
     #[inline(never)]
     fn set_of_any(&self, line: CacheLine) -> usize {
-        let number = self.fold.map_or(line.0, |bits| fold(line.0, bits));
+        let (from, mask) = self.above;
+        let number = self.fold.map_or(line.0, |bits| fold(line.0, bits)) ^ line.0 >> from & mask;
         let (_, set) = self.sets.div_rem(number);
         if self.slices == 1 { set as usize } else { set as usize + self.per_slice * self.slice(line) }
     }
@@ -204,13 +211,13 @@ impl Cache {
     /// `units` caches as `spec` says, made to be hit: stamps are faster to write than an order, and take more room.
     pub fn first_level(spec: &CacheSpec, units: usize, seed: u64) -> Self {
         let stamped = spec.replacement == CacheReplacement::Lru;
-        let policy = if stamped { Policy::Stamps } else { Policy::new(spec.replacement, spec.ways) };
+        let policy = if stamped { Policy::Stamps } else { Policy::new(spec) };
         Self::with_policy(spec, units, 1, seed, policy)
     }
 
     /// `units` caches as `spec` says, each in `slices` slices.
     pub fn new(spec: &CacheSpec, units: usize, slices: u32, seed: u64) -> Self {
-        Self::with_policy(spec, units, slices, seed, Policy::new(spec.replacement, spec.ways))
+        Self::with_policy(spec, units, slices, seed, Policy::new(spec))
     }
 
     fn with_policy(spec: &CacheSpec, units: usize, slices: u32, seed: u64, policy: Policy) -> Self {
@@ -353,12 +360,22 @@ impl Cache {
 
     #[inline(never)]
     fn used_in_any(&mut self, place: Place, state: u64, hit: bool) -> u64 {
-        match self.policy {
+        let policy = self.policy;
+        match policy {
             Policy::Order | Policy::Random => state,
             Policy::Stamps => self.stamp(place, state),
             Policy::Tree => replacement::tree_touch(state, self.ways, place.way),
+            Policy::Bimodal(rate) if !hit && !self.chance(rate) => {
+                replacement::demote(state, self.ways, place.way)
+            }
+            Policy::Bimodal(_) => replacement::promote(state, place.way),
             Policy::Srrip => replacement::srrip_set(state, place.way, hit),
         }
+    }
+
+    /// Whether the one of `rate` cases has come.
+    fn chance(&mut self, rate: u32) -> bool {
+        (replacement::draw(&mut self.random) >> 32) % u64::from(rate.max(1)) == 0
     }
 
     /// Gives a line the next stamp of its set; before they run out, all are made small again.
@@ -433,7 +450,7 @@ impl Cache {
     fn room_in_any(&mut self, set: usize) -> usize {
         let state = self.state(set);
         match self.policy {
-            Policy::Order => replacement::last(state, self.ways),
+            Policy::Order | Policy::Bimodal(_) => replacement::last(state, self.ways),
             Policy::Stamps => {
                 let stamps = &self.words[set + self.stamps..set + self.stride];
                 let oldest = stamps.iter().enumerate().min_by_key(|(_, stamp)| **stamp);

@@ -1,7 +1,7 @@
 //! The cache hierarchy: how an access finds its line and where evicted lines go.
 
 use daxsim_configs::machine::{L3Relation, MachineSpec};
-use daxsim_types::{CacheLine, Time};
+use daxsim_types::{CacheLine, LINE_BYTES, Time};
 
 use super::cache::{Cache, DIRTY, OWNED, Victim};
 use super::devices::Devices;
@@ -33,6 +33,7 @@ pub struct Memory {
     pub(super) prefetcher: Prefetcher,
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
+    refills: Refills,
     pub(super) counts: MemoryStats,
 }
 
@@ -41,6 +42,33 @@ pub(super) struct Latencies {
     pub l1: Time,
     pub l2: Time,
     pub l3: Time,
+}
+
+/// What a miss of an L1D costs more if the one before it was in the same set.
+struct Refills {
+    extra: Time,
+    mask: u64,
+    /// The set of the last miss of each core.
+    last: Vec<u64>,
+}
+
+impl Refills {
+    fn new(spec: &MachineSpec) -> Self {
+        let l1d = &spec.cache.l1d;
+        let sets = (l1d.size / (LINE_BYTES * u64::from(l1d.ways.max(1)))).max(1);
+        let cores = usize::from(spec.cpu.count).max(1);
+        Self { extra: spec.cache.refill_conflict, mask: sets - 1, last: vec![u64::MAX; cores] }
+    }
+
+    /// Notes a miss.
+    #[inline]
+    fn after(&mut self, core: usize, line: CacheLine) -> Time {
+        if self.extra == Time::ZERO {
+            return Time::ZERO;
+        }
+        let set = line.0 & self.mask;
+        if std::mem::replace(&mut self.last[core], set) == set { self.extra } else { Time::ZERO }
+    }
 }
 
 /// What a miss of the private caches got.
@@ -73,6 +101,7 @@ impl Memory {
             prefetcher: Prefetcher::new(caches.prefetch, cores),
             devices: Devices::new(spec),
             latency: Latencies { l1: caches.l1d.latency, l2: caches.l2.latency, l3: caches.l3.latency },
+            refills: Refills::new(spec),
             counts: MemoryStats::default(),
         }
     }
@@ -114,6 +143,7 @@ impl Memory {
             return self.upgrade(core, line);
         }
         self.counts.l1d.misses += 1;
+        let conflict = self.refills.after(core, line);
         self.l3.warm(self.topology.complex(core), line);
         if let Some(place) = self.l2.touch(core, line) {
             self.counts.l2.hits += 1;
@@ -123,11 +153,12 @@ impl Memory {
             }
             self.fill_l1(core, line, if write { OWNED | DIRTY } else { owned });
             if owned != 0 || !write {
-                return Outcome { latency: self.latency.l2, level: Level::L2 };
+                return Outcome { latency: self.latency.l2 + conflict, level: Level::L2 };
             }
             return self.upgrade(core, line);
         }
-        let (outcome, flags) = self.miss(core, line, write, now);
+        let (mut outcome, flags) = self.miss(core, line, write, now);
+        outcome.latency += conflict;
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
         self.prefetch_after(core, line, now);
         outcome

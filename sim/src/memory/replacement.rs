@@ -2,7 +2,7 @@
 //!
 //! A state of zero is that of a set never used.
 
-use daxsim_configs::machine::CacheReplacement;
+use daxsim_configs::machine::{CacheReplacement, CacheSpec};
 
 /// Most ways whose order a word holds.
 const NIBBLES: u32 = 16;
@@ -20,6 +20,8 @@ pub(super) enum Policy {
     Order,
     /// LRU of more ways: a stamp for each way, beside the state, which counts them.
     Stamps,
+    /// `Order`, but of the lines that come in only one of so many is put in front, the others behind.
+    Bimodal(u32),
     /// Tree-PLRU: bit `n` of a heap-ordered tree is set if its right half is older.
     Tree,
     /// Any way.
@@ -29,9 +31,10 @@ pub(super) enum Policy {
 }
 
 impl Policy {
-    pub const fn new(replacement: CacheReplacement, ways: u32) -> Self {
-        match replacement {
-            CacheReplacement::Lru if ways <= NIBBLES => Self::Order,
+    pub const fn new(spec: &CacheSpec) -> Self {
+        match spec.replacement {
+            CacheReplacement::Lru if spec.ways <= NIBBLES => Self::Order,
+            CacheReplacement::Bip => Self::Bimodal(spec.bip_rate),
             CacheReplacement::Lru => Self::Stamps,
             CacheReplacement::TreePlru => Self::Tree,
             CacheReplacement::Random => Self::Random,
@@ -55,6 +58,18 @@ pub(super) const fn promote(state: u64, way: usize) -> u64 {
     let before = (1u64 << rank).wrapping_sub(1);
     let through = before << 4 | 0xf;
     (order & !through | (order & before) << 4 | way as u64) ^ IDENTITY
+}
+
+/// Moves `way` to the back of an order of `ways`.
+pub(super) const fn demote(state: u64, ways: usize, way: usize) -> u64 {
+    let order = state ^ IDENTITY;
+    let other = order ^ (way as u64).wrapping_mul(ONES);
+    let rank = (other.wrapping_sub(ONES) & !other & HIGHS).trailing_zeros() & !3;
+    let back = 4 * (ways as u32 - 1);
+    let before = (1u64 << rank).wrapping_sub(1);
+    let behind = (1u64 << back).wrapping_sub(1) & !before;
+    let beyond = !((1u64 << back) - 1 | 0xf << back);
+    (order & (before | beyond) | order >> 4 & behind | (way as u64) << back) ^ IDENTITY
 }
 
 /// The last of an order of `ways`.
@@ -134,6 +149,25 @@ mod tests {
                 list.retain(|&w| w != way);
                 list.insert(0, way);
                 prop_assert_eq!(last(state, ways), list[ways - 1]);
+            }
+        }
+
+        #[test]
+        fn what_is_demoted_goes_to_the_back_of_the_list(
+            ways in 1usize..=16,
+            moves in prop::collection::vec((0usize..16, any::<bool>()), 0..100),
+        ) {
+            let (mut state, mut list) = (0, (0..ways).collect::<Vec<_>>());
+            for (way, front) in moves {
+                let way = way % ways;
+                state = if front { promote(state, way) } else { demote(state, ways, way) };
+                list.retain(|&w| w != way);
+                list.insert(if front { 0 } else { ways - 1 }, way);
+                prop_assert_eq!(last(state, ways), list[ways - 1]);
+            }
+            for &way in &list {
+                state = demote(state, ways, way);
+                prop_assert_eq!(last(state, ways), way);
             }
         }
 

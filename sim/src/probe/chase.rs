@@ -4,19 +4,18 @@
 //! One load every `stride` bytes, in the order of one random cycle through all of them. The footprint is gone through until
 //! the caches hold what they will hold, then some more while the time is taken. Long footprints are cut short:
 //!
-//! * warm-up: three passes, two from 2 million loads on, and whole passes of at least 100,000 loads together, for replacement
-//!   policies that settle slowly; but no more loads than twice the lines that the caches hold and 262,144 more. By then nothing
-//!   in a cache is left from the start.
-//! * measurement: whole passes of at least 65,536 loads together; of a footprint of more than 524,288 loads the first
+//! * warm-up: three passes, two from 2 million loads on, but no more loads than twice the lines that the caches hold and
+//!   262,144 more. By then nothing in a cache is left from the start. And at least 64 passes, or 131,072 loads if those
+//!   are fewer: a policy that seldom makes a new line the last to leave needs many until it keeps what it will keep.
+//! * allocations: in physical memory that is given out at random, a small footprint has luck with its frames. One of up
+//!   to 1,024 loads is measured in sixteen allocations, one of up to 16,384 in four, and the result is their mean.
+//! * measurement: whole passes of at least 65,536 loads together, in all allocations; of a footprint of more than 524,288 loads the first
 //!   524,288 after the warm-up.
-//!
-//! Each footprint has memory of its own, as a program has that allocates it anew: where frames are given out at random, the seed
-//! of that order is drawn from the machine's and the footprint.
 
 use std::sync::Arc;
 
 use daxsim_configs::kernel::KernelSpec;
-use daxsim_configs::machine::MachineSpec;
+use daxsim_configs::machine::{FrameOrder, HostFrames, MachineSpec};
 use daxsim_traces::generate::SplitMix;
 use daxsim_types::{AccessKind, LINE_BYTES, PageSize, VirtAddr};
 
@@ -29,8 +28,11 @@ const FEWEST: u64 = 1 << 16;
 const MOST: u64 = 1 << 19;
 /// From so many loads on the warm-up has a pass less.
 const LONG: u64 = 2_000_000;
-/// Loads of warm-up at least.
-const FEWEST_WARM: u64 = 100_000;
+/// Most loads of a footprint that is measured in sixteen allocations, and in four.
+const FEW: u32 = 1 << 10;
+const SOME: u32 = 1 << 14;
+/// Loads of a warm-up at least, if they are not 64 passes.
+const FEWEST_WARM: u64 = 1 << 17;
 /// Loads of warm-up beyond twice the lines of the caches.
 const SETTLING: u64 = 1 << 18;
 
@@ -66,7 +68,7 @@ pub struct ChasePoint {
     pub loads: u64,
     /// Pages that they touch.
     pub pages: u64,
-    /// Loads measured.
+    /// Loads measured, in each allocation.
     pub measured: u64,
     /// Cycles of the core.
     pub cycles: f64,
@@ -99,11 +101,34 @@ impl Chase {
         footprint: u64,
     ) -> Result<ChasePoint, ProbeError> {
         let n = self.loads(footprint)?;
-        let mut bench = Workbench::new(&with_fresh_frames(machine, footprint), kernel, footprint, self.page)?;
-        let order: Arc<[u32]> = SplitMix::new(self.seed).cycle(n).into();
-        let n = u64::from(n);
+        let mut mean: Option<ChasePoint> = None;
+        for allocation in 0..allocations(n, machine) {
+            let mut machine = machine.clone();
+            machine.frames.seed += u64::from(allocation);
+            machine.nested.iter_mut().for_each(|nested| nested.seed += u64::from(allocation));
+            let point = self.run_on(&machine, kernel, footprint, n)?;
+            match &mut mean {
+                Some(mean) => mean.add(&point, f64::from(allocation + 1)),
+                None => mean = Some(point),
+            }
+        }
+        mean.ok_or(ProbeError::NoStride)
+    }
+
+    /// Measures one footprint of so many loads once.
+    fn run_on(
+        &self,
+        machine: &MachineSpec,
+        kernel: &KernelSpec,
+        footprint: u64,
+        loads: u32,
+    ) -> Result<ChasePoint, ProbeError> {
+        let mut bench = Workbench::new(machine, kernel, footprint, self.page)?;
+        let order: Arc<[u32]> = SplitMix::new(self.seed).cycle(loads).into();
+        let n = u64::from(loads);
         let warm_up = warm_up(n, machine);
-        let measured = if n > MOST { MOST } else { n * FEWEST.div_ceil(n) };
+        let fewest = FEWEST / u64::from(allocations(loads, machine));
+        let measured = if n > MOST { MOST } else { n * fewest.div_ceil(n) };
         bench.run(self.accesses(&order, 0, warm_up))?;
         let counts = bench.run(self.accesses(&order, warm_up, measured))?;
         let per_load = |count: u64| count as f64 / measured as f64;
@@ -163,18 +188,42 @@ impl Chase {
     }
 }
 
-/// The machine with another order of its frames.
-fn with_fresh_frames(machine: &MachineSpec, footprint: u64) -> MachineSpec {
-    let mut machine = machine.clone();
-    machine.frames.seed = SplitMix::new(machine.frames.seed ^ footprint).draw();
-    machine
+/// In how many allocations a footprint is measured.
+fn allocations(n: u32, machine: &MachineSpec) -> u8 {
+    let random = machine.frames.order != FrameOrder::Sequential
+        || machine.nested.as_ref().is_some_and(|nested| nested.frames == HostFrames::Random);
+    match n {
+        _ if !random => 1,
+        ..=FEW => 16,
+        ..=SOME => 4,
+        _ => 1,
+    }
+}
+
+impl ChasePoint {
+    /// Makes this the mean of `n` measurements of the same loads, of which `point` is the last.
+    fn add(&mut self, point: &Self, n: f64) {
+        let means = [
+            (&mut self.cycles, point.cycles),
+            (&mut self.ns, point.ns),
+            (&mut self.dtlb_misses, point.dtlb_misses),
+            (&mut self.stlb_misses, point.stlb_misses),
+            (&mut self.walk_references, point.walk_references),
+            (&mut self.l1d_misses, point.l1d_misses),
+            (&mut self.l2_misses, point.l2_misses),
+            (&mut self.l3_misses, point.l3_misses),
+        ];
+        for (mean, value) in means {
+            *mean += (value - *mean) / n;
+        }
+    }
 }
 
 /// Loads before the time is taken.
 fn warm_up(n: u64, machine: &MachineSpec) -> u64 {
-    let passes = if n < LONG { FEWEST_WARM.div_ceil(n).max(3) } else { 2 };
+    let passes = if n < LONG { 3 } else { 2 };
     let lines = (machine.cache.l1d.size + machine.cache.l2.size + machine.cache.l3.size) / LINE_BYTES;
-    (passes * n).min(2 * lines + SETTLING)
+    (passes * n).min(2 * lines + SETTLING).max(FEWEST_WARM.min(64 * n))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::memory::tests::geometry;
-use daxsim_configs::machine::CacheReplacement;
+use daxsim_configs::machine::{CacheIndex, CacheReplacement};
 use daxsim_types::Time;
 use proptest::prelude::*;
 
@@ -114,6 +114,39 @@ fn random_replacement_picks_every_way_and_the_same_ones_each_time() {
     let mut ages: Vec<u64> = run(3).iter().enumerate().map(|(at, line)| at as u64 + 8 - line).collect();
     ages.sort_unstable();
     assert!(ages[0] == 1 && ages[ages.len() - 1] > 20, "not in the order of their coming");
+}
+
+#[test]
+fn bimodal_insertion_keeps_part_of_a_cycle_that_does_not_fit() {
+    let hits = |replacement| {
+        let mut spec = geometry(1, 8, Time(1));
+        (spec.replacement, spec.bip_rate) = (replacement, 16);
+        let mut c = Cache::new(&spec, 1, 1, 1);
+        let mut hits = 0;
+        for round in 0..400 {
+            for line in 0..16 {
+                if c.touch(0, CacheLine(line)).is_some() {
+                    hits += u64::from(round >= 200);
+                } else {
+                    c.insert(0, CacheLine(line), 0);
+                }
+            }
+        }
+        hits
+    };
+    assert_eq!(hits(CacheReplacement::Lru), 0);
+    // Of 16 lines 7 can stay; those that one in 16 pushes out are seldom.
+    assert!((200 * 5..=200 * 8).contains(&hits(CacheReplacement::Bip)), "{}", hits(CacheReplacement::Bip));
+}
+
+#[test]
+fn an_index_of_xor_spreads_lines_over_sets_that_linear_ones_would_share() {
+    let mut spec = geometry(64, 1, Time(1));
+    (spec.index, spec.index_bits) = (CacheIndex::Xor, 3);
+    let mut c = Cache::new(&spec, 1, 1, 1);
+    let lines: Vec<u64> = (0..9).map(|n| n * 64).collect();
+    let victims = lines.iter().filter(|line| c.insert(0, CacheLine(**line), 0).is_some()).count();
+    assert_eq!(victims, 1, "eight sets for nine lines");
 }
 
 #[test]

@@ -26,7 +26,15 @@ pub(crate) const PMEM_WRITE: Time = Time(62_000);
 
 pub(in crate::memory) fn geometry(sets: u64, ways: u32, latency: Time) -> CacheSpec {
     let size = sets * u64::from(ways) * LINE_BYTES;
-    CacheSpec { size, ways, latency, replacement: CacheReplacement::Lru, index: CacheIndex::Linear }
+    CacheSpec {
+        size,
+        ways,
+        latency,
+        replacement: CacheReplacement::Lru,
+        bip_rate: 32,
+        index: CacheIndex::Linear,
+        index_bits: 0,
+    }
 }
 
 /// A machine with caches small enough to overflow by hand (L1D 2 x 2, L2 2 x 4, L3 3 x 4) and round latencies.

@@ -17,6 +17,7 @@ mod cpu;
 pub mod durability;
 pub mod engine;
 mod frames;
+mod host;
 pub mod inject;
 mod inspect;
 pub mod kernel;

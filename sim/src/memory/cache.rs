@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, LINE_BYTES};
 
 use super::interleave::Divisor;
 use super::replacement::{self, Policy};
+use crate::host;
 
 /// The core may write the line without asking (MESI: M or E).
 pub(super) const OWNED: u64 = 1;
@@ -137,20 +138,6 @@ const fn fold(mut number: u64, bits: u32) -> u64 {
     }
     folded & ((1 << bits) - 1)
 }
-
-/// Asks the host for a word, without waiting.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn prefetch(word: &u32) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: SSE is part of x86_64, and a prefetch neither faults nor changes anything.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
-}
-
-/// Asks nothing of hosts that it does not know.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn prefetch(_: &u32) {}
 
 /// Which of four words are `low`, as a mask.
 #[cfg(target_arch = "x86_64")]
@@ -287,7 +274,7 @@ impl Cache {
     pub fn warm(&self, unit: usize, line: CacheLine) {
         let start = self.start(unit, line);
         if let Some(set) = self.words.get(start..start + self.stride) {
-            set.iter().step_by(HOST_LINE).chain(set.last()).for_each(prefetch);
+            set.iter().step_by(HOST_LINE).chain(set.last()).for_each(host::prefetch);
         }
     }
 

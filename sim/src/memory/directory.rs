@@ -2,6 +2,8 @@
 
 use daxsim_types::CacheLine;
 
+use crate::host;
+
 /// Cores that a directory can name.
 pub(super) const MAX_CORES: usize = 256;
 const WORD_BITS: usize = 64;
@@ -146,6 +148,13 @@ impl Directory {
         let words = &mut self.table[slot * self.stride + 1..(slot + 1) * self.stride];
         let count = words.len();
         words.copy_from_slice(&cores.0[..count]);
+    }
+
+    /// Asks the host for the entry of `line`, so that it is near when it is looked at.
+    pub fn warm(&self, line: CacheLine) {
+        if let Some(word) = self.table.get(self.home(key(line)) * self.stride) {
+            host::prefetch(word);
+        }
     }
 
     /// Records that `core` now holds `line`: alone and as owner if it writes or nobody else has

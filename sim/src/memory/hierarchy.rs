@@ -117,6 +117,20 @@ impl Memory {
         hit
     }
 
+    /// Asks the host for what a miss of the L1D of `core` will look at.
+    pub fn warm(&self, core: usize, line: CacheLine) {
+        self.l2.warm(core, line);
+        self.l3.warm(self.topology.complex(core), line);
+        self.directory.iter().chain(&self.l3_holders).for_each(|directory| directory.warm(line));
+    }
+
+    /// Asks the host for where the line goes that `line` will push out of the L2 of `core`.
+    pub fn warm_victim(&self, core: usize, line: CacheLine) {
+        if let Some(victim) = self.l2.next_victim(core, line) {
+            self.l3.warm(self.topology.complex(core), victim);
+        }
+    }
+
     /// One access of `core` to `line`, issued at `now`: changes all state and returns its latency.
     ///
     /// L1D, L2 and L3 hits take the latency of their level. A line (or the right to write it) that
@@ -188,9 +202,7 @@ impl Memory {
     /// A demand access that missed the L2, which then has the line; with the flags that it has there.
     fn miss(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
-        if let Some(victim) = self.l2.next_victim(core, line) {
-            self.l3.warm(self.topology.complex(core), victim);
-        }
+        self.warm_victim(core, line);
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);

@@ -8,6 +8,7 @@ use daxsim_types::{CacheLine, Pfn, PhysAddr, VirtAddr};
 use super::entry::Entry;
 use crate::engine::LockId;
 use crate::frames::Region;
+use crate::host;
 
 /// Where an entry is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +33,10 @@ impl Slot {
     }
 }
 
-struct Table {
-    entries: Box<[Entry; 512]>,
-    /// Entries that are not none.
-    used: u16,
-}
+/// Entries of a table.
+const ENTRIES: usize = 512;
+/// In place of the number of entries in use: no table is in the frame.
+const GONE: u16 = u16::MAX;
 
 /// All paging structures.
 pub struct Tables {
@@ -44,7 +44,11 @@ pub struct Tables {
     order: Region,
     /// Level of the roots.
     top: u32,
-    tables: Vec<Option<Table>>,
+    /// The entries of all frames, one frame after another, so that reading one goes to the host's memory once. Where no table
+    /// is, all are none.
+    entries: Vec<Entry>,
+    /// Entries of each frame that are not none, or [`GONE`].
+    used: Vec<u16>,
     /// The split page-table lock of each frame, in its struct page (`ptlock_ptr`): it outlives the table in it.
     locks: Vec<LockId>,
     free: Vec<usize>,
@@ -55,7 +59,8 @@ impl Tables {
     #[must_use]
     pub fn new(base: Pfn, levels: u32) -> Self {
         let order = Region::sequential(base.0);
-        Self { order, top: levels - 1, tables: Vec::new(), locks: Vec::new(), free: Vec::new() }
+        let top = levels - 1;
+        Self { order, top, entries: Vec::new(), used: Vec::new(), locks: Vec::new(), free: Vec::new() }
     }
 
     /// Level of the roots: 3 (PML4), or 4 (PML5).
@@ -67,13 +72,13 @@ impl Tables {
     /// A zeroed table. Frames freed last are used first, as the page allocator's per-CPU lists do.
     pub fn allocate(&mut self, lock: impl FnOnce(Pfn) -> LockId) -> Pfn {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.tables.push(None);
-            let slot = self.tables.len() - 1;
+            let slot = self.used.len();
+            self.used.push(GONE);
+            self.entries.resize(self.entries.len() + ENTRIES, Entry::NONE);
             self.locks.push(lock(self.order.frame(slot as u64)));
             slot
         });
-        let entries = Box::new([Entry::NONE; 512]);
-        self.tables[slot] = Some(Table { entries, used: 0 });
+        self.used[slot] = 0;
         self.order.frame(slot as u64)
     }
 
@@ -84,41 +89,54 @@ impl Tables {
 
     /// Gives a table's frame back.
     pub fn release(&mut self, pfn: Pfn) {
-        if let Some(slot) = self.slot_of(pfn)
-            && self.tables[slot].take().is_some()
-        {
-            self.free.push(slot);
+        let Some(slot) = self.slot_of(pfn).filter(|slot| self.used[*slot] != GONE) else { return };
+        if std::mem::replace(&mut self.used[slot], GONE) > 0 {
+            self.entries[slot * ENTRIES..][..ENTRIES].fill(Entry::NONE);
         }
+        self.free.push(slot);
     }
 
     /// Tables in use.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.tables.len() - self.free.len()
+        self.used.len() - self.free.len()
     }
 
+    #[inline]
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
         let slot = usize::try_from(self.order.index(pfn)?).ok()?;
-        (slot < self.tables.len()).then_some(slot)
+        (slot < self.used.len()).then_some(slot)
     }
 
-    fn get(&self, pfn: Pfn) -> Option<&Table> {
-        self.tables[self.slot_of(pfn)?].as_ref()
+    /// Where an entry is among all.
+    #[inline]
+    fn place(&self, slot: Slot) -> Option<usize> {
+        Some(self.slot_of(slot.table)? * ENTRIES + slot.index % ENTRIES)
     }
 
     /// The entry in `slot`; none where no table is (a stale walk into a freed table reads zeroes).
+    #[inline]
     #[must_use]
     pub fn read(&self, slot: Slot) -> Entry {
-        self.get(slot.table).map_or(Entry::NONE, |t| t.entries[slot.index])
+        self.place(slot).and_then(|at| self.entries.get(at)).map_or(Entry::NONE, |entry| *entry)
+    }
+
+    /// Asks the host for an entry, so that it is near when it is read.
+    #[inline]
+    pub fn warm(&self, slot: Slot) {
+        if let Some(entry) = self.place(slot).and_then(|at| self.entries.get(at)) {
+            host::prefetch(entry);
+        }
     }
 
     /// Stores an entry. A store into a table that is gone is dropped.
     pub fn write(&mut self, slot: Slot, entry: Entry) {
-        let Some(table) = self.slot_of(slot.table).and_then(|s| self.tables[s].as_mut()) else { return };
-        let old = std::mem::replace(&mut table.entries[slot.index], entry);
+        let Some(frame) = self.slot_of(slot.table).filter(|frame| self.used[*frame] != GONE) else { return };
+        let at = frame * ENTRIES + slot.index % ENTRIES;
+        let old = std::mem::replace(&mut self.entries[at], entry);
         match (old.is_none(), entry.is_none()) {
-            (true, false) => table.used += 1,
-            (false, true) => table.used -= 1,
+            (true, false) => self.used[frame] += 1,
+            (false, true) => self.used[frame] -= 1,
             _ => {}
         }
     }
@@ -126,14 +144,14 @@ impl Tables {
     /// The split lock of the table.
     #[must_use]
     pub fn lock(&self, pfn: Pfn) -> Option<LockId> {
-        self.get(pfn)?;
-        self.locks.get(self.slot_of(pfn)?).copied()
+        let frame = self.slot_of(pfn).filter(|frame| self.used[*frame] != GONE)?;
+        self.locks.get(frame).copied()
     }
 
     /// Entries of the table that are not none.
     #[must_use]
     pub fn used(&self, pfn: Pfn) -> u16 {
-        self.get(pfn).map_or(0, |t| t.used)
+        self.slot_of(pfn).map(|frame| self.used[frame]).filter(|used| *used != GONE).unwrap_or(0)
     }
 
     /// The frame of the table of `level` that translates `va` under `root`, if it exists.
@@ -148,6 +166,20 @@ impl Tables {
             table = entry.pfn();
         }
         Some(table)
+    }
+
+    /// Where the entry is that a walk of `va` under `root` would end with, and its level.
+    #[must_use]
+    pub fn last_slot(&self, root: Pfn, va: VirtAddr) -> (Slot, u32) {
+        let mut slot = Slot::of(root, va, self.top);
+        for at in (1..=self.top).rev() {
+            let entry = self.read(slot);
+            if !entry.is_present() || entry.is_leaf_at(at) {
+                return (slot, at);
+            }
+            slot = Slot::of(entry.pfn(), va, at - 1);
+        }
+        (slot, 0)
     }
 
     /// The first address after `va` that may be translated where `va` is not: the end of the span that the absent entry,
@@ -200,7 +232,10 @@ mod tests {
         tables.release(first);
         assert_eq!(tables.read(Slot { table: first, index: 0 }), Entry::NONE);
         assert_eq!(tables.count(), 0);
+        tables.write(Slot { table: first, index: 1 }, Entry(1));
         assert_eq!(tables.allocate(|pfn| locks.create(pfn.addr().line())), first);
+        assert_eq!([0, 1].map(|index| tables.read(Slot { table: first, index })), [Entry::NONE; 2]);
+        assert_eq!(tables.used(first), 0);
     }
 
     #[test]
@@ -223,7 +258,10 @@ mod tests {
         assert_eq!(tables.next_after(pgd, VirtAddr(va.0 + (5 << 30) + 4096)), va.0 + (6 << 30));
         assert_eq!(tables.next_after(pgd, VirtAddr(0x5000)), 512 << 30);
         assert_eq!(tables.find(pgd, va, 0), None);
+        assert_eq!(tables.last_slot(pgd, va), (Slot::of(pmd, va, 1), 1));
+        assert_eq!(tables.last_slot(pgd, VirtAddr(0x5000)), (Slot::of(pgd, VirtAddr(0x5000), 3), 3));
         tables.write(Slot::of(pmd, va, 1), Entry(Entry::P | Entry::PS));
+        assert_eq!(tables.last_slot(pgd, va), (Slot::of(pmd, va, 1), 1));
         assert_eq!(tables.find(pgd, va, 0), None);
     }
 

@@ -191,6 +191,7 @@ impl Machine {
         loop {
             let slot = Slot::of(link.table, walk.va, level);
             self.measure.walk_counts.entries[level as usize] += 1;
+            self.tables.warm(slot);
             self.read_line(walk, self.host_line(slot.line()));
             let mut entry = self.tables.read(slot);
             if !entry.is_present() {

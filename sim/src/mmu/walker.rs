@@ -40,7 +40,7 @@ const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
 
 impl Machine {
     /// What the TLBs of CPU `index` say of an access to a user address. Counts one lookup, and lets no time pass.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look_up(&mut self, index: usize, va: VirtAddr, kind: AccessKind) -> Cached {
         let cpu = &mut self.cpus[index];
         let pcid = cpu.pcid;
@@ -64,7 +64,7 @@ impl Machine {
     /// `user` is false for the kernel's own access to user memory, which differs only in the error code.
     ///
     /// On a refusal the CPU's entries for the address are dropped, as a #PF does (SDM 4.10.4.1).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn translate(
         &mut self,
         index: usize,

@@ -3,6 +3,7 @@
 use daxsim_types::Time;
 
 use super::StepOutcome;
+use super::ahead::Ahead;
 use super::source::{Access, Accesses, Cursor};
 use crate::engine::{Cx, Limits, Moment, OnCpu, Paused, Window};
 use crate::kernel::{Origin, general_protection, page_fault};
@@ -66,12 +67,14 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
 /// Accesses of a core that stalls on every one, until one is refused or another CPU has to go first.
 fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Paused {
     let (until, levels) = (passed(index, limit).min(due(m, index)), m.spec.mmu.levels);
+    let mut ahead = Ahead::new();
     loop {
         let batch = cursor.batch();
         let mut made = 0;
         let mut pause = if batch.is_empty() { Some(Paused::Done) } else { None };
-        for access in batch {
-            if m.cpus[index].now >= until {
+        for (at, access) in batch.iter().enumerate() {
+            let now = m.cpus[index].now;
+            if now >= until {
                 break;
             }
             made += 1;
@@ -82,6 +85,9 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
             if let Err(refusal) = m.user_access(index, access.va, access.kind, user) {
                 pause = Some(Paused::Refused(*access, refusal));
                 break;
+            }
+            if m.cpus[index].now > now + m.spec.cache.l3.latency {
+                ahead.look(m, index, &batch[at..]);
             }
         }
         cursor.pass(made);

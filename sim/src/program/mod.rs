@@ -1,6 +1,7 @@
 //! What a simulation runs: steps of programs, from a workload script or a recorded trace.
 
 mod access;
+mod ahead;
 pub mod replay;
 pub mod script;
 mod source;

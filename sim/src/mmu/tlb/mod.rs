@@ -233,7 +233,7 @@ impl TlbArray {
     }
 
     /// The same, where the index of the slot is known.
-    #[inline]
+    #[inline(always)]
     pub(super) fn used_at(&mut self, spot: Spot, index: usize) {
         self.policy.used(spot, index);
     }

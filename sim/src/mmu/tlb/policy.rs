@@ -44,10 +44,18 @@ impl Policy {
     }
 
     /// A hit in the slot with index `i`.
-    #[inline]
+    #[inline(always)]
     pub fn used(&mut self, spot: Spot, i: usize) {
         match self {
             Self::Order(order) if order.by_use => order.newest(spot),
+            _ => self.used_in_any(spot, i),
+        }
+    }
+
+    /// The same, where no order in a word is kept.
+    #[inline(never)]
+    fn used_in_any(&mut self, spot: Spot, i: usize) {
+        match self {
             Self::Tree(trees) => trees.used(spot),
             Self::List(list) if list.by_use => list.newest(spot),
             Self::Stamps(stamps) if stamps.by_use => stamps.newest(i),

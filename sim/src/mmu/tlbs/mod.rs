@@ -104,7 +104,7 @@ impl Tlbs {
     /// [`Self::lookup`] of a page that it found in the first level not long ago, and that allows the access as it is: the frame
     /// of the 4 KiB page, and what finding it added. `None`, without any change, if [`Self::lookup`] has to be asked: always so
     /// for a store that has to set D or is not allowed, and for a fetch that is not.
-    #[inline]
+    #[inline(always)]
     pub fn hit(&mut self, va: VirtAddr, pcid: u16, kind: AccessKind) -> Option<(Pfn, Time)> {
         let at = self.asks[kind as usize];
         let found = self.recent.again(at, va.0 >> 12, pcid, kind);

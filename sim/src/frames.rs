@@ -345,7 +345,7 @@ mod tests {
         assert!(starts.len() > 20, "{starts:?}");
         spec.frames.turned = 0;
         let region = Region::new(&spec, 0, 64 * 64);
-        assert!((0..64).all(|run| region.frame(run * 64).0 % 64 == 0));
+        assert!((0..64).all(|run| region.frame(run * 64).0.is_multiple_of(64)));
     }
 
     #[test]

@@ -362,7 +362,7 @@ impl Cache {
 
     /// Whether the one of `rate` cases has come.
     fn chance(&mut self, rate: u32) -> bool {
-        (replacement::draw(&mut self.random) >> 32) % u64::from(rate.max(1)) == 0
+        (replacement::draw(&mut self.random) >> 32).is_multiple_of(u64::from(rate.max(1)))
     }
 
     /// Gives a line the next stamp of its set; before they run out, all are made small again.

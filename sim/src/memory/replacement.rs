@@ -68,7 +68,7 @@ pub(super) const fn demote(state: u64, ways: usize, way: usize) -> u64 {
     let back = 4 * (ways as u32 - 1);
     let before = (1u64 << rank).wrapping_sub(1);
     let behind = (1u64 << back).wrapping_sub(1) & !before;
-    let beyond = !((1u64 << back) - 1 | 0xf << back);
+    let beyond = !(((1u64 << back) - 1) | (0xf << back));
     (order & (before | beyond) | order >> 4 & behind | (way as u64) << back) ^ IDENTITY
 }
 

@@ -192,11 +192,12 @@ impl Chase {
 fn allocations(n: u32, machine: &MachineSpec) -> u8 {
     let random = machine.frames.order != FrameOrder::Sequential
         || machine.nested.as_ref().is_some_and(|nested| nested.frames == HostFrames::Random);
-    match n {
-        _ if !random => 1,
-        ..=FEW => 16,
-        ..=SOME => 4,
-        _ => 1,
+    if !random || n > SOME {
+        1
+    } else if n > FEW {
+        4
+    } else {
+        16
     }
 }
 

@@ -1,8 +1,8 @@
 //! One TLB array: set-associative, fully associative or skewed, for several page sizes and PCIDs.
 //!
 //! What an entry is found by: page number, page size and PCID, all exactly; an entry of a global page is found under every PCID
-//! (Intel SDM vol. 3, 4.10.2.2 and 4.10.2.4). The set is picked by the number of the page of the entry's own size ([`place`]),
-//! the victim by one of several policies ([`policy`]); an empty slot is always taken first, that of the lowest way.
+//! (Intel SDM vol. 3, 4.10.2.2 and 4.10.2.4). The set is picked by the number of the page of the entry's own size (`place`),
+//! the victim by one of several policies (`policy`); an empty slot is always taken first, that of the lowest way.
 //!
 //! An entry stays in its slot. Tags are apart from entries, so that a set is compared without a branch for each way.
 

@@ -143,18 +143,20 @@ impl Machine {
     fn prefetch_translation(&mut self, index: usize, va: VirtAddr, start: Time) {
         let cpu = &self.cpus[index];
         if va.is_canonical_in(self.spec.mmu.levels) && !cpu.tlbs.second_holds(va, cpu.pcid) {
-            let walk = self.new_walk(index, va, AccessKind::Read, Mode::User, start);
-            self.measure.walk_counts.speculative += 1;
-            self.run_walk(&mut Walk { purpose: Purpose::NextPage, ..walk }, false);
+            self.speculate(index, va, start, Purpose::NextPage);
         }
     }
 
     /// A walk for an address that no access is known to need: on a path that may not be taken, or ahead of a stream. It sets A
     /// (as hardware may, SDM 4.8) but never D, fills the TLBs, and ends without a trace where an access would fault.
     pub fn walk_speculatively(&mut self, index: usize, va: VirtAddr, start: Time) -> Walked {
+        self.speculate(index, va, start, Purpose::Speculation)
+    }
+
+    fn speculate(&mut self, index: usize, va: VirtAddr, start: Time, purpose: Purpose) -> Walked {
         let walk = self.new_walk(index, va, AccessKind::Read, Mode::User, start);
         self.measure.walk_counts.speculative += 1;
-        self.run_walk(&mut Walk { purpose: Purpose::Speculation, ..walk }, false)
+        self.run_walk(&mut Walk { purpose, ..walk }, false)
     }
 
     fn new_walk(&self, index: usize, va: VirtAddr, kind: AccessKind, mode: Mode, start: Time) -> Walk {

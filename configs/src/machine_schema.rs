@@ -13,17 +13,13 @@ use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, 
 use crate::tlb_schema;
 
 /// Tables that a file may leave out or set to `"absent"`.
-pub(crate) const OPTIONAL: &[&str] = &[
-    "tlb.dtlb_2m",
-    "tlb.dtlb_1g",
-    "tlb.dtlb_store",
-    "tlb.itlb_4k",
-    "tlb.itlb_2m",
-    "tlb.itlb2",
-    "tlb.stlb_1g",
-    "nested",
-    "trust",
-];
+pub(crate) fn optional() -> &'static [&'static str] {
+    static TABLES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let arrays = tlb_schema::ARRAYS.iter().filter(|table| table.optional).map(|table| table.name);
+        arrays.chain(["nested", "trust"]).collect()
+    });
+    &TABLES
+}
 
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
 choices!(WALKER_READS: WalkerReads { "l1d" => L1d, "l2" => L2 });

@@ -26,6 +26,7 @@ pub fn title(report: &RunReport) -> String {
 #[must_use]
 pub fn sentences(report: &RunReport) -> Vec<String> {
     let mut out = vec![faults(report)];
+    out.extend(general_protections(report));
     out.extend(dominant(report));
     out.extend(shootdowns(report));
     out.extend(agreement(report));
@@ -107,6 +108,13 @@ fn faults(report: &RunReport) -> String {
     } else {
         format!("{total} in {accesses}: {}.", list(&kinds))
     }
+}
+
+fn general_protections(report: &RunReport) -> Option<String> {
+    let n = report.faults.general_protection;
+    let what = "general-protection exception";
+    (n > 0)
+        .then(|| format!("{} for addresses that are not canonical.", counted(n, what, &format!("{what}s"))))
 }
 
 fn dominant(report: &RunReport) -> Option<String> {

@@ -101,6 +101,14 @@ pub(super) fn translation(report: &RunReport) -> String {
         count(a.a),
         count(a.d)
     );
+    if w.merged > 0 || w.queued > 0 {
+        walks.push_str(&format!(
+            "; {} accesses waited for another one's walk, {} walks for a walker, {} cycles each",
+            count(w.merged),
+            count(w.queued),
+            average(w.queue_cycles, w.queued)
+        ));
+    }
     for (what, n) in report.arch.rows().into_iter().filter(|(_, n)| *n > 0) {
         walks.push_str(&format!("; {what}: {}", count(n)));
     }

@@ -16,7 +16,7 @@ pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
-pub use walks::WalkCounts;
+pub use walks::{WalkCounts, WalkQueue};
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
@@ -108,8 +108,8 @@ pub struct Measurements {
     pub writes: u64,
     /// Page walks.
     pub walks: u64,
-    /// Accesses that missed the TLBs while another one's walk for their page was under way or queued, and waited for that.
-    pub merged_walks: u64,
+    /// What accesses waited for before their walks, or instead of one.
+    pub walk_queue: WalkQueue,
     /// Paging-structure entries that walks read, those of the second stage included.
     pub walk_references: u64,
     /// What walks read, by level, and the walks that no access waited for.

@@ -110,7 +110,7 @@ fn run_window(
 ) -> Paused {
     let due = due(m, index);
     let paused = window.run(&mut OnCpu::new(m, index), cursor, passed(index, limit), due);
-    m.measure.merged_walks += window.take_merged();
+    window.count_walks(&mut m.measure.walk_queue);
     paused
 }
 

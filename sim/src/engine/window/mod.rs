@@ -39,7 +39,7 @@ use self::buffers::{FillBuffers, StoreBuffer};
 use self::core::{Core, Lookup};
 use self::entry::{Entry, Phase};
 use self::walkers::Walkers;
-use crate::measure::Part;
+use crate::measure::{Part, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Cursor};
 
@@ -117,9 +117,10 @@ impl Window {
         self.entries.is_empty() && self.stores.is_empty() && self.hits_done <= now
     }
 
-    /// Accesses that waited for the walk of another one, since the last call.
-    pub(crate) fn take_merged(&mut self) -> u64 {
-        std::mem::take(&mut self.merged)
+    /// Adds what walks waited for since the last call.
+    pub(crate) fn count_walks(&mut self, counts: &mut WalkQueue) {
+        counts.merged += std::mem::take(&mut self.merged);
+        self.walkers.count(counts);
     }
 
     /// Makes accesses until the clock reaches `horizon` or, with nothing in flight, `due`; until one is refused; or to the end.

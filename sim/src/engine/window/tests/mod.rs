@@ -9,7 +9,7 @@ use daxsim_types::{AccessKind, CacheLine, ErrorCode, Time, VirtAddr};
 
 use super::core::{Core, Limits, Lookup, Walk};
 use super::{Paused, Window};
-use crate::measure::{Part, Parts};
+use crate::measure::{Part, Parts, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Accesses, Cursor};
 

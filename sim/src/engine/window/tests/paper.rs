@@ -93,6 +93,22 @@ fn two_walkers_overlap_and_a_third_walk_queues() {
 }
 
 #[test]
+fn the_wait_for_a_walker_is_counted_with_the_walker_that_took_the_walk() {
+    let mut window = Window::new(limits());
+    let accesses = [load(1, 0), load(1, 1), load(2, 0), load(3, 0)];
+    let mut cursor = Cursor::new(Accesses::Stream(Box::new(accesses.into_iter())));
+    let mut core = Paper::default();
+    assert_eq!(window.run(&mut core, &mut cursor, Time::MAX, Time::MAX), Paused::Done);
+    let mut counts = WalkQueue::default();
+    for _ in 0..2 {
+        window.count_walks(&mut counts);
+        // Page 3 came at 3 and the first walk ends at 30; the second call adds nothing.
+        let expected = WalkQueue { merged: 1, queued: 1, time: Time(WALK - 3), by_walker: vec![2, 1] };
+        assert_eq!(counts, expected);
+    }
+}
+
+#[test]
 fn accesses_to_one_page_share_a_walk_under_way_or_queued() {
     let mut accesses = vec![load(1, 0), load(2, 0)];
     accesses.extend((0..3).flat_map(|line| [load(1, line), load(2, line), load(3, line)]));

@@ -33,6 +33,19 @@ pub(crate) fn kernel(r: &mut Reader<'_>) {
         r.bad("dax.fresh_write_sets_d", found, expected);
     }
     counted_pages(r);
+    isolation(r);
+}
+
+/// With page-table isolation one bit of the PCID tells user mode from the kernel (`X86_CR3_PTI_PCID_USER_BIT`), which leaves fewer
+/// numbers.
+fn isolation(r: &mut Reader<'_>) {
+    const MOST_WITH_PTI: u32 = (1 << 11) - 2;
+    if let Some(asids) = r.get::<u32>("tree.asids").filter(|n| *n > MOST_WITH_PTI)
+        && r.get("tree.pti") == Some(true)
+    {
+        let found = format!("{asids} with tree.pti = true");
+        r.bad("tree.asids", found, format!("at most {MOST_WITH_PTI}: a bit of the PCID is for user mode"));
+    }
 }
 
 /// Records a table of mapping counts without the reference that the insert asks for.

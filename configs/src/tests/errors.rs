@@ -360,3 +360,13 @@ fn arrays_beside_those_of_loads() {
     assert_eq!(m.tlb.arrays().count(), 9);
     assert_eq!(m.tlb.stlb.ways_of(daxsim_types::PageSize::Size2M), 12);
 }
+
+#[test]
+fn isolation_leaves_half_the_pcids() {
+    let of = |text: &str| parse_kernel("k.toml", &format!("base = \"linux-7.2\"\n{text}\n"), &[]);
+    assert!(of("tree.asids = 4094").is_ok() && of("tree.pti = true").is_ok());
+    assert_eq!(
+        message(of("tree.pti = true\ntree.asids = 2047")),
+        "k.toml:3:14: tree.asids: 2047 with tree.pti = true: expected at most 2046: a bit of the PCID is for user mode"
+    );
+}

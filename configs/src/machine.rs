@@ -68,6 +68,8 @@ pub struct CpuSpec {
     pub store_interval: Time,
     /// Stores that are not yet written to the L1D at most.
     pub store_buffer: u32,
+    /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
+    pub run_ahead: bool,
 }
 
 /// `[mmu]`

@@ -42,6 +42,9 @@ section!(cpu: CpuSpec, "cpu" {
     load_interval "load_interval": POSITIVE_TIME, "Time between two loads that enter the window: a cycle by the load ports.";
     store_interval "store_interval": POSITIVE_TIME, "Time between a store and what enters the window next.";
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
+    run_ahead "run_ahead" = "false": Kind::Bool,
+        "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
+         then has been walked for, which sets A but never D.";
 });
 
 section!(mmu: MmuSpec, "mmu" {

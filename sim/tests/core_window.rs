@@ -4,6 +4,7 @@ mod common;
 
 use common::{BASE, Bench, NEW, PAGE, step, touch};
 use daxsim_sim::measure::{Part, Parts};
+use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::program::{Access, Accesses, Action};
 use daxsim_types::{AccessKind, CpuId, FileSystem, Time, VirtAddr};
 
@@ -224,4 +225,31 @@ fn racing_threads_give_the_same_every_time() {
     assert!(totals.iter().all(|total| *total == end));
     let again = race();
     assert_eq!((again.1, again.2), (parts, end));
+}
+
+#[test]
+fn walks_ahead_of_a_fault_set_a_and_leave_d_to_the_store() {
+    let counts = |run_ahead: &str| {
+        let overrides = ["cpu.count=4", "cpu.window=224", "mmu.walkers=4", run_ahead];
+        let mut bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &overrides, &[]);
+        bench.sim.with(|m| m.map_anonymous(bench.mm, BASE, 4));
+        bench.store(BASE);
+        for page in 1..4 {
+            let old = bench.pte(BASE + page * PAGE).mkold();
+            bench.inject(BASE + page * PAGE, 0, Entry(old.0 & !Entry::D));
+        }
+        // A miss of the caches, a page that nobody mapped, stores to pages that nobody used.
+        let before = bench.measured(|m| (m.accessed_assists, m.dirty_assists));
+        let stores = (1..4).map(|page| Access::new(VirtAddr(BASE + page * PAGE), AccessKind::Write));
+        let missing = Access::new(VirtAddr(BASE + (1 << 30)), AccessKind::Read);
+        let first = Access::new(VirtAddr(BASE + 0x940), AccessKind::Read);
+        taken(&mut bench, run([first, missing].into_iter().chain(stores).collect()));
+        let after = bench.measured(|m| (m.accessed_assists, m.dirty_assists, m.walk_counts.speculative));
+        assert!((1..4).all(|page| bench.pte(BASE + page * PAGE).hw_dirty()));
+        assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+        (after.0 - before.0, after.1 - before.1, after.2)
+    };
+    // The walk of a store sets both bits at once, and counts as setting D.
+    assert_eq!(counts("cpu.run_ahead=false"), (0, 3, 0));
+    assert_eq!(counts("cpu.run_ahead=true"), (3, 3, 3));
 }

@@ -93,10 +93,19 @@ impl Walkers {
 
     /// The walker that is free first walks until `end` for the page of `va` that `shift` gives.
     pub fn take(&mut self, va: VirtAddr, shift: u32, end: Time) {
-        if let Some(walker) = self.all.iter_mut().min_by_key(|w| w.free) {
-            *walker = Walker { free: end, page: va.0 >> shift, shift, walks: walker.walks + 1 };
-        }
+        self.occupy(va, shift, end, 1);
         self.walks += 1;
+    }
+
+    /// The same for a walk that no access waits for, which is not counted with the others.
+    pub fn take_ahead(&mut self, va: VirtAddr, shift: u32, end: Time) {
+        self.occupy(va, shift, end, 0);
+    }
+
+    fn occupy(&mut self, va: VirtAddr, shift: u32, end: Time, walks: u64) {
+        if let Some(walker) = self.all.iter_mut().min_by_key(|w| w.free) {
+            *walker = Walker { free: end, page: va.0 >> shift, shift, walks: walker.walks + walks };
+        }
         self.latest = self.latest.max(end);
     }
 

@@ -218,7 +218,7 @@ impl Simulation {
         self.sys.with(|m| {
             let before = std::mem::replace(&mut m.cpus[cpu.index()].part, Part::Dispatch);
             m.switch_mm(cpu, mm);
-            m.to_user_half(cpu.index());
+            m.enter_user_half(cpu.index());
             m.cpus[cpu.index()].part = before;
         });
         Ok(())
@@ -399,7 +399,7 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, delays: Vec<Time>, result: &Cel
         cx.sync().await;
         cx.with(|m| match step.mm {
             Some(mm) => m.run_in_user_mode(cx.cpu(), mm),
-            None => drop(m.to_kernel_half(cx.cpu().index())),
+            None => drop(m.enter_kernel_half(cx.cpu().index())),
         });
         let Step { line, thread, cpu, .. } = step;
         cx.with(|m| {
@@ -490,7 +490,7 @@ impl Machine {
     /// Lets a thread of `mm` go on in user mode on a CPU.
     fn run_in_user_mode(&mut self, cpu: CpuId, mm: MmId) {
         self.run_on(cpu, mm);
-        self.to_user_half(cpu.index());
+        self.enter_user_half(cpu.index());
     }
 
     /// Lets a thread of `mm` run on a CPU: a switch if it runs another mm, the end of lazy mode if it idled.
@@ -498,7 +498,7 @@ impl Machine {
         let state = &self.cpus[cpu.index()].tlb_state;
         if state.loaded_mm != Some(mm) || state.lazy {
             let before = std::mem::replace(&mut self.cpus[cpu.index()].part, Part::Dispatch);
-            self.to_kernel_half(cpu.index());
+            self.enter_kernel_half(cpu.index());
             self.cpus[cpu.index()].work(self.kernel.path_length.common.task_switch);
             self.switch_mm(cpu, mm);
             self.cpus[cpu.index()].part = before;

@@ -108,7 +108,7 @@ fn enter_kernel(cx: &Cx<'_>) -> bool {
         let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);
         let index = cx.cpu().index();
         m.cpus[index].spend_as(Part::Entry, entry);
-        let from_user = m.to_kernel_half(index);
+        let from_user = m.enter_kernel_half(index);
         let cpu = &mut m.cpus[index];
         cpu.part = Part::Entry;
         cpu.work(path);
@@ -124,7 +124,7 @@ fn leave_kernel(cx: &Cx<'_>, to_user: bool) {
         m.cpus[index].part = Part::Entry;
         m.cpus[index].work(path);
         if to_user {
-            m.to_user_half(index);
+            m.enter_user_half(index);
         }
         let cpu = &mut m.cpus[index];
         cpu.spend(iret);

@@ -202,14 +202,14 @@ impl Machine {
         cpu.spend(entry);
         // An idle CPU is in the kernel.
         let lazy = cpu.tlb_state.lazy;
-        let from_user = !lazy && self.to_kernel_half(index);
+        let from_user = !lazy && self.enter_kernel_half(index);
         let csd = self.csd_line(target);
         self.kernel_access_as(index, csd, Access::Rmw, Part::IpiHandler);
         self.flush_tlb_func(target, &ipi.info, true);
         self.kernel_access_as(index, csd, Access::Write, Part::IpiHandler);
         let answered = self.cpus[index].now;
         if from_user {
-            self.to_user_half(index);
+            self.enter_user_half(index);
         }
         self.cpus[index].spend(exit);
         self.cpus[index].part = interrupted;

@@ -27,7 +27,7 @@ pub(super) const fn user_pcid(asid: usize) -> u16 {
 
 impl Machine {
     /// `SWITCH_TO_KERNEL_CR3` where the kernel is entered. False if nothing was to switch: no isolation, or in the kernel already.
-    pub(crate) fn to_kernel_half(&mut self, index: usize) -> bool {
+    pub(crate) fn enter_kernel_half(&mut self, index: usize) -> bool {
         let state = &mut self.cpus[index].tlb_state;
         if !std::mem::take(&mut state.user_half) {
             return false;
@@ -39,7 +39,7 @@ impl Machine {
 
     /// `SWITCH_TO_USER_CR3` on the way back to user mode, which does the flush that the half is marked for. Without PCIDs the
     /// write of CR3 empties the TLB anyway.
-    pub(crate) fn to_user_half(&mut self, index: usize) {
+    pub(crate) fn enter_user_half(&mut self, index: usize) {
         let state = &mut self.cpus[index].tlb_state;
         if !self.kernel.tree.pti || std::mem::replace(&mut state.user_half, true) {
             return;

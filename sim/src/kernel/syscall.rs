@@ -149,7 +149,7 @@ fn enter(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_entry, cx.cpu().index());
         m.cpus[index].spend_as(Part::Entry, cost);
-        let from_user = m.to_kernel_half(index);
+        let from_user = m.enter_kernel_half(index);
         m.cpus[index].part = Part::Dispatch;
         from_user
     })
@@ -159,7 +159,7 @@ fn leave(cx: &Cx<'_>, to_user: bool) {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_exit, cx.cpu().index());
         if to_user {
-            m.to_user_half(index);
+            m.enter_user_half(index);
         }
         let cpu = &mut m.cpus[index];
         cpu.spend_as(Part::Entry, cost);

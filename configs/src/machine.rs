@@ -200,6 +200,8 @@ pub struct NestedSpec {
     pub pde: u32,
     /// Cost of the lookup that precedes each translation of a guest-physical address.
     pub latency: Time,
+    /// What the first touch of a host page costs: exit, the hypervisor's work, entry. Zero if it has mapped all pages beforehand.
+    pub exit: Time,
 }
 
 /// Bytes of all entries of `level` (0 = page table) that map guest-physical addresses below `limit`, in whole tables.

@@ -104,6 +104,9 @@ section!(nested: NestedSpec, "nested" {
     pdpte "pdpte": PSC_ENTRIES, "Entries of the structure cache of PDPT entries; 0 if there is none.";
     pde "pde": PSC_ENTRIES, "Entries of the structure cache of PD entries; 0 if there is none.";
     latency "latency" = "0 ns": TIME, "The lookup that precedes the translation of a guest-physical address.";
+    exit "exit" = "0 ns": TIME,
+        "What the first touch of a host page of user or persistent memory costs: the exit for an EPT violation, the hypervisor's \
+         work, and the way back (2 to 4 us, from memory); 0 if the hypervisor has mapped all memory beforehand.";
 });
 
 section!(cost: CostSpec, "cost" {

@@ -86,6 +86,7 @@ pub fn part_in_words(name: &str) -> &str {
         "ipi" | "ipi wait" | "ipi_wait" => "waiting for IPIs",
         "assist" => "setting accessed and dirty bits",
         "memory" => "waiting for memory",
+        "exit" => "exits to the hypervisor",
         name => name,
     }
 }

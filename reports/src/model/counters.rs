@@ -345,3 +345,21 @@ impl Memory {
         self
     }
 }
+
+/// Exits to the hypervisor of a guest. Left out of the document where there were none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exits {
+    /// For a page that the hypervisor had not mapped (EPT violation, nested page fault).
+    pub ept_violations: u64,
+    /// Cycles until the guest went on, summed.
+    pub cycles: u64,
+}
+
+impl Exits {
+    /// Whether there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -90,7 +90,7 @@ pub(super) fn translation(report: &RunReport) -> String {
     let table =
         aligned("TLBs and paging-structure caches", &["structure", "lookups", "misses", "hit rate"], rows);
     let (w, a) = (&report.walks, &report.assists);
-    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() {
+    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() && report.exits.is_empty() {
         return table;
     }
     let mut walks = format!(
@@ -107,6 +107,14 @@ pub(super) fn translation(report: &RunReport) -> String {
             count(w.merged),
             count(w.queued),
             average(w.queue_cycles, w.queued)
+        ));
+    }
+    if !report.exits.is_empty() {
+        let (n, cycles) = (report.exits.ept_violations, report.exits.cycles);
+        walks.push_str(&format!(
+            "; {} exits to the hypervisor, {} cycles each",
+            count(n),
+            average(cycles, n)
         ));
     }
     for (what, n) in report.arch.rows().into_iter().filter(|(_, n)| *n > 0) {

@@ -127,7 +127,7 @@ pub fn report() -> RunReport {
             ..Walks::default()
         },
         assists: Assists { a: 12_288, d: 4_102 },
-        arch: Arch::default(),
+        exits: Exits { ept_violations: 96, cycles: 604_800 },
         shootdowns: Shootdowns {
             requests: 512,
             ipis_sent: 3_072,

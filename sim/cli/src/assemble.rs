@@ -75,6 +75,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             access_flag_faults: m.access_flag_faults,
             dirty_updates: m.dirty_updates,
         },
+        exits: model::Exits { ept_violations: m.exits.count, cycles: clock.to_cycles(m.exits.time) },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         attribution: attribution(results, clock)?,

@@ -10,6 +10,7 @@
 
 mod cx;
 mod exec;
+mod exit;
 mod jitter;
 mod lock;
 mod string_op;

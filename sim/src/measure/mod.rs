@@ -124,6 +124,8 @@ pub struct Measurements {
     pub dirty_updates: u64,
     /// Accesses refused because software is to set A or D.
     pub access_flag_faults: u64,
+    /// Exits to the hypervisor.
+    pub exits: Exits,
     /// #GPs, for addresses that are not canonical.
     pub general_protections: u64,
     /// Counts of faults.
@@ -158,6 +160,15 @@ pub struct Measurements {
     pub keep_faults: bool,
     /// Faults counted but not kept, because the log was full ([`MOST_FAULTS_KEPT`]).
     pub faults_not_kept: u64,
+}
+
+/// Exits to the hypervisor, for pages that it had not mapped (EPT violations).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exits {
+    /// How many.
+    pub count: u64,
+    /// Time until the guest went on.
+    pub time: Time,
 }
 
 /// Count and pages of one flush reason.

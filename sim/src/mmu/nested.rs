@@ -1,10 +1,11 @@
 //! The second stage of translation: EPT or NPT, from guest-physical to host-physical addresses (Intel SDM vol. 3, 28.3; AMD APM
 //! vol. 2, 15.25).
 //!
-//! The machine then is a virtual one, and the frames in its page tables are the guest's. The hypervisor maps all of them, so an
-//! EPT violation never happens and its exit is not modelled; neither are A and D of the second stage. Its tables have no
-//! contents to store: where an entry lies follows from the address that it maps, eight neighbours to a line, in host memory
-//! above that of the guest. Host frames of main memory are in order or permuted; persistent memory is one piece, as a
+//! The machine then is a virtual one, and the frames in its page tables are the guest's. The hypervisor has mapped all of them;
+//! or, with `nested.exit`, it maps each page of user and persistent memory at its first touch, which exits to it (EPT
+//! violation). The memory of the kernel's own objects and page tables was touched when the guest booted. A and D of the second
+//! stage are not modelled. Its tables have no contents to store: where an entry lies follows from the address that it maps,
+//! eight neighbours to a line, in host memory above that of the guest. Host frames of main memory are in order or permuted; persistent memory is one piece, as a
 //! hypervisor that passes on a DAX range maps it.
 
 use daxsim_configs::machine::{HostFrames, MachineSpec, NestedSpec, host_level_bytes};
@@ -27,6 +28,7 @@ pub(crate) struct HostMap {
     /// First address of the entries of each level.
     entries: Vec<u64>,
     order: Option<Permutation>,
+    unmapped: Option<Unmapped>,
 }
 
 impl HostMap {
@@ -42,7 +44,32 @@ impl HostMap {
         let entries = (0..spec.levels).map(place).collect();
         let blocks = machine.dram.capacity >> spec.page_size.shift();
         let order = (spec.frames == HostFrames::Random).then(|| Permutation::new(blocks, spec.seed));
-        Self { size: spec.page_size, top: spec.levels - 1, latency: spec.latency, entries, order }
+        let (size, top, latency) = (spec.page_size, spec.levels - 1, spec.latency);
+        Self { size, top, latency, entries, order, unmapped: None }
+    }
+
+    /// The same, with what the hypervisor maps at its first touch: everything from `first` to `end`.
+    pub fn mapping_on_touch(mut self, exit: Time, first: u64, end: u64) -> Self {
+        let first = first.div_ceil(self.size.bytes());
+        let pages = (end >> self.size.shift()).saturating_sub(first);
+        let mapped = vec![0; pages.div_ceil(64) as usize];
+        self.unmapped = (exit > Time::ZERO).then_some(Unmapped { exit, first, mapped });
+        self
+    }
+
+    /// What an access to a guest's frame exits for, if the hypervisor has not mapped its page.
+    #[inline]
+    pub fn exit(&self, guest: Pfn) -> Option<Time> {
+        let page = guest.0 >> (self.size.shift() - 12);
+        self.unmapped.as_ref().filter(|unmapped| !unmapped.is_mapped(page)).map(|unmapped| unmapped.exit)
+    }
+
+    /// Maps the page of a guest's frame.
+    pub fn map(&mut self, guest: Pfn) {
+        let page = guest.0 >> (self.size.shift() - 12);
+        if let Some(unmapped) = &mut self.unmapped {
+            unmapped.map(page);
+        }
     }
 
     /// The host's frame of a guest's.
@@ -58,6 +85,34 @@ impl HostMap {
     fn entry_line(&self, guest: PhysAddr, level: u32) -> CacheLine {
         let index = guest.0 >> (12 + 9 * level);
         PhysAddr(self.entries[level as usize] + 8 * index).line()
+    }
+}
+
+/// Pages that the hypervisor maps at their first touch.
+struct Unmapped {
+    exit: Time,
+    /// The first of them.
+    first: u64,
+    /// A bit for each that is mapped by now.
+    mapped: Vec<u64>,
+}
+
+impl Unmapped {
+    /// Word and bit of a page; none if it was mapped from the beginning.
+    fn place(&self, page: u64) -> Option<(usize, u64)> {
+        let at = page.checked_sub(self.first)?;
+        let word = (at / 64) as usize;
+        (word < self.mapped.len()).then_some((word, 1 << (at % 64)))
+    }
+
+    fn is_mapped(&self, page: u64) -> bool {
+        self.place(page).is_none_or(|(word, bit)| self.mapped[word] & bit != 0)
+    }
+
+    fn map(&mut self, page: u64) {
+        if let Some((word, bit)) = self.place(page) {
+            self.mapped[word] |= bit;
+        }
     }
 }
 

@@ -137,9 +137,20 @@ async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Ref
     let Access { va, kind, .. } = access;
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
-        let Refusal::PageFault(code) = refusal else {
-            general_protection(cx);
-            return Ended::Signal;
+        let code = match refusal {
+            Refusal::PageFault(code) => code,
+            Refusal::GeneralProtection => {
+                general_protection(cx);
+                return Ended::Signal;
+            }
+            Refusal::EptViolation(frame) => {
+                cx.map_on_host(frame).await;
+                match cx.with(|m| m.user_access(index, va, kind, user)) {
+                    Ok(()) => return Ended::Completed,
+                    Err(again) => refusal = again,
+                }
+                continue;
+            }
         };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
         let end = page_fault(cx, origin, va, code).await;

@@ -39,6 +39,8 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
         ("accesses that waited for another one's walk", w.merged),
         ("walks that waited for a walker", w.queued),
         ("cycles that they waited", w.queue_cycles),
+        ("exits for pages that the hypervisor had not mapped", report.exits.ept_violations),
+        ("cycles of these exits", report.exits.cycles),
     ];
     walks.extend(
         more.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| vec![what.to_owned(), count(n), per(n)]),

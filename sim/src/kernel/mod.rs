@@ -47,7 +47,7 @@ pub use file_ops::FallocMode;
 pub use gup::PinKind;
 pub use mm::MmId;
 pub use mremap::RemapRequest;
-pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
+pub use syscall::{Advice, DEFAULT_MAP_WINDOW, MapRequest, SyscallError};
 pub(crate) use syscall::{
     clear_young, clone, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap,
     msync, munmap, pin, pread, pwrite, sync_file_range, unpin,

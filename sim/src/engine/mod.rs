@@ -11,6 +11,7 @@
 mod cx;
 mod exec;
 mod jitter;
+mod lines;
 mod lock;
 mod string_op;
 mod window;
@@ -18,6 +19,7 @@ mod window;
 pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
+pub(crate) use lines::Lines;
 pub use lock::{LockId, LockMode, Locks};
 pub(crate) use string_op::StringOp;
 pub(crate) use window::{Limits, OnCpu, Paused, Window};

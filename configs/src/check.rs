@@ -2,7 +2,7 @@
 
 use daxsim_types::PageSize;
 
-use crate::machine::{CacheReplacement, host_table_bytes};
+use crate::machine::{CacheReplacement, HostFrames, host_table_bytes};
 use crate::reader::Reader;
 use crate::tlb_check::tlb;
 
@@ -80,6 +80,15 @@ fn nested(r: &mut Reader<'_>) {
     let (Some(levels), Some(page_size)) = keys else { return };
     let ends = (r.get::<u64>("dram.capacity"), r.get::<u64>("pmem.base"), r.get::<u64>("pmem.capacity"));
     let (Some(dram), Some(base), Some(pmem)) = ends else { return };
+    if r.get("nested.pmem_frames") == Some(HostFrames::Random) {
+        for (key, bytes) in [("pmem.base", base), ("pmem.capacity", pmem)] {
+            if !bytes.is_multiple_of(page_size.bytes()) {
+                let expected =
+                    format!("a multiple of {page_size}, as nested.pmem_frames moves pages of that size");
+                r.bad(key, format!("{bytes:#x}"), expected);
+            }
+        }
+    }
     let needed = host_table_bytes(levels, page_size, base + pmem);
     if base >= dram && base - dram < needed {
         r.bad(

@@ -186,7 +186,9 @@ pub struct NestedSpec {
     pub page_size: PageSize,
     /// Which host frames back the guest's DRAM.
     pub frames: HostFrames,
-    /// Seed of the permutation, if they are random.
+    /// Which of the device's back the guest's persistent memory.
+    pub pmem_frames: HostFrames,
+    /// Seed of the permutations, if they are random.
     pub seed: u64,
     /// Entries of the translation cache for the frames of guest tables; 0 if there is none.
     pub tlb: u32,
@@ -216,7 +218,7 @@ pub fn host_table_bytes(levels: u32, page_size: PageSize, limit: u64) -> u64 {
     (page_size.level()..levels).map(|level| host_level_bytes(level, limit)).sum()
 }
 
-/// Where a hypervisor puts the pages of a guest's DRAM. Its persistent memory is one piece of the host's.
+/// Where a hypervisor puts the pages of a guest's DRAM, or of its persistent memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostFrames {
     /// One after another.

@@ -95,8 +95,10 @@ section!(nested: NestedSpec, "nested" {
     levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of the hypervisor's tables (EPT, NPT).";
     page_size "page_size": Kind::Choice(PAGES), "Size of the pages that they map.";
     frames "frames": Kind::Choice(HOST_FRAMES),
-        "Which host frames back the guest's DRAM: one after another, or in random order. Its persistent memory is one piece.";
-    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random order.";
+        "Which host frames back the guest's DRAM: one after another, or in random order.";
+    pmem_frames "pmem_frames" = "sequential": Kind::Choice(HOST_FRAMES),
+        "The same of its persistent memory: one piece of the device, or the blocks of a fragmented file.";
+    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random orders.";
     tlb "tlb": PSC_ENTRIES,
         "Entries of the fully associative cache of translated guest-physical pages that hold guest tables; 0 if there is none.";
     pml5e "pml5e" = "0": PSC_ENTRIES, "Entries of the structure cache of PML5 entries; 0 if there is none.";

@@ -3,8 +3,10 @@
 mod common;
 
 use common::{BASE, Bench, NEW, PAGE, step, touch};
-use daxsim_sim::kernel::NewFile;
+use daxsim_sim::durability::Call;
+use daxsim_sim::kernel::{FallocMode, NewFile};
 use daxsim_sim::measure::{Part, Parts};
+use daxsim_sim::program::Action;
 use daxsim_types::AccessKind::{Read, Write};
 use daxsim_types::{CpuId, FileSystem};
 
@@ -109,4 +111,51 @@ fn cpus_that_touch_a_page_together_all_exit() {
     bench.touch(1, BASE, 1, Read);
     bench.touch(0, BASE + PAGE - 64, 1, Read);
     assert_eq!(exits(&bench).0, 2);
+}
+
+/// After a punched hole and a sync: pages that are lost, and unmarked, with their frames and who took the mark; dirty pages,
+/// promises, and the lines that a cache holds of one page.
+type Judged = (Vec<(u64, u64, &'static str)>, Vec<(u64, u64, &'static str)>, u64, u64, u32);
+
+fn judged(frames: &str) -> Judged {
+    let frames = format!("nested.pmem_frames={frames}");
+    let mut bench = Bench::with("emr-guest", NEW, FileSystem::Ext4, &[&frames, "nested.seed=3"], &[]);
+    let file = bench.mapped(64);
+    bench.touch(0, BASE, 40, Write);
+    let hole = Action::Fallocate { file, mode: FallocMode::Punch, start: 36 * PAGE, len: PAGE };
+    bench.run(0, bench.mm, hole);
+    bench.msync(BASE, 30);
+    bench.touch(0, BASE + 10 * PAGE, 5, Write);
+    let first = bench.block(file, 10);
+    let lines = bench.sim.with(|m| m.modified_lines(first).count_ones());
+    assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+    let d = bench.finish().durability;
+    let by = |call: Option<Call>| call.map_or("", |call| call.name);
+    let lost = d.lost.iter().map(|page| (page.page, page.frame.0, by(page.unmarked_by))).collect();
+    let unmarked = d.unmarked.iter().map(|page| (page.page, page.frame.0, by(page.unmarked_by))).collect();
+    (lost, unmarked, d.dirty_pages, d.promises, lines)
+}
+
+#[test]
+fn what_is_durable_is_the_same_wherever_the_host_has_the_blocks() {
+    let sequential = judged("sequential");
+    assert_eq!(sequential, judged("random"));
+    let (lost, unmarked, dirty, promises, lines) = sequential;
+    assert!(lost.len() >= 25 && unmarked.len() > lost.len(), "{lost:?} {unmarked:?}");
+    assert!(unmarked.iter().all(|page| page.2 == "fallocate"));
+    assert!(dirty >= 5 && promises == 1 && lines == 1);
+}
+
+#[test]
+fn blocks_in_random_order_take_the_interleaving_of_the_device_apart() {
+    // Two pages that a DIMM has in one media line each never follow each other now.
+    let stalls = |frames: &str| {
+        let frames = format!("nested.pmem_frames={frames}");
+        let mut bench = Bench::with("emr-guest", NEW, FileSystem::Xfs, &[&frames], &[]);
+        bench.mapped(4096);
+        bench.touch(0, BASE, 4096, Read);
+        bench.touch(0, BASE + 64, 4095, Read);
+        bench.finish().end
+    };
+    assert_ne!(stalls("sequential"), stalls("random"));
 }

@@ -370,3 +370,14 @@ fn isolation_leaves_half_the_pcids() {
         "k.toml:3:14: tree.asids: 2047 with tree.pti = true: expected at most 2046: a bit of the PCID is for user mode"
     );
 }
+
+#[test]
+fn host_pages_of_persistent_memory_move_as_a_whole() {
+    let text = "base = \"skylake-sp-optane\"\npmem.base = 0xa00200000\n[nested]\npage_size = \"1G\"\n\
+                frames = \"random\"\npmem_frames = \"random\"\ntlb = 0\npml4e = 0\npdpte = 0\npde = 0\n";
+    assert_eq!(
+        message(parse_machine("m.toml", text, &[])),
+        "m.toml:2:13: pmem.base: 0xa00200000: expected a multiple of 1G, as nested.pmem_frames moves pages of that size"
+    );
+    assert!(parse_machine("m.toml", &text.replace("pmem_frames = \"random\"\n", ""), &[]).is_ok());
+}

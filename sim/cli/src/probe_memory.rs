@@ -89,12 +89,12 @@ pub fn write_chase(args: &WriteChaseArgs) -> Result<()> {
         medium: medium(args.memory),
         seed: args.seed,
     };
-    let regions = if args.regions.is_empty() {
-        // Those that are whole blocks.
-        let whole = |region: &u64| args.block == 0 || region.is_multiple_of(args.block);
-        REGIONS.into_iter().filter(whole).collect()
-    } else {
-        args.regions.clone()
+    // Those that are whole blocks; if none is, one block.
+    let whole: Vec<u64> = REGIONS.into_iter().filter(|region| region.is_multiple_of(args.block)).collect();
+    let regions = match (args.regions.is_empty(), whole.is_empty()) {
+        (false, _) => args.regions.clone(),
+        (true, false) => whole,
+        (true, true) => vec![args.block],
     };
     let points = on.measure(&regions, |region| {
         let context = || format!("--regions {} --block {}", size::show(*region), args.block);

@@ -22,6 +22,7 @@ fn every_builtin_loads_and_has_a_description() {
             "emerald-rapids",
             "granite-rapids",
             "xeon-6242",
+            "cascadelake-optane-1dimm",
             "zen2-rome",
             "zen3-milan",
             "zen4-genoa",
@@ -178,8 +179,15 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
         });
         assert!(costs.filter(|c| !c.contains('.')).all(|c| of(&format!("trust.{c}")).is_some()));
         assert_eq!(of("trust.cpi"), Some(r#"["assumed", "C"]"#));
-        let skylake =
-            matches!(b.name, "skylake-sp-optane" | "qemu-tcg" | "xeon-6242" | "i7-7800x" | "champsim");
+        let skylake = matches!(
+            b.name,
+            "skylake-sp-optane"
+                | "cascadelake-optane-1dimm"
+                | "qemu-tcg"
+                | "xeon-6242"
+                | "i7-7800x"
+                | "champsim"
+        );
         assert_eq!(
             of("trust.invpcid"),
             Some(if skylake { r#"["stated", "B"]"# } else { r#"["assumed", "C"]"# })

@@ -11,7 +11,7 @@ use super::fs::{Order, fs_fault};
 use super::mm::MmId;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::{Backing, Vma};
-use super::vmf::{FaultTrail, Vmf};
+use super::vmf::Vmf;
 use super::zap::{zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Callback, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
@@ -45,11 +45,11 @@ pub(crate) struct FaultEnd {
 pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_code: ErrorCode) -> FaultEnd {
     let raised = cx.now();
     let from_user = enter_kernel(cx);
-    cx.with(|m| m.trails[cx.cpu().index()] = FaultTrail::default());
+    cx.with(|m| m.trails[cx.cpu().index()].reset());
     let ret = do_user_addr_fault(cx, origin.mm, va, error_code).await;
     leave_kernel(cx, from_user);
     cx.with(|m| {
-        let trail = std::mem::take(&mut m.trails[cx.cpu().index()]);
+        let trail = &mut m.trails[cx.cpu().index()];
         let signal = match ret {
             None => Some(Signal::Sigsegv),
             Some(ret) if ret.contains(VmFault::SIGSEGV) => Some(Signal::Sigsegv),
@@ -72,6 +72,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         counts.oom += u64::from(ret.is_some_and(|r| r.contains(VmFault::OOM)));
         counts.major += u64::from(ret.is_some_and(|r| r.contains(VmFault::MAJOR)));
         if m.measure.keep_faults {
+            let trail = std::mem::take(trail);
             let record = FaultRecord {
                 line: origin.line,
                 thread: origin.thread,

@@ -314,11 +314,12 @@ impl Machine {
             Purpose::Access => self.measure.walk_references += 1,
             Purpose::Speculation | Purpose::NextPage => self.measure.walk_counts.speculative_references += 1,
         }
-        let outcome = match self.spec.mmu.walker_reads {
-            WalkerReads::L1d => self.memory.access(walk.index, line, Access::Read, walk.clock.now),
-            WalkerReads::L2 => self.memory.read_l2(walk.index, line, walk.clock.now),
+        let latency = match self.spec.mmu.walker_reads {
+            WalkerReads::L1d if self.memory.try_l1(walk.index, line, false) => self.spec.cache.l1d.latency,
+            WalkerReads::L1d => self.memory.access(walk.index, line, Access::Read, walk.clock.now).latency,
+            WalkerReads::L2 => self.memory.read_l2(walk.index, line, walk.clock.now).latency,
         };
-        walk.clock.walking(outcome.latency);
+        walk.clock.walking(latency);
     }
 
     /// Where the host has a guest's table: looked up, or walked for.

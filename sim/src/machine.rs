@@ -99,7 +99,14 @@ impl Machine {
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
             memory: Memory::new(&spec),
-            host: spec.nested.as_ref().map(|nested| HostMap::new(nested, &spec)),
+            host: spec.nested.as_ref().map(|nested| {
+                let end = spec.pmem.base + spec.pmem.capacity;
+                HostMap::new(nested, &spec).mapping_on_touch(
+                    nested.exit,
+                    layout::USER_SIXTEENTH * sixteenth,
+                    end,
+                )
+            }),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
                 .with_device_alignment(spec.pmem.devdax_alignment),

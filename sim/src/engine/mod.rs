@@ -10,7 +10,9 @@
 
 mod cx;
 mod exec;
+mod exit;
 mod jitter;
+mod lines;
 mod lock;
 mod string_op;
 mod touch;
@@ -19,6 +21,7 @@ mod window;
 pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
+pub(crate) use lines::Lines;
 pub use lock::{LockId, LockMode, Locks};
 pub(crate) use string_op::StringOp;
 pub(crate) use window::{Limits, OnCpu, Paused, Window};

@@ -346,7 +346,7 @@ impl Machine {
         } else {
             let now = self.cpus[index].now;
             let access = if write { Access::Write } else { Access::Read };
-            let latency = self.memory.access(index, line, access, now).latency;
+            let latency = self.memory.access_after_try(index, line, access, now).latency;
             let hit = hit_cost.min(latency);
             self.cpus[index].spend_as(Part::User, hit);
             self.cpus[index].spend_as(Part::Memory, latency - hit);
@@ -377,7 +377,7 @@ impl Machine {
     #[inline(never)]
     fn kernel_access_beyond_l1(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
         let now = self.cpus[index].now;
-        let latency = self.memory.access(index, line, access, now).latency;
+        let latency = self.memory.access_after_try(index, line, access, now).latency;
         let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
         self.cpus[index].spend_as(part, stall);
     }

@@ -136,9 +136,8 @@ impl<'s> Cx<'s> {
     }
 
     /// A locked read-modify-write of a count in a `struct page`.
-    pub(crate) async fn rmw_struct_page(&self, line: CacheLine) {
-        self.rmw(line).await;
-        self.sys.with(|m| m.measure.struct_page_rmws += 1);
+    pub(crate) fn rmw_struct_page(&self, line: CacheLine) -> impl Future<Output = ()> + use<'s> {
+        self.rmw(line).and(|m| m.measure.struct_page_rmws += 1)
     }
 
     /// Takes a lock, waiting for it if need be.
@@ -147,10 +146,9 @@ impl<'s> Cx<'s> {
     }
 
     /// Takes a lock if that needs no waiting.
-    pub(crate) async fn try_lock(&self, id: LockId, mode: LockMode) -> bool {
+    pub(crate) fn try_lock(&self, id: LockId, mode: LockMode) -> impl Future<Output = bool> + use<'s> {
         let line = self.sys.with(|m| m.locks.line(id));
-        self.rmw(line).await;
-        self.sys.with(|m| m.locks.try_acquire(id, mode))
+        self.rmw(line).and(move |m| m.locks.try_acquire(id, mode))
     }
 
     /// Gives a lock up.

@@ -105,13 +105,14 @@ impl Locks {
     }
 
     /// Gives the lock up; returns the CPUs that hold it from now on, in queue order.
+    #[inline]
     pub(crate) fn release(&mut self, id: LockId, mode: LockMode) -> Vec<usize> {
         let lock = &mut self.0[id.0 as usize];
         match mode {
             LockMode::Shared => lock.readers = lock.readers.saturating_sub(1),
             LockMode::Exclusive => lock.writer = false,
         }
-        lock.admit_queued()
+        if lock.queue.is_empty() { Vec::new() } else { lock.admit_queued() }
     }
 
     /// `downgrade_write`: the writer goes on as a reader, and readers in front of the queue come in beside it. Returns them.
@@ -127,9 +128,6 @@ impl Lock {
     /// Lets in who stands in front of the queue and fits.
     fn admit_queued(&mut self) -> Vec<usize> {
         let mut admitted = Vec::new();
-        if self.queue.is_empty() {
-            return admitted;
-        }
         while let Some(&(cpu, wanted)) = self.queue.front() {
             if !self.admits(wanted) {
                 break;

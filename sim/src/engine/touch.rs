@@ -3,7 +3,6 @@
 //! By hand rather than as `async fn`: a fault makes more than forty accesses, and almost none of them has to wait. What can be
 //! done in one look at the machine is done in one.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -102,6 +101,34 @@ impl Future for Touch<'_> {
             sys.stall(index);
         }
         ready_if(sys.with(|m| sys.try_touch(m, index, line, access)))
+    }
+}
+
+/// An access, and a look at the machine at the moment of it.
+pub(crate) struct TouchAnd<'s, F> {
+    touch: Touch<'s>,
+    look: F,
+}
+
+impl<'s> Touch<'s> {
+    /// The access, and then `look`, before anything else happens.
+    pub(crate) fn and<R, F: Fn(&mut Machine) -> R + Unpin>(self, look: F) -> TouchAnd<'s, F> {
+        TouchAnd { touch: self, look }
+    }
+}
+
+impl<R, F: Fn(&mut Machine) -> R + Unpin> Future for TouchAnd<'_, F> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<R> {
+        let Touch { sys, index, line, access, begun } = self.touch;
+        if !begun {
+            self.touch.begun = true;
+            sys.stall(index);
+        }
+        sys.with(|m| {
+            if sys.try_touch(m, index, line, access) { Poll::Ready((self.look)(m)) } else { Poll::Pending }
+        })
     }
 }
 
@@ -211,6 +238,7 @@ impl Future for Unlock<'_> {
 
 impl Sys {
     /// The hand-over of a lock by `index`: its next holders go on from now.
+    #[inline]
     pub(super) fn release(&self, m: &mut Machine, index: usize, id: LockId, mode: LockMode) {
         for next in m.locks.release(id, mode) {
             self.wake(m, index, next);

@@ -510,9 +510,8 @@ async fn wp_page_reuse(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
 }
 
 /// The kernel's read of a page-table entry.
-pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
-    cx.load(slot.line()).await;
-    cx.with(|m| m.tables.read(slot))
+pub(crate) fn read_entry<'s>(cx: &Cx<'s>, slot: Slot) -> impl Future<Output = Entry> + use<'s> {
+    cx.load(slot.line()).and(move |m| m.tables.read(slot))
 }
 
 /// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on). `None` if there

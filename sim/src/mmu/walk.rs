@@ -316,7 +316,9 @@ impl Machine {
         }
         let latency = match self.spec.mmu.walker_reads {
             WalkerReads::L1d if self.memory.try_l1(walk.index, line, false) => self.spec.cache.l1d.latency,
-            WalkerReads::L1d => self.memory.access(walk.index, line, Access::Read, walk.clock.now).latency,
+            WalkerReads::L1d => {
+                self.memory.access_after_try(walk.index, line, Access::Read, walk.clock.now).latency
+            }
             WalkerReads::L2 => self.memory.read_l2(walk.index, line, walk.clock.now).latency,
         };
         walk.clock.walking(latency);

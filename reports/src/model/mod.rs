@@ -1,5 +1,6 @@
 //! The document: everything a run reports, and nothing about how it came to be.
 
+mod activity;
 mod attribution;
 mod counters;
 mod durability;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use daxsim_types::FileSystem;
 use serde::{Deserialize, Serialize};
 
+pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
     Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns,

@@ -195,6 +195,21 @@ fn faults() -> Faults {
     }
 }
 
+/// Three stretches of a device.
+fn activity() -> Activity {
+    let mut activity = Activity {
+        read_latency: latency("read", 500, 134_400, &[("device", 1)]),
+        stretch_ns: 1048.576,
+        ..Activity::default()
+    };
+    for (read, written, read_ns, stall_ns) in
+        [(64_000, 0, 2400.0, 0.0), (0, 0, 0.0, 0.0), (6400, 32_000, 135.0, 880.0)]
+    {
+        activity.push(read, written, read_ns, stall_ns);
+    }
+    activity
+}
+
 fn memory() -> BTreeMap<String, Memory> {
     let pmem = Memory {
         reads: 48_012,
@@ -205,7 +220,8 @@ fn memory() -> BTreeMap<String, Memory> {
         media_bytes_written: 5_990_656,
         stalls: 1_188,
         stalls_ns: 412_118.5,
-        write_amplification: None,
+        activity: Some(activity()),
+        ..Memory::default()
     };
     let dram = Memory {
         reads: 9_003,

@@ -362,6 +362,8 @@ pub struct PmemSpec {
     pub media_read_occupancy: Time,
     /// Time that writing one media line occupies the media.
     pub media_write_occupancy: Time,
+    /// Whether the write pending queues are in the persistence domain (ADR).
+    pub adr: bool,
     /// Whether the caches are in the persistence domain, too (eADR).
     pub eadr: bool,
 }

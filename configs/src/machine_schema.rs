@@ -163,6 +163,8 @@ section!(pmem: PmemSpec, "pmem" {
         "Read bandwidth of one DIMM's media: how long reading a media line occupies it.";
     media_write_occupancy "media_write_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
         "Write bandwidth of one DIMM's media: how long writing a media line occupies it.";
+    adr "adr" = "true": Kind::Bool,
+        "Whether a loss of power spares the write pending queues (ADR). If not, a line is durable once it has left its queue for the DIMM.";
     eadr "eadr": Kind::Bool, "Whether a loss of power spares the caches, too (eADR), and not only the write pending queues.";
 });
 

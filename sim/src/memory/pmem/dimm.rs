@@ -66,8 +66,7 @@ impl Dimm {
     /// How long a 64-byte write that arrives at `arrive` waits until the queue has room.
     pub fn write(&mut self, media_line: u64, sector: u64, arrive: Time, stats: &mut DeviceStats) -> Time {
         let stall = self.drained[self.oldest].saturating_sub(arrive);
-        let newest = self.oldest.checked_sub(1).unwrap_or(self.drained.len() - 1);
-        let drain = self.drained[newest].max(arrive + stall);
+        let drain = self.last_drained().max(arrive + stall);
         let (line, evicted) = self.buffer.touch_or_insert(media_line);
         line.valid |= sector;
         line.dirty |= sector;
@@ -78,6 +77,11 @@ impl Dimm {
             self.oldest = 0;
         }
         stall
+    }
+
+    /// When the newest write leaves the queue.
+    pub fn last_drained(&self) -> Time {
+        self.drained[self.oldest.checked_sub(1).unwrap_or(self.drained.len() - 1)]
     }
 
     /// When the place of a line that leaves the buffer at `start` is free.
@@ -123,6 +127,7 @@ mod tests {
             wpq_lines,
             media_read_occupancy: READ,
             media_write_occupancy: WRITE,
+            adr: true,
             eadr: false,
         };
         Dimm::new(&spec, 4)

@@ -28,6 +28,8 @@ pub(super) struct Pmem {
     media_line: Divisor,
     sector: Divisor,
     dimms: Vec<Dimm>,
+    /// A loss of power spares the queues.
+    adr: bool,
     /// What has not arrived yet.
     pub domain: Domain,
     pub stats: DeviceStats,
@@ -46,6 +48,7 @@ impl Pmem {
             media_line: Divisor::new(spec.media_line),
             sector: Divisor::new(sector),
             dimms: (0..spec.dimms.max(1)).map(|_| Dimm::new(spec, sectors)).collect(),
+            adr: spec.adr,
             domain: Domain::new(spec.base),
             stats: DeviceStats::default(),
         }
@@ -78,7 +81,8 @@ impl Pmem {
         let (dimm, media_line, sector) = self.locate(line);
         let stall = self.dimms[dimm].write(media_line, sector, arrive, &mut self.stats);
         self.stats.count_write(stall);
-        self.domain.sent(line, sent, arrive + stall);
+        let durable = if self.adr { arrive + stall } else { self.dimms[dimm].last_drained() };
+        self.domain.sent(line, sent, durable);
         stall
     }
 }

@@ -38,6 +38,11 @@ pub(crate) fn semantics_files() -> &'static [Builtin] {
     files!("semantics": "pre-series", "patch-v1", "v1-intent", "merged")
 }
 
+/// Speed bins of main memory.
+pub(crate) fn dram_files() -> &'static [Builtin] {
+    files!("dram": "ddr4", "ddr5")
+}
+
 pub(crate) fn validation_files() -> &'static [Builtin] {
     files!(
         "validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks",

@@ -2,6 +2,7 @@
 
 use daxsim_types::PageSize;
 
+use crate::dram_schema;
 use crate::machine::{CacheReplacement, host_table_bytes};
 use crate::reader::Reader;
 use crate::tlb_check::tlb;
@@ -22,6 +23,7 @@ pub(crate) fn machine(r: &mut Reader<'_>) {
     cache_geometry(r, "cache.l2", true);
     cache_geometry(r, "cache.l3", false);
     memory(r);
+    dram_schema::check(r);
 }
 
 /// Records every combination of kernel keys that means nothing.

@@ -11,6 +11,10 @@ pub use crate::caches::{
     TopologySpec,
 };
 pub use crate::cost::{Basis, Source, Trust};
+pub use crate::dram::{
+    DeviceWidth, DramBanksSpec, DramDensity, DramGeometry, DramPreset, DramRefresh, DramTiming, PagePolicy,
+};
+pub use crate::dram_mapping::{DramDigit, DramField, DramMapping};
 pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
@@ -40,6 +44,10 @@ pub struct MachineSpec {
     pub ipi: IpiSpec,
     /// Main memory.
     pub dram: DramSpec,
+    /// Its banks and its controller, if it is not flat.
+    pub dram_banks: DramBanksSpec,
+    /// Its devices: the speed bin of `dram.preset`.
+    pub dram_preset: DramPreset,
     /// The order in which its frames are given out.
     pub frames: FramesSpec,
     /// Persistent memory, which holds the DAX files.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
+use crate::dram_schema;
 use crate::machine::{
     AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec, MachineSpec,
     MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
@@ -213,6 +214,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
         cost::KEYS,
         ipi::KEYS,
         dram::KEYS,
+        dram_schema::banks::KEYS,
         frames::KEYS,
         pmem::KEYS,
         trust::KEYS,
@@ -249,6 +251,8 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
         cost: cost::read(r)?,
         ipi: ipi::read(r)?,
         dram: dram::read(r)?,
+        dram_banks: dram_schema::banks::read(r)?,
+        dram_preset: dram_schema::preset(r)?,
         frames: frames::read(r)?,
         pmem: pmem::read(r)?,
         trust,
@@ -279,6 +283,7 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     cost::show(&spec.cost, shown);
     ipi::show(&spec.ipi, shown);
     dram::show(&spec.dram, shown);
+    dram_schema::banks::show(&spec.dram_banks, shown);
     frames::show(&spec.frames, shown);
     pmem::show(&spec.pmem, shown);
     if let Some(trust) = &spec.trust {

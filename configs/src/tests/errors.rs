@@ -224,6 +224,43 @@ fn impossible_geometry() {
 }
 
 #[test]
+fn main_memory_that_cannot_be_built() {
+    for (text, expected) in [
+        (
+            "dram.preset = \"DDR4-2667V\"",
+            "2:15: dram.preset: \"DDR4-2667V\": expected \"DDR4-2666V\", or another of DDR4-2400R, DDR4-2666V, DDR4-2933Y, \
+             DDR4-3200AA, DDR5-4800BN, DDR5-5600AN, DDR5-6400AN",
+        ),
+        ("dram.ranks = 3", "2:14: dram.ranks: 3: expected a power of two"),
+        ("dram.row_size = \"3 KiB\"", "2:17: dram.row_size: 3072 B: expected a power of two"),
+        (
+            "dram.write_high = 33",
+            "2:19: dram.write_high: 33: expected at most 32, the lines of dram.write_queue",
+        ),
+        ("dram.write_low = 26", "2:18: dram.write_low: 26: expected less than 26, dram.write_high"),
+        (
+            "dram.mapping = \"row bank lane\"",
+            "2:16: dram.mapping: \"row bank lane\": expected the words row, rank, group, bank, column and channel, the most \
+             significant first, each perhaps with :N for N bits of it, such as \"row rank bank column group channel\"",
+        ),
+        (
+            "dram = { timing = \"banks\", mapping = \"row bank column group channel\" }",
+            "2:38: dram.mapping: no values of rank: expected 2 values of rank, as the machine has",
+        ),
+        (
+            "dram = { timing = \"banks\", density = \"32Gb\" }",
+            "2:38: dram.density: 4 GiB a device with DDR4-2666V: expected a density that the preset has a refresh time for",
+        ),
+        (
+            "dram = { timing = \"banks\", channels = 1, ranks = 1, device_width = \"x16\", capacity = \"8 GiB\" }",
+            "2:86: dram.capacity: 0x200000000 bytes: expected at most 0x100000000, the bytes of 1 channel of 1 rank",
+        ),
+    ] {
+        assert_eq!(derived(text), format!("foo.toml:{expected}"));
+    }
+}
+
+#[test]
 fn page_sizes_have_one_first_level_array() {
     assert_eq!(
         derived("tlb.dtlb_2m = \"absent\""),

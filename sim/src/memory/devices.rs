@@ -22,7 +22,7 @@ impl Devices {
     /// Idle devices.
     pub fn new(spec: &MachineSpec) -> Self {
         Self {
-            dram: Dram::new(&spec.dram, spec.pmem.wpq_lines),
+            dram: Dram::new(spec),
             pmem: Pmem::new(&spec.pmem),
             dram_profile: DeviceProfile::default(),
             pmem_profile: DeviceProfile::default(),

@@ -220,6 +220,7 @@ impl Simulation {
         self.sys.with(|m| {
             let before = std::mem::replace(&mut m.cpus[cpu.index()].part, Part::Dispatch);
             m.switch_mm(cpu, mm);
+            m.enter_user_half(cpu.index());
             m.cpus[cpu.index()].part = before;
         });
         Ok(())
@@ -402,9 +403,10 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, delays: Vec<Time>, result: &Cel
             c.wait_until(until, Part::Idle);
         });
         cx.sync().await;
-        if let Some(mm) = step.mm {
-            cx.with(|m| m.run_on(cx.cpu(), mm));
-        }
+        cx.with(|m| match step.mm {
+            Some(mm) => m.run_in_user_mode(cx.cpu(), mm),
+            None => drop(m.enter_kernel_half(cx.cpu().index())),
+        });
         let Step { line, thread, cpu, .. } = step;
         cx.with(|m| {
             m.ledger.begin(Call { name: step.action.name(), line, thread, cpu, at: m.cpus[cpu.index()].now })
@@ -498,11 +500,18 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
 }
 
 impl Machine {
+    /// Lets a thread of `mm` go on in user mode on a CPU.
+    fn run_in_user_mode(&mut self, cpu: CpuId, mm: MmId) {
+        self.run_on(cpu, mm);
+        self.enter_user_half(cpu.index());
+    }
+
     /// Lets a thread of `mm` run on a CPU: a switch if it runs another mm, the end of lazy mode if it idled.
     pub(crate) fn run_on(&mut self, cpu: CpuId, mm: MmId) {
         let state = &self.cpus[cpu.index()].tlb_state;
         if state.loaded_mm != Some(mm) || state.lazy {
             let before = std::mem::replace(&mut self.cpus[cpu.index()].part, Part::Dispatch);
+            self.enter_kernel_half(cpu.index());
             self.cpus[cpu.index()].work(self.kernel.path_length.common.task_switch);
             self.switch_mm(cpu, mm);
             self.cpus[cpu.index()].part = before;

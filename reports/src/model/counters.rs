@@ -339,12 +339,26 @@ pub struct Memory {
     /// `bytes_written / media_bytes_written`, the effective write ratio; `None` if the medium wrote nothing.
     #[serde(serialize_with = "rounding::serialize_option", skip_serializing_if = "Option::is_none")]
     pub effective_write_ratio: Option<f64>,
-    /// What else was counted of it, by name.
+    /// What else was counted of it, by name: rows, buffers, translation caches.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
+    /// Its queues, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub queues: BTreeMap<String, QueueDepth>,
     /// Latencies, and what it did over time; left out if it did nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
+}
+
+/// How full queues of a kind were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueDepth {
+    /// Entries of one queue, the mean over the time of the run.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub mean: f64,
+    /// Most entries of one at a time.
+    pub most: u64,
 }
 
 impl Memory {

@@ -18,7 +18,7 @@ pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
     Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory,
-    Shootdowns, Walks, flush_reason_text,
+    QueueDepth, Shootdowns, Walks, flush_reason_text,
 };
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};

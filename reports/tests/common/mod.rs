@@ -227,6 +227,8 @@ fn memory() -> BTreeMap<String, Memory> {
         stalls: 1_188,
         stalls_ns: 412_118.5,
         activity: Some(activity()),
+        counts: named(vec![("buffer read hits", 12_004), ("migrations", 0)]),
+        queues: named(vec![("write pending", QueueDepth { mean: 1.25, most: 8 })]),
         ..Memory::default()
     };
     let dram = Memory {

@@ -9,7 +9,7 @@ use daxsim_reports::model::{self, HistogramUnit};
 use daxsim_reports::{LatencyBuilder, RunReport, attribute};
 use daxsim_sim::Results;
 use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts};
-use daxsim_sim::memory::{CacheStats, DeviceProfile, DeviceStats, Waits};
+use daxsim_sim::memory::{CacheStats, DeviceProfile, DeviceStats, DramStats, Waits};
 use daxsim_types::{CpuClock, FileSystem};
 
 /// What was simulated.
@@ -264,7 +264,34 @@ fn memory(results: &Results, report: &mut RunReport) -> Result<()> {
         let counters = model::Memory { activity: activity(profile)?, ..device_counters(device) };
         report.memory.insert(name.into(), counters);
     }
+    if let Some(dram) = report.memory.get_mut("dram") {
+        banks(&stats.dram_banks, dram);
+    }
     Ok(())
+}
+
+/// What the banks and queues of main memory counted.
+fn banks(banks: &DramStats, dram: &mut model::Memory) {
+    let counts = [
+        ("row hits", banks.row_hits),
+        ("row misses", banks.row_misses),
+        ("row conflicts", banks.row_conflicts),
+        ("activates", banks.activates),
+        ("precharges", banks.precharges),
+        ("refreshes", banks.refreshes),
+        ("bus turnarounds", banks.switches),
+        ("reads from the write queue", banks.forwarded_reads),
+        ("write bursts", banks.write_bursts),
+    ];
+    let any = counts.iter().any(|(_, n)| *n > 0);
+    dram.counts.extend(counts.into_iter().filter(|_| any).map(|(what, n)| (what.to_owned(), n)));
+    let depth = |mean: Option<f64>, most| mean.map(|mean| model::QueueDepth { mean, most });
+    let queues = [
+        ("read queue of a channel", depth(banks.read_queue_mean(), banks.read_queue_max)),
+        ("write queue of a channel", depth(banks.write_queue_mean(), banks.write_queue_max)),
+    ];
+    let filled = queues.into_iter().filter_map(|(queue, depth)| Some((queue.to_owned(), depth?)));
+    dram.queues.extend(filled);
 }
 
 /// What a device did over time, if it did anything.

@@ -39,14 +39,35 @@ pub(in crate::html) fn memory(report: &RunReport) -> Result<Section<'static>, Re
         ];
         table("Requests, bytes at the controller and at the medium, and waits", &numbers(&heads), &rows)
     };
+    let inside = inside(report);
     let mut more = Vec::new();
     for (name, memory) in &report.memory {
         if let Some(activity) = &memory.activity {
             more.push(device(name, activity)?);
         }
     }
-    let body = html! { (body) @for device in &more { (device) } };
+    let body = html! { (body) (inside) @for device in &more { (device) } };
     Ok(Section { id: "memory", heading: "Memory devices", body })
+}
+
+/// What was counted inside the devices.
+fn inside(report: &RunReport) -> Markup {
+    let mut counts = Vec::new();
+    let mut queues = Vec::new();
+    for (name, memory) in &report.memory {
+        let counted = memory.counts.iter().filter(|(_, n)| **n > 0);
+        counts.extend(counted.map(|(what, n)| vec![format!("{name}: {what}"), count(*n)]));
+        let filled = memory.queues.iter().filter(|(_, depth)| depth.most > 0);
+        queues.extend(filled.map(|(queue, depth)| {
+            vec![format!("{name}: {queue}"), format!("{:.2}", depth.mean), count(depth.most)]
+        }));
+    }
+    html! {
+        @if !counts.is_empty() { (table("Inside the devices", &numbers(&["what", "count"]), &counts)) }
+        @if !queues.is_empty() {
+            (table("Entries of a queue", &numbers(&["queue", "mean", "most"]), &queues))
+        }
+    }
 }
 
 fn device(name: &str, activity: &Activity) -> Result<Markup, ReportError> {

@@ -364,7 +364,7 @@ impl Memory {
             l2: self.counts.l2.totalled(),
             l3: self.counts.l3.totalled(),
             dram: self.devices.dram.stats,
-            pmem: self.devices.pmem.stats,
+            pmem: self.devices.pmem.stats(),
             ..self.counts
         }
     }

@@ -30,7 +30,7 @@ impl Devices {
             // takes from the L3's miss. Measured (NVSL OptaneStudy, FAST'20): store and CLWB
             // 57.3 ns; load 81.4 ns, of which some 24 ns lie before the miss.
             dram_write_latency: spec.dram.read_latency,
-            pmem_write_latency: spec.pmem.write_latency,
+            pmem_write_latency: spec.pmem.write_latency + spec.pmem.link_latency,
         }
     }
 

@@ -372,7 +372,7 @@ impl Memory {
             l3: self.counts.l3.totalled(),
             dram: self.devices.dram.stats(),
             dram_banks: self.devices.dram.bank_stats(),
-            pmem: self.devices.pmem.stats,
+            pmem: self.devices.pmem.stats(),
             ..self.counts
         }
     }

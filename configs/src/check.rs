@@ -150,6 +150,10 @@ fn memory(r: &mut Reader<'_>) {
         let found = format!("an end at {:#x}", base + size);
         r.bad("pmem.capacity", found, format!("an end at or below 2^{bits} (mmu.physical_bits)"));
     }
+    if r.get("pmem.eadr") == Some(true) && r.get("pmem.adr") == Some(false) {
+        let expected = "true: what flushes the caches at a loss of power empties the queues, too".to_owned();
+        r.bad("pmem.adr", "false with pmem.eadr = true".to_owned(), expected);
+    }
     if let (Some(interleave), Some(line)) = (r.get::<u64>("pmem.interleave"), r.get::<u64>("pmem.media_line"))
         && !interleave.is_multiple_of(line)
     {

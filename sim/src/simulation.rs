@@ -14,7 +14,7 @@ use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
 use crate::measure::{Measurements, Part, Parts};
-use crate::memory::MemoryStats;
+use crate::memory::{DeviceProfile, MemoryStats};
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
 use crate::program::{Action, Step, StepOutcome, fence, run_accesses, write_lines};
@@ -139,6 +139,8 @@ pub struct Results {
     pub translation: Vec<(&'static str, TlbStats)>,
     /// Caches and devices.
     pub memory: MemoryStats,
+    /// What main memory and persistent memory did over time.
+    pub devices: [DeviceProfile; 2],
     /// What is durable at the end, or at the crash.
     pub durability: Durability,
     /// Where the machine lost power, if it did.
@@ -381,6 +383,7 @@ impl Simulation {
             instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
             translation,
             memory: machine.memory.stats(),
+            devices: machine.memory.profiles(),
             durability: Durability {
                 written: self.crash.as_ref().map_or_else(Vec::new, |crash| machine.written(crash.at)),
                 ..machine.durability(end)

@@ -1,5 +1,6 @@
 //! The document: everything a run reports, and nothing about how it came to be.
 
+mod activity;
 mod attribution;
 mod counters;
 mod durability;
@@ -13,10 +14,11 @@ use std::collections::BTreeMap;
 use daxsim_types::FileSystem;
 use serde::{Deserialize, Serialize};
 
+pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
     Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory,
-    Shootdowns, Walks, flush_reason_text,
+    QueueDepth, Shootdowns, Walks, flush_reason_text,
 };
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};

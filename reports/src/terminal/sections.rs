@@ -2,7 +2,7 @@
 
 use super::table::aligned;
 use crate::model::{Agreement, Latency, RunReport};
-use crate::units::{average, count, percent, ratio, time};
+use crate::units::{average, bytes, count, percent, ratio, time};
 
 /// Kinds whose parts are shown.
 const TOP_KINDS: usize = 3;
@@ -121,6 +121,38 @@ pub(super) fn translation(report: &RunReport) -> String {
         walks.push_str(&format!("; {what}: {}", count(n)));
     }
     if table.is_empty() { walks } else { format!("{table}\n\n{walks}") }
+}
+
+pub(super) fn memory(report: &RunReport) -> String {
+    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
+    let rows = report
+        .memory
+        .iter()
+        .filter(|(_, m)| m.reads + m.writes > 0)
+        .map(|(name, m)| {
+            let read = m.activity.as_ref().map(|activity| &activity.read_latency).filter(|l| l.count > 0);
+            let [p50, p99] = read.map_or(["–"; 2].map(str::to_owned), |l| [l.p50, l.p99].map(time));
+            let mut row = vec![name.clone(), count(m.reads), p50, p99, count(m.writes), count(m.stalls)];
+            row.extend([
+                bytes(m.media_bytes_read),
+                bytes(m.media_bytes_written),
+                ratio(m.effective_write_ratio),
+            ]);
+            row
+        })
+        .collect();
+    let heads = [
+        "device",
+        "reads",
+        "read p50",
+        "read p99",
+        "writes",
+        "stalled",
+        "media read",
+        "media written",
+        "write ratio",
+    ];
+    aligned("Memory devices", &heads, rows)
 }
 
 pub(super) fn replay(report: &RunReport) -> String {

@@ -201,6 +201,21 @@ fn faults() -> Faults {
     }
 }
 
+/// Three stretches of a device.
+fn activity() -> Activity {
+    let mut activity = Activity {
+        read_latency: latency("read", 500, 134_400, &[("device", 1)]),
+        stretch_ns: 1048.576,
+        ..Activity::default()
+    };
+    for (read, written, read_ns, stall_ns) in
+        [(64_000, 0, 2400.0, 0.0), (0, 0, 0.0, 0.0), (6400, 32_000, 135.0, 880.0)]
+    {
+        activity.push(read, written, read_ns, stall_ns);
+    }
+    activity
+}
+
 fn memory() -> BTreeMap<String, Memory> {
     let pmem = Memory {
         reads: 48_012,
@@ -211,7 +226,10 @@ fn memory() -> BTreeMap<String, Memory> {
         media_bytes_written: 5_990_656,
         stalls: 1_188,
         stalls_ns: 412_118.5,
-        write_amplification: None,
+        activity: Some(activity()),
+        counts: named(vec![("buffer read hits", 12_004), ("migrations", 0)]),
+        queues: named(vec![("write pending", QueueDepth { mean: 1.25, most: 8 })]),
+        ..Memory::default()
     };
     let dram = Memory {
         reads: 9_003,

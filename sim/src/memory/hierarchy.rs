@@ -7,6 +7,7 @@ use super::cache::{Cache, DIRTY, OWNED, Victim};
 use super::devices::Devices;
 use super::directory::{CoreSet, Directory, Held};
 use super::prefetch::Prefetcher;
+use super::profile::DeviceProfile;
 use super::stats::MemoryStats;
 use super::topology::Topology;
 use super::{Access, Level, Outcome};
@@ -370,6 +371,12 @@ impl Memory {
         self.evicted_from_l2(core, victim, flags & OWNED | dirty, arrive)
     }
 
+    /// What the devices did over time: main memory, persistent memory.
+    #[must_use]
+    pub fn profiles(&self) -> [DeviceProfile; 2] {
+        [self.devices.dram_profile.clone(), self.devices.pmem_profile.clone()]
+    }
+
     /// The counters since the memory was built.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
@@ -379,7 +386,7 @@ impl Memory {
             l3: self.counts.l3.totalled(),
             dram: self.devices.dram.stats(),
             dram_banks: self.devices.dram.bank_stats(),
-            pmem: self.devices.pmem.stats,
+            pmem: self.devices.pmem.stats(),
             ..self.counts
         }
     }

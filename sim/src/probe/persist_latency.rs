@@ -131,7 +131,8 @@ mod tests {
         let dram = load(Medium::Dram, Places::Random);
         let [next, random] = [Places::Sequential, Places::Random].map(|places| load(Medium::Pmem, places));
         assert!(dram < next && next < random, "{dram} {next} {random}");
-        assert!((random / 305.0 - 1.0).abs() < 0.15, "{random} ns, measured 305");
+        // OptaneStudy has 305; LENS 377, where blocks of the DIMM's address table have to be fetched, which this pool needs.
+        assert!((random / 377.0 - 1.0).abs() < 0.05, "{random} ns, measured 377");
     }
 
     #[test]

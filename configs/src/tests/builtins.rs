@@ -30,6 +30,12 @@ fn every_builtin_loads_and_has_a_description() {
             "i9-11900k",
             "i9-12900k",
             "ryzen-5900x",
+            "i9-7980xe",
+            "i7-1165g7",
+            "i9-13900k",
+            "core-ultra-285k",
+            "ryzen-7950x",
+            "ryzen-9950x",
             "emr-guest",
             "qemu-tcg",
             "champsim",
@@ -178,8 +184,10 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
         });
         assert!(costs.filter(|c| !c.contains('.')).all(|c| of(&format!("trust.{c}")).is_some()));
         assert_eq!(of("trust.cpi"), Some(r#"["assumed", "C"]"#));
-        let skylake =
-            matches!(b.name, "skylake-sp-optane" | "qemu-tcg" | "xeon-6242" | "i7-7800x" | "champsim");
+        let skylake = matches!(
+            b.name,
+            "skylake-sp-optane" | "qemu-tcg" | "xeon-6242" | "i7-7800x" | "i9-7980xe" | "champsim"
+        );
         assert_eq!(
             of("trust.invpcid"),
             Some(if skylake { r#"["stated", "B"]"# } else { r#"["assumed", "C"]"# })

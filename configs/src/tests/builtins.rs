@@ -31,6 +31,12 @@ fn every_builtin_loads_and_has_a_description() {
             "i9-11900k",
             "i9-12900k",
             "ryzen-5900x",
+            "i9-7980xe",
+            "i7-1165g7",
+            "i9-13900k",
+            "core-ultra-285k",
+            "ryzen-7950x",
+            "ryzen-9950x",
             "emr-guest",
             "qemu-tcg",
             "champsim",
@@ -189,6 +195,7 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
                 | "qemu-tcg"
                 | "xeon-6242"
                 | "i7-7800x"
+                | "i9-7980xe"
                 | "champsim"
         );
         assert_eq!(

@@ -171,19 +171,24 @@ impl Region {
     }
 
     /// The number of the group that a frame is in.
-    #[inline]
+    #[inline(always)]
     pub fn index(&self, frame: Pfn) -> Option<u64> {
         let position = frame.0.checked_sub(self.first)? >> self.shift;
-        match self.order {
-            Some(order) if position < self.count => {
-                let (row, colour) = (position / self.colours, position % self.colours);
-                let turned = self.colours - self.turned(row);
-                let turn = order.undo(row) * self.colours + (colour + turned) % self.colours;
-                self.drift.frame(turn).filter(|index| *index < self.ordered())
-            }
-            Some(_) => Some(position - self.count + self.ordered()),
+        match &self.order {
+            Some(order) => self.unshuffled(order, position),
             None => Some(position),
         }
+    }
+
+    #[inline(never)]
+    fn unshuffled(&self, order: &Permutation, position: u64) -> Option<u64> {
+        if position >= self.count {
+            return Some(position - self.count + self.ordered());
+        }
+        let (row, colour) = (position / self.colours, position % self.colours);
+        let turned = self.colours - self.turned(row);
+        let turn = order.undo(row) * self.colours + (colour + turned) % self.colours;
+        self.drift.frame(turn).filter(|index| *index < self.ordered())
     }
 
     /// Rows are permuted; within a row colours follow each other.

@@ -7,6 +7,7 @@ pub mod script;
 mod source;
 
 pub(crate) use access::run_accesses;
+pub(crate) use ahead::Ahead;
 pub(crate) use source::Cursor;
 pub use source::{Access, Accesses, Source};
 

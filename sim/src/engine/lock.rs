@@ -127,6 +127,9 @@ impl Lock {
     /// Lets in who stands in front of the queue and fits.
     fn admit_queued(&mut self) -> Vec<usize> {
         let mut admitted = Vec::new();
+        if self.queue.is_empty() {
+            return admitted;
+        }
         while let Some(&(cpu, wanted)) = self.queue.front() {
             if !self.admits(wanted) {
                 break;

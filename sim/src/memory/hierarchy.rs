@@ -136,7 +136,8 @@ impl Memory {
     ///
     /// L1D, L2 and L3 hits take the latency of their level. A line (or the right to write it) that
     /// another core must give up takes `cache.transfer`, `cache.transfer_socket` or `cache.transfer_remote`, by where that core
-    /// is. A miss takes the L3's latency and then the device's, waiting included. A fill that evicts a modified line from the
+    /// is. A miss takes the L3's latency and then the device's, waiting included; the device's is not for
+    /// a store to the whole line. A fill that evicts a modified line from the
     /// L3 waits, if that device's write queue is full, until it is accepted.
     pub fn access(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
         let write = access.is_write();
@@ -186,7 +187,7 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
-        let (mut outcome, flags) = self.miss(core, line, write, now);
+        let (mut outcome, flags) = self.miss(core, line, access, now);
         outcome.latency += conflict;
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
         self.prefetch_after(core, line, now);
@@ -200,7 +201,7 @@ impl Memory {
             self.counts.l2.hits += 1;
             return Outcome { latency: self.latency.l2, level: Level::L2 };
         }
-        let (outcome, _) = self.miss(core, line, false, now);
+        let (outcome, _) = self.miss(core, line, Access::Read, now);
         self.prefetch_after(core, line, now);
         outcome
     }
@@ -215,15 +216,16 @@ impl Memory {
     }
 
     /// A demand access that missed the L2, which then has the line; with the flags that it has there.
-    fn miss(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> (Outcome, u64) {
+    fn miss(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
         self.warm_victim(core, line);
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);
         }
-        let held = self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, write));
-        let mut supply = self.supply(core, line, write, held, arrive);
+        let held =
+            self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, access.is_write()));
+        let mut supply = self.supply(core, line, access, held, arrive);
         let flags = supply.flags;
         supply.stall = supply.stall.max(self.fill_l2(core, line, flags, arrive));
         let Supply { mut latency, level, stall, .. } = supply;
@@ -234,7 +236,7 @@ impl Memory {
     }
 
     /// Finds the line beyond the private caches of `core`, and settles who else may keep it.
-    fn supply(&mut self, core: usize, line: CacheLine, write: bool, held: Held, arrive: Time) -> Supply {
+    fn supply(&mut self, core: usize, line: CacheLine, access: Access, held: Held, arrive: Time) -> Supply {
         let home = self.topology.complex(core);
         let here = self.l3.touch(home, line);
         match here {
@@ -256,12 +258,16 @@ impl Memory {
                 }
                 Some(place) => (self.latency.l3, Level::L3, OWNED | self.l3.clear(place, DIRTY) & DIRTY),
                 None => {
-                    self.counts.memory_fills += 1;
-                    let (latency, level) = self.devices.read(line, arrive);
+                    let (latency, level) = if access == Access::WriteLine {
+                        (Time::ZERO, Level::L3)
+                    } else {
+                        self.counts.memory_fills += 1;
+                        self.devices.read(line, arrive)
+                    };
                     (self.latency.l3 + latency + self.topology.remote_memory(core, line), level, OWNED)
                 }
             }
-        } else if write {
+        } else if access.is_write() {
             let latency = self.take_from(core, line, others, far);
             (latency, Level::Transfer, OWNED)
         } else if let Some(owner) = owner {

@@ -118,6 +118,15 @@ impl Memory {
         hit
     }
 
+    /// [`Self::try_l1`] where that calls nothing. False is no answer.
+    #[inline(always)]
+    pub fn try_l1_at_once(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
+        let needed = if write { OWNED | DIRTY } else { 0 };
+        let hit = self.l1.hit_at_once(core, line, needed);
+        self.counts.l1d.hits += u64::from(hit);
+        hit
+    }
+
     /// Asks the host for what a miss of the L1D of `core` will look at.
     pub fn warm(&self, core: usize, line: CacheLine) {
         self.l2.warm(core, line);

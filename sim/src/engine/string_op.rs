@@ -138,7 +138,9 @@ mod tests {
     /// What `times` operations over the lines of a page take, one after another: each in all, and as memory time. `step` lines lie
     /// between their beginnings.
     fn operations(overrides: &[&str], kind: Kind, (times, step): (u64, u64)) -> Vec<(Time, Time)> {
-        let overrides: Vec<_> = overrides.iter().map(|o| Override::parse(o).unwrap()).collect();
+        // Every line of memory costs the same.
+        let overrides = overrides.iter().chain(&["dram.timing=flat"]);
+        let overrides: Vec<_> = overrides.map(|o| Override::parse(o).unwrap()).collect();
         let machine = load_machine("skylake-sp-optane", &overrides).unwrap();
         let first = match kind {
             Kind::Store | Kind::Copy => DRAM,

@@ -57,6 +57,8 @@ pub struct Cpu {
     pub(crate) pending_answers: u32,
     /// The latest answer so far.
     pub(crate) answered: Time,
+    /// When the last posted write of user code (CLWB, CLFLUSHOPT, non-temporal store) is accepted.
+    pub(crate) posted: Time,
     /// When the machine loses power: the clock stands still there.
     pub(crate) stop: Time,
 }
@@ -83,6 +85,7 @@ impl Cpu {
             broadcasts: Vec::new(),
             pending_answers: 0,
             answered: Time::ZERO,
+            posted: Time::ZERO,
             stop: Time::MAX,
         }
     }

@@ -10,7 +10,7 @@ use crate::kernel::dax_entry::DaxEntry;
 use crate::kernel::extent::BlockState;
 use crate::kernel::{FileId, MmId};
 use crate::machine::Machine;
-use crate::memory::{Tag, Unaccepted};
+use crate::memory::{PageLines, Tag, Unaccepted};
 
 /// A call, or another step of the program, at a moment of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,23 @@ pub struct UnmarkedPage {
     pub unmarked_by: Option<Call>,
 }
 
+/// A written page of a file, or of a device, and which of its written lines a loss of power takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenPage {
+    /// File.
+    pub file: FileId,
+    /// Page of the file.
+    pub page: u64,
+    /// Its frame.
+    pub frame: Pfn,
+    /// Lines whose last content is durable, bit n for the n-th of the page.
+    pub durable: u64,
+    /// Lines that a cache holds modified.
+    pub dirty: u64,
+    /// Other lines, on their way to the device.
+    pub in_flight: u64,
+}
+
 /// What is durable at the end, or at the crash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
@@ -86,6 +103,8 @@ pub struct Durability {
     pub device_pages: u64,
     /// Lines that belong to no file (any more).
     pub unowned_lines: u64,
+    /// At a crash: the pages that were written, by file and page.
+    pub written: Vec<WrittenPage>,
     /// Names of the files, by number.
     pub files: Vec<String>,
 }
@@ -253,6 +272,26 @@ impl Machine {
         judged.lost.sort_by_key(|lost| (lost.file, lost.page));
         judged.unmarked.sort_by_key(|page| (page.file, page.page));
         judged
+    }
+
+    /// Which lines of the written pages a loss of power at `at` takes.
+    pub(crate) fn written(&self, at: Time) -> Vec<WrittenPage> {
+        let mut lost: BTreeMap<Pfn, (u64, u64)> = BTreeMap::new();
+        let all = if self.spec.pmem.eadr { Vec::new() } else { self.memory.unaccepted(at) };
+        for Unaccepted { of, in_flight, .. } in all {
+            let (dirty, flying) = lost.entry(of.frame).or_default();
+            *(if in_flight { flying } else { dirty }) |= of.lines;
+        }
+        let owners = Owners::of(self);
+        let mut written = Vec::new();
+        for PageLines { frame, lines } in self.memory.written_pages() {
+            let Some((file, page)) = owners.find(frame) else { continue };
+            let (dirty, flying) = lost.get(&frame).copied().unwrap_or_default();
+            let (durable, in_flight) = (lines & !dirty & !flying, flying & !dirty);
+            written.push(WrittenPage { file, page, frame, durable, dirty, in_flight });
+        }
+        written.sort_by_key(|page| (page.file, page.page));
+        written
     }
 
     /// Adds lines of a file page to the lists that they belong to.

@@ -17,7 +17,7 @@ use crate::measure::{Measurements, Part, Parts};
 use crate::memory::MemoryStats;
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
-use crate::program::{Action, Step, StepOutcome, run_accesses};
+use crate::program::{Action, Step, StepOutcome, fence, run_accesses, write_lines};
 
 /// A simulation cannot go on.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -380,7 +380,10 @@ impl Simulation {
             instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
             translation,
             memory: machine.memory.stats(),
-            durability: machine.durability(end),
+            durability: Durability {
+                written: self.crash.as_ref().map_or_else(Vec::new, |crash| machine.written(crash.at)),
+                ..machine.durability(end)
+            },
             crash: self.crash,
             measurements: machine.measure,
         }
@@ -425,6 +428,11 @@ async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
             let origin = Origin { line: step.line, thread: step.thread, mm };
             return kernel::copy_user(cx, origin, accesses).await;
         }
+        (Action::WriteLines { start, len, what }, Some(mm)) => {
+            let origin = Origin { line: step.line, thread: step.thread, mm };
+            return write_lines(cx, origin, (start, len), what).await;
+        }
+        (Action::Fence, _) => fence(cx).await,
         (action, Some(mm)) => outcome.error = memory_call(cx, mm, action).await.err(),
         (action, None) => outcome.error = file_call(cx, action).await.err(),
     }
@@ -470,6 +478,8 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
         Action::Sleep { nanoseconds } => cx.sleep(Time::from_ns(nanoseconds)).await,
         Action::Access(_)
         | Action::KernelAccess(_)
+        | Action::WriteLines { .. }
+        | Action::Fence
         | Action::Map(_)
         | Action::Unmap { .. }
         | Action::Remap(_)

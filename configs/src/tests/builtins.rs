@@ -17,12 +17,12 @@ fn every_builtin_loads_and_has_a_description() {
         machines.iter().map(|b| b.name).collect::<Vec<_>>(),
         [
             "skylake-sp-optane",
-            "cascadelake-optane-1dimm",
             "ice-lake-sp",
             "sapphire-rapids",
             "emerald-rapids",
             "granite-rapids",
             "xeon-6242",
+            "cascadelake-optane-1dimm",
             "zen2-rome",
             "zen3-milan",
             "zen4-genoa",

@@ -18,7 +18,7 @@ pub use counters::{
     Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns,
     Walks, flush_reason_text,
 };
-pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines};
+pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
 pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
 pub use replay::{Agreement, Divergence, Replay, Warning};

@@ -3,8 +3,8 @@
 //!
 //! A line that the L1D lacks holds one of `cpu.fill_buffers` until it is there; a line on its way to a controller holds one until
 //! that has accepted it. Stores reach the L1D in program order, each when its line is there, and wait for that in one of
-//! `cpu.store_buffer` places. A CLWB follows the stores before it to the same line (Intel SDM vol. 2, CLWB); it waits in such a
-//! place, too, and nothing else waits for it. Addresses are physical: no TLB is asked.
+//! `cpu.store_buffer` places. CLWB and CLFLUSHOPT follow the stores before them to the same line (Intel SDM vol. 2); they wait in
+//! such a place, too, and nothing else waits for them. Addresses are physical: no TLB is asked.
 
 use std::collections::VecDeque;
 
@@ -24,8 +24,8 @@ pub(crate) struct Lines<'s> {
     l1: Time,
     /// Lines in fill buffers, and when each is there or accepted.
     in_flight: Vec<InFlight>,
-    /// CLWBs that wait for a store, by when they begin.
-    waiting: VecDeque<(Time, CacheLine)>,
+    /// Flushes that wait for a store, by when they begin.
+    waiting: VecDeque<Waiting>,
     /// When the last store reaches the L1D.
     stored: Time,
     /// When the last write is accepted.
@@ -36,6 +36,22 @@ pub(crate) struct Lines<'s> {
 struct InFlight {
     line: CacheLine,
     there: Time,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    start: Time,
+    line: CacheLine,
+    flush: Flush,
+}
+
+/// How a line leaves the caches.
+#[derive(Clone, Copy)]
+enum Flush {
+    /// Written back, copies stay.
+    Clean,
+    /// Written back, copies go.
+    Drop,
 }
 
 impl<'s> Lines<'s> {
@@ -90,21 +106,49 @@ impl<'s> Lines<'s> {
 
     /// Begins a CLWB, after the stores so far.
     pub(crate) async fn clwb(&mut self, line: CacheLine) {
-        while self.waiting.len() >= self.store_buffer {
-            let Some((first, _)) = self.waiting.front().copied() else { break };
-            self.wait_until(first).await;
+        self.flush(line, Flush::Clean).await;
+    }
+
+    /// Begins a CLFLUSHOPT, after the stores so far.
+    pub(crate) async fn clflushopt(&mut self, line: CacheLine) {
+        self.flush(line, Flush::Drop).await;
+    }
+
+    /// A CLFLUSH, in order with stores and other CLFLUSHes: waits for it.
+    pub(crate) async fn clflush(&mut self, line: CacheLine) {
+        self.wait_until(self.stored).await;
+        self.flush(line, Flush::Drop).await;
+        if let Some(on_its_way) = self.in_flight.iter().find(|other| other.line == line) {
+            self.wait_until(on_its_way.there).await;
         }
-        self.waiting.push_back((self.stored, line));
+    }
+
+    async fn flush(&mut self, line: CacheLine, flush: Flush) {
+        while self.waiting.len() >= self.store_buffer {
+            let Some(Waiting { start, .. }) = self.waiting.front().copied() else { break };
+            self.wait_until(start).await;
+        }
+        self.waiting.push_back(Waiting { start: self.stored, line, flush });
         let issue = self.cx.with(|m| m.spec.cost.clwb_issue);
         self.cx.on_cpu(|c| c.spend_as(Part::User, issue));
         self.begin_waiting().await;
     }
 
-    /// SFENCE: waits until every store is in the L1D and every write is accepted. Loads go on.
-    pub(crate) async fn sfence(&mut self) {
-        while let Some((start, _)) = self.waiting.back().copied() {
+    /// Waits until every flush has begun.
+    pub(crate) async fn begin_all(&mut self) {
+        while let Some(Waiting { start, .. }) = self.waiting.back().copied() {
             self.wait_until(start).await;
         }
+    }
+
+    /// When the last write that has begun is accepted.
+    pub(crate) const fn accepted(&self) -> Time {
+        self.accepted
+    }
+
+    /// SFENCE: waits until every store is in the L1D and every write is accepted. Loads go on.
+    pub(crate) async fn sfence(&mut self) {
+        self.begin_all().await;
         self.wait_until(self.stored.max(self.accepted)).await;
     }
 
@@ -118,7 +162,7 @@ impl<'s> Lines<'s> {
 
     /// Lets the clock reach `time`, beginning what is due until then.
     pub(crate) async fn wait_until(&mut self, time: Time) {
-        while let Some((start, _)) = self.waiting.front().copied()
+        while let Some(Waiting { start, .. }) = self.waiting.front().copied()
             && start <= time
         {
             self.cx.on_cpu(|c| c.wait_until(start, Part::Memory));
@@ -144,15 +188,19 @@ impl<'s> Lines<'s> {
         there
     }
 
-    /// Begins the CLWBs whose stores are in the L1D.
+    /// Begins the flushes whose stores are in the L1D.
     async fn begin_waiting(&mut self) {
-        while let Some((start, line)) = self.waiting.front().copied()
+        while let Some(Waiting { start, line, flush }) = self.waiting.front().copied()
             && start <= self.now()
         {
             self.waiting.pop_front();
             self.buffer().await;
             let (index, now) = (self.cx.cpu().index(), self.now());
-            let accepted = now + self.cx.with(|m| m.memory.clwb(index, line, now));
+            let accepted = self.cx.with(|m| match flush {
+                Flush::Clean => m.memory.clwb(index, line, now),
+                Flush::Drop => m.memory.clflush(index, line, now),
+            });
+            let accepted = now + accepted;
             self.fly(line, accepted);
             self.accepted = self.accepted.max(accepted);
         }
@@ -167,7 +215,7 @@ impl<'s> Lines<'s> {
                 break;
             }
             let Some(first) = self.in_flight.iter().map(|line| line.there).min() else { break };
-            let next = self.waiting.front().map_or(first, |(start, _)| first.min(*start));
+            let next = self.waiting.front().map_or(first, |next| first.min(next.start));
             self.cx.on_cpu(|c| c.wait_until(next, Part::Memory));
             self.begin_waiting().await;
         }

@@ -142,6 +142,8 @@ pub struct MemoryStats {
     pub walker_reads: u64,
     /// CLWBs that found a modified line and wrote it back.
     pub clwb_writebacks: u64,
+    /// CLFLUSHes and CLFLUSHOPTs that found a modified line and wrote it back.
+    pub flush_writebacks: u64,
     /// Cache-bypassing stores.
     pub nt_stores: u64,
     /// Main memory.

@@ -24,7 +24,9 @@ macro_rules! files {
 pub(crate) fn machine_files() -> &'static [Builtin] {
     files!(
         "machines": "skylake-sp-optane", "ice-lake-sp", "sapphire-rapids", "emerald-rapids", "granite-rapids", "xeon-6242",
+        "cascadelake-optane-1dimm",
         "zen2-rome", "zen3-milan", "zen4-genoa", "zen5-turin", "i7-7800x", "i9-11900k", "i9-12900k", "ryzen-5900x",
+        "i9-7980xe", "i7-1165g7", "i9-13900k", "core-ultra-285k", "ryzen-7950x", "ryzen-9950x",
         "emr-guest", "qemu-tcg", "champsim",
     )
 }
@@ -43,7 +45,10 @@ pub(crate) fn dram_files() -> &'static [Builtin] {
 }
 
 pub(crate) fn validation_files() -> &'static [Builtin] {
-    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core", "tlbdr")
+    files!(
+        "validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks",
+        "core-to-core", "tlbdr", "optane", "optane-chase",
+    )
 }
 
 /// A builtin, as a listing shows it.

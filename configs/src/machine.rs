@@ -76,6 +76,8 @@ pub struct CpuSpec {
     pub store_interval: Time,
     /// Stores that are not yet written to the L1D at most.
     pub store_buffer: u32,
+    /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
+    pub run_ahead: bool,
 }
 
 /// `[mmu]`
@@ -192,7 +194,9 @@ pub struct NestedSpec {
     pub page_size: PageSize,
     /// Which host frames back the guest's DRAM.
     pub frames: HostFrames,
-    /// Seed of the permutation, if they are random.
+    /// Which of the device's back the guest's persistent memory.
+    pub pmem_frames: HostFrames,
+    /// Seed of the permutations, if they are random.
     pub seed: u64,
     /// Entries of the translation cache for the frames of guest tables; 0 if there is none.
     pub tlb: u32,
@@ -206,6 +210,8 @@ pub struct NestedSpec {
     pub pde: u32,
     /// Cost of the lookup that precedes each translation of a guest-physical address.
     pub latency: Time,
+    /// What the first touch of a host page costs: exit, the hypervisor's work, entry. Zero if it has mapped all pages beforehand.
+    pub exit: Time,
 }
 
 /// Bytes of all entries of `level` (0 = page table) that map guest-physical addresses below `limit`, in whole tables.
@@ -220,7 +226,7 @@ pub fn host_table_bytes(levels: u32, page_size: PageSize, limit: u64) -> u64 {
     (page_size.level()..levels).map(|level| host_level_bytes(level, limit)).sum()
 }
 
-/// Where a hypervisor puts the pages of a guest's DRAM. Its persistent memory is one piece of the host's.
+/// Where a hypervisor puts the pages of a guest's DRAM, or of its persistent memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostFrames {
     /// One after another.
@@ -356,8 +362,12 @@ pub struct PmemSpec {
     pub interleave: u64,
     /// Bytes of a media access unit (XPLine).
     pub media_line: u64,
-    /// Media lines in the on-DIMM buffer.
+    /// Media lines that the on-DIMM buffer has room for, those on their way to the media included.
     pub buffer_lines: u32,
+    /// Which line leaves it.
+    pub buffer_replacement: BufferReplacement,
+    /// Lines that [`BufferReplacement::Sampled`] draws.
+    pub buffer_samples: u32,
     /// 64-byte read that hits the on-DIMM buffer, from the L3's miss.
     pub read_latency_buffered: Time,
     /// 64-byte read that goes to the media, from the L3's miss.
@@ -366,10 +376,67 @@ pub struct PmemSpec {
     pub write_latency: Time,
     /// Lines that the write pending queue of a DIMM holds.
     pub wpq_lines: u32,
+    /// From when the DIMM has taken a line out of the queue until the queue knows.
+    pub wpq_drain: Time,
+    /// Reads of a DIMM that its controller has under way at most.
+    pub rpq_lines: u32,
+    /// Requests drawn of those that wait, of which the one that came first is served next.
+    pub arbiter_samples: u32,
+    /// Time that a line takes over the link to a DIMM, each way, if the latencies do not hold it.
+    pub link_latency: Time,
+    /// Time that a line read occupies the link.
+    pub link_read_occupancy: Time,
+    /// Time that a line written occupies the link.
+    pub link_write_occupancy: Time,
+    /// Blocks of the address indirection table that a DIMM has cached; 0 if it has no such table.
+    pub ait_entries: u32,
+    /// Ways of that cache, in 1..=16; its sets are a power of two.
+    pub ait_ways: u32,
+    /// Bytes of a block, a multiple of `media_line`.
+    pub ait_block: u64,
+    /// What a read takes longer whose block is not cached.
+    pub ait_miss_latency: Time,
+    /// Writes of media lines after which a line of the table is written, too; 0 if none ever is.
+    pub ait_update_writes: u32,
+    /// Partitions of the media of a DIMM, media lines interleaved over them.
+    pub media_partitions: u32,
+    /// Media lines on their way to the media at most.
+    pub media_queue: u32,
+    /// Fewest writes of media lines to a block after which it is moved; 0 if none is.
+    pub wear_writes_least: u32,
+    /// Most such writes.
+    pub wear_writes_most: u32,
+    /// From the last such write to the move.
+    pub wear_prepare: Time,
+    /// The move, during which accesses to the block wait.
+    pub wear_stall: Time,
+    /// From the move to its second part.
+    pub wear_pause: Time,
+    /// The second part, during which accesses to the block wait again: either this long,
+    pub wear_second_short: Time,
+    /// or this long.
+    pub wear_second_long: Time,
+    /// What is drawn at random in DIMMs, is drawn from this.
+    pub seed: u32,
     /// Time that reading one media line occupies the media.
     pub media_read_occupancy: Time,
     /// Time that writing one media line occupies the media.
     pub media_write_occupancy: Time,
+    /// Whether the write pending queues are in the persistence domain (ADR).
+    pub adr: bool,
     /// Whether the caches are in the persistence domain, too (eADR).
     pub eadr: bool,
+}
+
+/// Which line leaves a DIMM's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferReplacement {
+    /// The one whose last use is longest ago.
+    Lru,
+    /// The one that has been there longest.
+    Fifo,
+    /// Any.
+    Random,
+    /// Of some that are drawn, the one whose last use is longest ago.
+    Sampled,
 }

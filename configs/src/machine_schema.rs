@@ -7,29 +7,29 @@ use daxsim_types::PageSize;
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::dram_schema;
 use crate::machine::{
-    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec, MachineSpec,
-    MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
+    AccessedBit, BufferReplacement, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec,
+    MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;
 
 /// Tables that a file may leave out or set to `"absent"`.
-pub(crate) const OPTIONAL: &[&str] = &[
-    "tlb.dtlb_2m",
-    "tlb.dtlb_1g",
-    "tlb.dtlb_store",
-    "tlb.itlb_4k",
-    "tlb.itlb_2m",
-    "tlb.itlb2",
-    "tlb.stlb_1g",
-    "nested",
-    "trust",
-];
+pub(crate) fn optional() -> &'static [&'static str] {
+    static TABLES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let arrays = tlb_schema::ARRAYS.iter().filter(|table| table.optional).map(|table| table.name);
+        arrays.chain(["nested", "trust"]).collect()
+    });
+    &TABLES
+}
 
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
 choices!(WALKER_READS: WalkerReads { "l1d" => L1d, "l2" => L2 });
 choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
 choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
+
+choices!(BUFFER_REPLACEMENTS: BufferReplacement {
+    "lru" => Lru, "fifo" => Fifo, "random" => Random, "sampled" => Sampled,
+});
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -47,6 +47,9 @@ section!(cpu: CpuSpec, "cpu" {
     load_interval "load_interval": POSITIVE_TIME, "Time between two loads that enter the window: a cycle by the load ports.";
     store_interval "store_interval": POSITIVE_TIME, "Time between a store and what enters the window next.";
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
+    run_ahead "run_ahead" = "false": Kind::Bool,
+        "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
+         then has been walked for, which sets A but never D.";
 });
 
 section!(mmu: MmuSpec, "mmu" {
@@ -97,8 +100,10 @@ section!(nested: NestedSpec, "nested" {
     levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of the hypervisor's tables (EPT, NPT).";
     page_size "page_size": Kind::Choice(PAGES), "Size of the pages that they map.";
     frames "frames": Kind::Choice(HOST_FRAMES),
-        "Which host frames back the guest's DRAM: one after another, or in random order. Its persistent memory is one piece.";
-    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random order.";
+        "Which host frames back the guest's DRAM: one after another, or in random order.";
+    pmem_frames "pmem_frames" = "sequential": Kind::Choice(HOST_FRAMES),
+        "The same of its persistent memory: one piece of the device, or the blocks of a fragmented file.";
+    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random orders.";
     tlb "tlb": PSC_ENTRIES,
         "Entries of the fully associative cache of translated guest-physical pages that hold guest tables; 0 if there is none.";
     pml5e "pml5e" = "0": PSC_ENTRIES, "Entries of the structure cache of PML5 entries; 0 if there is none.";
@@ -106,6 +111,9 @@ section!(nested: NestedSpec, "nested" {
     pdpte "pdpte": PSC_ENTRIES, "Entries of the structure cache of PDPT entries; 0 if there is none.";
     pde "pde": PSC_ENTRIES, "Entries of the structure cache of PD entries; 0 if there is none.";
     latency "latency" = "0 ns": TIME, "The lookup that precedes the translation of a guest-physical address.";
+    exit "exit" = "0 ns": TIME,
+        "What the first touch of a host page of user or persistent memory costs: the exit for an EPT violation, the hypervisor's \
+         work, and the way back (2 to 4 us, from memory); 0 if the hypervisor has mapped all memory beforehand.";
 });
 
 section!(cost: CostSpec, "cost" {
@@ -152,7 +160,11 @@ section!(pmem: PmemSpec, "pmem" {
     dimms "dimms": Kind::Count { min: 1, max: 64 }, "DIMMs in the interleave set.";
     interleave "interleave": Kind::Size { min: 64, max: GIB, multiple: 64 }, "Bytes in a row on one DIMM.";
     media_line "media_line": Kind::Size { min: 64, max: 4096, multiple: 64 }, "Media access unit (XPLine).";
-    buffer_lines "buffer_lines": Kind::Count { min: 1, max: 1 << 20 }, "Media lines in a DIMM's buffer.";
+    buffer_lines "buffer_lines": Kind::Count { min: 1, max: 1 << 20 },
+        "Media lines that a DIMM's buffer has room for, those on their way to the media included.";
+    buffer_replacement "buffer_replacement" = "\"lru\"": Kind::Choice(BUFFER_REPLACEMENTS),
+        "Which line leaves a full buffer: the least recently used, the first that came, any, or the least recently used of some drawn.";
+    buffer_samples "buffer_samples" = "2": Kind::Count { min: 1, max: 64 }, "How many lines sampled draws.";
     read_latency_buffered "read_latency_buffered": POSITIVE_TIME,
         "64-byte read that hits the DIMM's buffer, from the L3's miss.";
     read_latency_media "read_latency_media": POSITIVE_TIME,
@@ -160,10 +172,43 @@ section!(pmem: PmemSpec, "pmem" {
     write_latency "write_latency": POSITIVE_TIME,
         "64-byte write until the write pending queue accepts it, with room in the queue.";
     wpq_lines "wpq_lines": Kind::Count { min: 1, max: 65_536 }, "64-byte lines that a DIMM's write pending queue holds.";
+    wpq_drain "wpq_drain" = "\"0 ns\"": TIME,
+        "From when the DIMM took a line out of its write pending queue until the queue knows, for which a write after a fence waits.";
+    rpq_lines "rpq_lines" = "65536": Kind::Count { min: 1, max: 65_536 },
+        "Reads of a DIMM that its controller has under way at most.";
+    arbiter_samples "arbiter_samples" = "64": Kind::Count { min: 1, max: 64 },
+        "Of the requests that wait at a controller, how many are drawn, of which the first that came is served next: 1 is any order, many are nearly in order.";
+    link_latency "link_latency" = "\"0 ns\"": TIME,
+        "What a line takes over the link to the DIMM or device, each way, on top of the latencies above (CXL).";
+    link_read_occupancy "link_read_bandwidth" = "\"8000 GB/s\"": Kind::Bandwidth(Transfer::CacheLine),
+        "Bandwidth of the link for lines read: how long one occupies it.";
+    link_write_occupancy "link_write_bandwidth" = "\"8000 GB/s\"": Kind::Bandwidth(Transfer::CacheLine),
+        "Bandwidth of the link for lines written: how long one occupies it.";
+    ait_entries "ait_entries" = "0": Kind::Count { min: 0, max: 1 << 24 },
+        "Blocks of the address indirection table that a DIMM's DRAM caches; 0 if there is no such table, and then no wear levelling either.";
+    ait_ways "ait_ways" = "16": Kind::Count { min: 1, max: 16 }, "Ways of that cache, which is LRU; its sets are a power of two.";
+    ait_block "ait_block" = "\"4 KiB\"": Kind::Size { min: 64, max: MIB, multiple: 64 }, "Bytes of a block, a multiple of media_line.";
+    ait_miss_latency "ait_miss_latency" = "\"0 ns\"": TIME, "What a read takes longer whose block is not cached.";
+    ait_update_writes "ait_update_writes" = "0": Kind::Count { min: 0, max: 1 << 30 },
+        "Writes of media lines after which one line of the table is written, too; 0 if none ever is.";
+    media_partitions "media_partitions" = "1": Kind::Count { min: 1, max: 1024 },
+        "Partitions of a DIMM's media that work side by side, media lines interleaved over them; their bandwidths add up to those below.";
+    media_queue "media_queue" = "16": Kind::Count { min: 1, max: 65_536 }, "Media lines on their way to the media at most.";
+    wear_writes_least "wear_writes_least" = "0": Kind::Count { min: 0, max: 1 << 30 },
+        "Fewest writes of media lines to a block after which wear levelling moves it; 0 if it never does.";
+    wear_writes_most "wear_writes_most" = "0": Kind::Count { min: 0, max: 1 << 30 }, "Most such writes: how many it takes is drawn.";
+    wear_prepare "wear_prepare" = "\"0 ns\"": TIME, "From the last such write until the move begins.";
+    wear_stall "wear_stall" = "\"0 ns\"": TIME, "Length of the move, during which accesses to the block wait.";
+    wear_pause "wear_pause" = "\"0 ns\"": TIME, "From the end of the move until accesses to the block wait once more.";
+    wear_second_short "wear_second_short" = "\"0 ns\"": TIME, "How long that takes: this,";
+    wear_second_long "wear_second_long" = "\"0 ns\"": TIME, "or this, which is drawn.";
+    seed "seed" = "1": Kind::Count { min: 0, max: u32::MAX as u64 }, "What is drawn at random in DIMMs, is drawn from this.";
     media_read_occupancy "media_read_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
         "Read bandwidth of one DIMM's media: how long reading a media line occupies it.";
     media_write_occupancy "media_write_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
         "Write bandwidth of one DIMM's media: how long writing a media line occupies it.";
+    adr "adr" = "true": Kind::Bool,
+        "Whether a loss of power spares the write pending queues (ADR). If not, a line is durable once it has left its queue for the DIMM.";
     eadr "eadr": Kind::Bool, "Whether a loss of power spares the caches, too (eADR), and not only the write pending queues.";
 });
 

@@ -64,8 +64,9 @@ fn missing_keys() {
         machine("iret = ", "# iret = "),
         format!("foo.toml: cost.iret: missing key: expected a time up to 1 s {TIME}")
     );
-    let optional =
-        |key: &str| crate::machine_schema::OPTIONAL.iter().any(|table| crate::reader::is_inside(key, table));
+    let optional = |key: &str| {
+        crate::machine_schema::optional().iter().any(|table| crate::reader::is_inside(key, table))
+    };
     let required = crate::machine_keys().iter().filter(|k| k.default.is_none() && !optional(k.key)).count();
     let empty = message(parse_machine("foo.toml", "", &[]));
     let told = empty.lines().count() - 1;
@@ -395,4 +396,25 @@ fn arrays_beside_those_of_loads() {
     let m = parse_machine("foo.toml", &text, &[]).unwrap();
     assert_eq!(m.tlb.arrays().count(), 9);
     assert_eq!(m.tlb.stlb.ways_of(daxsim_types::PageSize::Size2M), 12);
+}
+
+#[test]
+fn isolation_leaves_half_the_pcids() {
+    let of = |text: &str| parse_kernel("k.toml", &format!("base = \"linux-7.2\"\n{text}\n"), &[]);
+    assert!(of("tree.asids = 4094").is_ok() && of("tree.pti = true").is_ok());
+    assert_eq!(
+        message(of("tree.pti = true\ntree.asids = 2047")),
+        "k.toml:3:14: tree.asids: 2047 with tree.pti = true: expected at most 2046: a bit of the PCID is for user mode"
+    );
+}
+
+#[test]
+fn host_pages_of_persistent_memory_move_as_a_whole() {
+    let text = "base = \"skylake-sp-optane\"\npmem.base = 0xa00200000\n[nested]\npage_size = \"1G\"\n\
+                frames = \"random\"\npmem_frames = \"random\"\ntlb = 0\npml4e = 0\npdpte = 0\npde = 0\n";
+    assert_eq!(
+        message(parse_machine("m.toml", text, &[])),
+        "m.toml:2:13: pmem.base: 0xa00200000: expected a multiple of 1G, as nested.pmem_frames moves pages of that size"
+    );
+    assert!(parse_machine("m.toml", &text.replace("pmem_frames = \"random\"\n", ""), &[]).is_ok());
 }

@@ -24,6 +24,7 @@ mod l3;
 mod persist;
 mod pmem;
 mod prefetch;
+mod profile;
 mod replacement;
 mod stats;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use balance::Imbalance;
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
 pub use pmem::{PageLines, Tag, Unaccepted};
+pub use profile::{DeviceProfile, Stretch, Timeline, Waits};
 pub use stats::{CacheStats, DeviceStats, DramStats, MemoryStats};
 
 use daxsim_types::Time;

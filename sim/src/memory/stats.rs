@@ -44,13 +44,61 @@ pub struct DeviceStats {
     pub stalls: u64,
     /// Time that those writes waited for room.
     pub stall_time: Time,
+    /// Reads that found the controller's read queue full. Of DRAM none, as all below.
+    pub read_waits: u64,
+    /// Time that those reads waited for room.
+    pub read_wait_time: Time,
+    /// Reads of lines that the on-DIMM buffer had, or was reading from the media.
+    pub buffer_read_hits: u64,
+    /// Writes to lines that the on-DIMM buffer had.
+    pub buffer_write_hits: u64,
+    /// Lines that were written to the media of which the DIMM did not have every sector: each was read before.
+    pub partial_writes: u64,
+    /// Reads and writes of the media whose block the DIMM's cache of the address indirection table had.
+    pub translation_hits: u64,
+    /// Those whose block it had not.
+    pub translation_misses: u64,
+    /// Blocks that wear levelling moved.
+    pub migrations: u64,
+    /// Time that accesses waited for blocks that moved.
+    pub migration_stall: Time,
+    /// Time that writes spent in write pending queues, all together: divided by the length of a run, the mean depth.
+    pub write_queue_time: Time,
+    /// Most writes in one of them.
+    pub write_queue_max: u64,
+    /// As `write_queue_time`, of reads until their data are back.
+    pub read_queue_time: Time,
+    /// Most reads on their way to or from one DIMM.
+    pub read_queue_max: u64,
+    /// As `write_queue_time`, of lines that go from DIMMs' buffers to their media.
+    pub media_queue_time: Time,
+    /// Most lines on their way to the media of one DIMM.
+    pub media_queue_max: u64,
 }
 
 impl DeviceStats {
+    /// `bytes_written / media_bytes_written`, OptaneStudy's EWR; `None` before the media was written.
+    #[must_use]
+    pub fn effective_write_ratio(&self) -> Option<f64> {
+        (self.media_bytes_written > 0).then(|| self.bytes_written as f64 / self.media_bytes_written as f64)
+    }
+
     /// `media_bytes_written / bytes_written`; `None` before the first write.
     #[must_use]
     pub fn write_amplification(&self) -> Option<f64> {
         (self.bytes_written > 0).then(|| self.media_bytes_written as f64 / self.bytes_written as f64)
+    }
+
+    pub(super) fn count_read_wait(&mut self, wait: Time) {
+        if wait > Time::ZERO {
+            self.read_waits += 1;
+            self.read_wait_time += wait;
+        }
+    }
+
+    pub(super) fn count_translation(&mut self, hit: bool) {
+        self.translation_hits += u64::from(hit);
+        self.translation_misses += u64::from(!hit);
     }
 
     pub(super) const fn count_read(&mut self) {
@@ -150,6 +198,8 @@ pub struct MemoryStats {
     pub walker_reads: u64,
     /// CLWBs that found a modified line and wrote it back.
     pub clwb_writebacks: u64,
+    /// CLFLUSHes and CLFLUSHOPTs that found a modified line and wrote it back.
+    pub flush_writebacks: u64,
     /// Cache-bypassing stores.
     pub nt_stores: u64,
     /// Main memory.

@@ -2,12 +2,17 @@
 //! compared.
 
 mod ad_update;
+mod bandwidth;
 mod cacheline_ping;
 mod chase;
+mod device;
 mod memory;
+mod overwrite;
+mod persist_latency;
 mod tlbdr;
 mod walks;
 mod workbench;
+mod write_chase;
 
 use daxsim_types::PageSize;
 use thiserror::Error;
@@ -15,10 +20,15 @@ use thiserror::Error;
 use crate::SimError;
 
 pub use ad_update::{AdUpdate, BitUpdate};
+pub use bandwidth::{Bandwidth, BandwidthPoint, Operation, Places};
 pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
+pub use device::{Medium, Store};
+pub use overwrite::{Order, Overwrite, OverwritePoint, Stalls};
+pub use persist_latency::{PersistLatency, PersistLatencyPoint};
 pub use tlbdr::{Finding, tlbdr};
 pub use walks::{Walks, WalksPoint};
+pub use write_chase::{WriteChase, WriteChasePoint};
 
 /// A probe cannot be made.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -81,6 +91,37 @@ pub enum ProbeError {
         /// Cores of the machine.
         count: u16,
     },
+    /// No whole lines or blocks.
+    #[error("a {what} of {bytes} bytes: expected a multiple of {unit}, and not 0")]
+    NotWhole {
+        /// What is of the wrong size.
+        what: &'static str,
+        /// Bytes.
+        bytes: u64,
+        /// What it has to be a multiple of.
+        unit: u64,
+    },
+    /// The memory under test is too small.
+    #[error(
+        "{bytes} bytes do not fit the {room} bytes of the memory under test: raise pmem.capacity or dram.capacity"
+    )]
+    NoRoom {
+        /// Bytes that are needed.
+        bytes: u64,
+        /// Bytes that there are, on one socket.
+        room: u64,
+    },
+    /// More threads than cores, or none.
+    #[error("{threads} threads on {count} cores: expected 1 to {count}")]
+    Threads {
+        /// Threads.
+        threads: u16,
+        /// Cores that may have one.
+        count: u16,
+    },
+    /// There is no other socket.
+    #[error("memory of another socket was asked for, and the machine has one: raise topology.sockets")]
+    OneSocket,
     /// The simulation stopped.
     #[error(transparent)]
     Simulation(#[from] SimError),

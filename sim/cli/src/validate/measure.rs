@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, anyhow};
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
-use daxsim_configs::validation::{ChaseMetric, ProbeSpec, Take, ValidationPoint};
+use daxsim_configs::validation::{ChaseMetric, MemoryMetric, ProbeSpec, Take, ValidationPoint};
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_sim::probe::{AdUpdate, CachelinePing, Chase, ChasePoint, LineOffset, Walks, tlbdr};
 use rayon::prelude::*;
 
+use super::memory::{self, MemoryJob};
 use crate::probe::stream_named;
 
 /// The kernel matters to no probe but by its name for flushes and faults, of which there are none here.
@@ -42,12 +43,15 @@ enum Measurement {
     Tlbdr,
     /// The stream and the accesses.
     Walks(String, u64),
+    /// A probe of memory.
+    Memory(MemoryJob),
 }
 
 /// What a measurement gave.
 enum Outcome {
     Chase(ChasePoint),
     Number(f64),
+    Memory(BTreeMap<MemoryMetric, f64>),
 }
 
 /// What all measurements gave.
@@ -66,7 +70,12 @@ impl Measured {
                 ChaseMetric::WalkReferences => p.walk_references,
             }),
             (Outcome::Number(number), _) => Ok(*number),
-            (Outcome::Chase(_), _) => Err(anyhow!("{}: another measurement than was asked for", point.id)),
+            (Outcome::Memory(values), ProbeSpec::Memory { metric, .. }) => {
+                values.get(metric).copied().with_context(|| format!("{}: no {}", point.id, metric.name()))
+            }
+            (Outcome::Chase(_) | Outcome::Memory(_), _) => {
+                Err(anyhow!("{}: another measurement than was asked for", point.id))
+            }
         }
     }
 
@@ -118,7 +127,7 @@ fn places(point: &ValidationPoint) -> Vec<f64> {
     match (&point.probe, &point.take) {
         (ProbeSpec::Walks { streams, .. }, _) => (0..streams.len()).map(|n| n as f64).collect(),
         (_, Take::Value { .. }) => vec![0.0],
-        (_, Take::Values { x, .. } | Take::Knee { x, .. }) => x.clone(),
+        (_, Take::Values { x, .. } | Take::Knee { x, .. } | Take::Peak { x, .. }) => x.clone(),
         (_, Take::Difference { x, .. }) => x.to_vec(),
     }
 }
@@ -135,18 +144,20 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
         ProbeSpec::Walks { streams, accesses } => {
             Measurement::Walks(streams.get(x as usize).cloned().unwrap_or_default(), *accesses)
         }
+        ProbeSpec::Memory { probe, .. } => Measurement::Memory(memory::job(probe, x)),
     };
     Job { machine: point.machine.clone(), set: point.set.clone(), what }
 }
 
 /// About how long a measurement takes.
-const fn cost(what: &Measurement) -> u64 {
+fn cost(what: &Measurement) -> u64 {
     match what {
         Measurement::Chase(chase, footprint) => *footprint / chase.stride,
         Measurement::AdUpdate(update, _) => update.pages,
         Measurement::CachelinePing(..) => PING_ROUNDS as u64,
         Measurement::Tlbdr => TLBDR_ACCESSES,
         Measurement::Walks(_, accesses) => *accesses,
+        Measurement::Memory(job) => job.cost(),
     }
 }
 
@@ -157,11 +168,13 @@ fn describe(what: &Measurement) -> String {
         Measurement::CachelinePing(first, second) => format!("the ping of CPUs {first} and {second}"),
         Measurement::Tlbdr => "the experiments of TLB;DR".to_owned(),
         Measurement::Walks(stream, _) => format!("the walks of stream {stream}"),
+        Measurement::Memory(job) => job.describe(),
     }
 }
 
 fn run(what: &Measurement, machine: &MachineSpec, kernel: &KernelSpec) -> Result<Outcome> {
     Ok(match what {
+        Measurement::Memory(job) => Outcome::Memory(job.run(machine, kernel)?),
         Measurement::Chase(chase, footprint) => Outcome::Chase(chase.run(machine, kernel, *footprint)?),
         Measurement::AdUpdate(update, true) => Outcome::Number(update.dirty(machine, kernel)?.update),
         Measurement::AdUpdate(update, false) => Outcome::Number(update.accessed(machine, kernel)?.update),

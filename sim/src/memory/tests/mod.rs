@@ -8,7 +8,8 @@ mod topology;
 
 use daxsim_configs::load_machine;
 use daxsim_configs::machine::{
-    CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, DramTiming, MachineSpec, PmemSpec,
+    BufferReplacement, CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, DramTiming,
+    MachineSpec, PmemSpec,
 };
 use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, Pfn, Time};
 
@@ -65,9 +66,27 @@ pub(crate) fn machine(cores: u16) -> MachineSpec {
         wpq_lines: 8,
         media_read_occupancy: Time(39_000),
         media_write_occupancy: Time(116_000),
-        ..spec.pmem
+        ..plain(spec.pmem)
     };
     spec
+}
+
+/// Without what only the DIMMs of Optane have.
+pub(in crate::memory) fn plain(spec: PmemSpec) -> PmemSpec {
+    PmemSpec {
+        buffer_replacement: BufferReplacement::Lru,
+        wpq_drain: Time::ZERO,
+        rpq_lines: 1 << 16,
+        arbiter_samples: 64,
+        link_read_occupancy: Time::ZERO,
+        link_write_occupancy: Time::ZERO,
+        ait_entries: 0,
+        ait_update_writes: 0,
+        media_queue: 16,
+        wear_writes_least: 0,
+        wear_writes_most: 0,
+        ..spec
+    }
 }
 
 pub(super) const fn line(n: u64) -> CacheLine {

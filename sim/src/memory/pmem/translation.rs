@@ -1,0 +1,77 @@
+//! The address indirection table (AIT) of a DIMM: the part of it that the DIMM's DRAM holds, and the wear of what it maps.
+
+use daxsim_configs::machine::PmemSpec;
+use daxsim_traces::generate::SplitMix;
+
+use crate::memory::replacement::{last, promote};
+
+/// Most ways: an order of them fills a word, their tags one line of a host's cache.
+const WAYS: usize = 16;
+/// No block.
+const NONE: u32 = u32::MAX;
+
+/// A set-associative LRU cache of blocks, by the low bits of their number.
+pub(super) struct Translation {
+    sets: Vec<Set>,
+    orders: Vec<u64>,
+    /// Writes to the media, of each cached block, until it is moved.
+    left: Vec<u32>,
+    mask: u64,
+    ways: usize,
+    wear: [u32; 2],
+    random: SplitMix,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Set([u32; WAYS]);
+
+impl Translation {
+    /// An empty cache; none if the machine has no such table.
+    pub fn new(spec: &PmemSpec, seed: u64) -> Option<Self> {
+        let ways = spec.ait_ways.clamp(1, WAYS as u32);
+        let sets = (spec.ait_entries / ways).next_power_of_two() as usize;
+        (spec.ait_entries > 0).then(|| Self {
+            sets: vec![Set([NONE; WAYS]); sets],
+            orders: vec![0; sets],
+            left: vec![0; sets * WAYS],
+            mask: sets as u64 - 1,
+            ways: ways as usize,
+            wear: [spec.wear_writes_least, spec.wear_writes_most.max(spec.wear_writes_least)],
+            random: SplitMix::new(seed),
+        })
+    }
+
+    /// Whether `block` was cached; it is now, as the most recently used of its set. With its place.
+    #[inline]
+    pub fn find(&mut self, block: u64) -> (bool, usize) {
+        let (set, tag) = ((block & self.mask) as usize, block as u32);
+        let order = &mut self.orders[set];
+        let tags = &mut self.sets[set].0;
+        let found = tags.iter().position(|t| *t == tag);
+        let way = found.unwrap_or_else(|| last(*order, self.ways));
+        *order = promote(*order, way);
+        let place = set * WAYS + way;
+        if found.is_none() {
+            tags[way] = tag;
+            self.left[place] = 0;
+        }
+        (found.is_some(), place)
+    }
+
+    /// Counts a write to the media in the block at `place`; whether it is worn enough to be moved. How many writes that takes
+    /// is drawn anew each time, and when a block comes into the cache.
+    #[inline]
+    pub fn wear(&mut self, place: usize) -> bool {
+        let [least, most] = self.wear;
+        if least == 0 {
+            return false;
+        }
+        let left = &mut self.left[place];
+        if *left == 0 {
+            *left = least + self.random.below(u64::from(most - least) + 1) as u32;
+        }
+        *left -= 1;
+        *left == 0
+    }
+}

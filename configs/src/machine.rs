@@ -11,6 +11,7 @@ pub use crate::caches::{
     TopologySpec,
 };
 pub use crate::cost::{Basis, Source, Trust};
+pub use crate::ipi::IpiSpec;
 pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
@@ -303,19 +304,6 @@ pub struct TrustSpec {
     pub handler_entry: Source,
     /// Of `ipi.handler_exit`.
     pub handler_exit: Source,
-}
-
-/// `[ipi]`: the interrupt path.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IpiSpec {
-    /// One write to the x2APIC ICR by the sender.
-    pub icr_write: Time,
-    /// From the ICR write to the target's acceptance.
-    pub delivery: Time,
-    /// Interrupt delivery on the target to the handler's first instruction.
-    pub handler_entry: Time,
-    /// EOI and IRET on the target.
-    pub handler_exit: Time,
 }
 
 /// `[dram]`

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
+use crate::ipi::ipi;
 use crate::machine::{
-    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec, MachineSpec,
-    MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
+    AccessedBit, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, MachineSpec, MmuSpec,
+    NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;
@@ -123,13 +124,6 @@ section!(cost: CostSpec, "cost" {
     tlb_write "tlb_write": TIME, "One write of a TLB entry by software (`arch.update_mmu_cache = \"preload\"`).";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
     string_line "string_line": TIME, "`rep movs` or `rep stos`, for each line that the L1D holds.";
-});
-
-section!(ipi: IpiSpec, "ipi" {
-    icr_write "icr_write": TIME, "One write to the x2APIC ICR by the sender.";
-    delivery "delivery": TIME, "From the ICR write to the target's acceptance.";
-    handler_entry "handler_entry": TIME, "From acceptance to the handler's first instruction.";
-    handler_exit "handler_exit": TIME, "EOI and IRET on the target.";
 });
 
 section!(dram: DramSpec, "dram" {

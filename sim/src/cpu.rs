@@ -6,7 +6,8 @@ use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuClock, Pfn, Time};
 
-use crate::apic::ShootdownIpi;
+use crate::apic::Interrupt;
+use crate::kernel::call_function::Call;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Executed, Part, Parts};
 use crate::mmu::broadcast::Broadcast;
@@ -49,10 +50,14 @@ pub struct Cpu {
     pub(crate) cr3: Pfn,
     pub(crate) pcid: u16,
     pub(crate) irqs_on: bool,
-    pub(crate) inbox: VecDeque<ShootdownIpi>,
+    pub(crate) inbox: VecDeque<Interrupt>,
+    /// `call_single_queue`.
+    pub(crate) call_queue: Vec<Call>,
     pub(crate) tlb_state: CpuTlbState,
     /// INVLPGBs issued since the last TLBSYNC.
     pub(crate) broadcasts: Vec<Broadcast>,
+    /// Pages of the user half (PTI) that are to be invalidated on the way to user mode.
+    pub(crate) user_pages_due: u64,
     /// Shootdown answers that this CPU still waits for.
     pub(crate) pending_answers: u32,
     /// The latest answer so far.
@@ -79,8 +84,10 @@ impl Cpu {
             pcid: 0,
             irqs_on: true,
             inbox: VecDeque::new(),
+            call_queue: Vec::new(),
             tlb_state: CpuTlbState::new(index),
             broadcasts: Vec::new(),
+            user_pages_due: 0,
             pending_answers: 0,
             answered: Time::ZERO,
             stop: Time::MAX,
@@ -129,6 +136,6 @@ impl Cpu {
 
     /// When the next interrupt is due, if the CPU would take one.
     pub(crate) fn next_interrupt(&self) -> Option<Time> {
-        if self.irqs_on { self.inbox.front().map(|ipi| ipi.arrives) } else { None }
+        if self.irqs_on { self.inbox.front().map(|interrupt| interrupt.arrives) } else { None }
     }
 }

@@ -6,12 +6,14 @@ use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time
 
 use rustc_hash::FxHashMap;
 
+use crate::apic::Fabric;
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
 use crate::engine::{LockId, Locks};
 use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
+use crate::kernel::call_function::CallLines;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::filemap::PageCache;
@@ -42,8 +44,9 @@ pub struct Machine {
     pub(crate) cpus: Vec<Cpu>,
     /// What each CPU knows of the fault that it is handling.
     pub(crate) trails: Vec<FaultTrail>,
-    /// Lines of each CPU's `is_lazy` and call-single data.
-    pub(crate) percpu_lines: Vec<(CacheLine, CacheLine)>,
+    /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
+    pub(crate) call_lines: CallLines,
+    pub(crate) fabric: Fabric,
     pub(crate) memory: Memory,
     pub(crate) tables: Tables,
     /// Where the host has this machine's memory, if it is a virtual one.
@@ -97,7 +100,8 @@ impl Machine {
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
-            percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
+            call_lines: CallLines::new(count, &mut lines, kernel.tlb_flush.consolidated_lines),
+            fabric: Fabric::new(&spec),
             memory: Memory::new(&spec),
             host: spec.nested.as_ref().map(|nested| HostMap::new(nested, &spec)),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),

@@ -56,6 +56,7 @@ fn unrest(cpu: &Cpu) -> Option<&'static str> {
     let owes = [
         (!cpu.irqs_on, "its interrupts are off"),
         (!cpu.inbox.is_empty(), "an interrupt was not taken"),
+        (!cpu.call_queue.is_empty(), "a call from another was not made"),
         (cpu.pending_answers > 0, "answers to a shootdown are missing"),
         (!cpu.broadcasts.is_empty(), "TLBSYNC is missing"),
     ];

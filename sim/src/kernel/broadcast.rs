@@ -1,7 +1,7 @@
 //! TLB flushes by INVLPGB under global ASIDs: the same PCID for an address space on every CPU, so that one instruction
 //! reaches its entries wherever they are (spec 5.9; arch/x86/mm/tlb.c of 7.2).
 
-use daxsim_configs::kernel::TreeKnobs;
+use daxsim_configs::kernel::{FlushMechanism, TreeKnobs};
 use daxsim_types::{CpuId, Time};
 
 use super::flush::{FlushInfo, flush_tlb_multi};
@@ -207,7 +207,8 @@ impl Machine {
     /// Whether flushes may go by INVLPGB: the tree knows it and the CPUs have it.
     #[must_use]
     pub fn uses_invlpgb(&self) -> bool {
-        self.kernel.tree.invlpgb && self.spec.mmu.has_invlpgb()
+        let knobs = &self.kernel.tlb_flush;
+        self.kernel.tree.invlpgb && self.spec.mmu.has_invlpgb() && knobs.mechanism == FlushMechanism::Ipi
     }
 
     /// `jiffies` as a CPU reads it.

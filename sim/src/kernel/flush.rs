@@ -1,14 +1,15 @@
 //! TLB maintenance: `arch/x86/mm/tlb.c` (spec section 5).
 
-use daxsim_types::{CacheLine, CpuId, Time, VirtAddr};
+use daxsim_configs::kernel::FlushMechanism;
+use daxsim_types::{CacheLine, CpuId, VirtAddr};
 
 use super::broadcast::{broadcast_tlb_flush, consider_global_asid, kern_pcid};
+use super::call_function::{call_function_many, wait_for_answers};
 use super::mm::MmId;
-use crate::apic::{ShootdownIpi, icr_writes};
-use crate::engine::{Cx, Moment, Sys};
+use crate::engine::Cx;
 use crate::machine::Machine;
 use crate::measure::{FlushReason, Part, PathStep};
-use crate::memory::Access;
+use crate::mmu::broadcast::Broadcast;
 
 /// `struct flush_tlb_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,9 @@ pub(crate) async fn flush_tlb_mm_range(
     freed_tables: bool,
 ) {
     cx.note(PathStep::Event("flush_tlb_mm_range"));
+    if cx.with(|m| m.flush_at_once(mm, range, shift)) {
+        return;
+    }
     let before = cx.set_part(Part::Flush);
     let began = cx.now();
     let (path, gen_line, mask_line) = cx.with(|m| {
@@ -63,12 +67,11 @@ pub(crate) async fn flush_tlb_mm_range(
     cx.load(mask_line).await;
     let (mut info, others) = cx.with(|m| {
         m.measure.shootdowns.requests += 1;
-        let ceiling = u64::from(m.kernel.tree.flush_ceiling_pages);
+        let ceiling = m.kernel.tree.flush_ceiling_pages;
         let space = m.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
-        let full = range.1 == u64::MAX || (range.1 - range.0) >> shift > ceiling;
-        let (start, end) = if full { (0, u64::MAX) } else { range };
+        let (start, end) = widened(range, shift, ceiling);
         let others = space.cpumask.iter().filter(|cpu| *cpu != cx.cpu()).count();
         (
             FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation, trim_cpumask: false },
@@ -91,62 +94,59 @@ pub(crate) async fn flush_tlb_mm_range(
     cx.set_part(before);
 }
 
-/// `native_flush_tlb_multi` and `smp_call_function_many_cond` (spec 5.5): tell the others, flush here, wait for all.
+/// `native_flush_tlb_multi` (spec 5.5): tell the others, flush here, wait for all.
 pub(super) async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
-    let (candidates, path, icr_cost) = cx.with(|m| {
+    let (candidates, concurrent) = cx.with(|m| {
         let pages = if info.is_full() { None } else { Some((info.end - info.start) >> 12) };
         m.flush_event(cx.cpu(), FlushReason::RemoteSendIpi, pages);
         let candidates: Vec<CpuId> = m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()).collect();
-        (candidates, m.kernel.path_length.common.flush_send_target, m.spec.ipi.icr_write)
+        (candidates, m.kernel.tlb_flush.concurrent)
     });
-    let mut targets = Vec::with_capacity(candidates.len());
-    for cpu in candidates {
-        let (state_line, csd_line) = cx.with(|m| (m.shared_tlb_state_line(cpu), m.csd_line(cpu)));
-        cx.load(state_line).await;
-        if cx.with(|m| m.should_flush(cpu, &info)) {
-            cx.work(path);
-            cx.rmw(csd_line).await;
-            targets.push(cpu);
-        }
+    if !concurrent {
+        cx.with(|m| m.local_flush(cx.cpu(), &info));
     }
-    cx.sync().await;
-    for _ in 0..icr_writes(&targets) {
-        cx.spend(icr_cost);
+    let called = call_function_many(cx, &candidates, info, |m, cpu| m.should_flush(cpu, &info)).await;
+    if concurrent {
+        cx.with(|m| m.local_flush(cx.cpu(), &info));
     }
-    cx.with(|m| {
-        m.measure.shootdowns.broadcasts += u64::from(!targets.is_empty());
-        let sent = m.cpus[cx.cpu().index()].now;
-        m.cpus[cx.cpu().index()].pending_answers = targets.len() as u32;
-        m.cpus[cx.cpu().index()].answered = sent;
-        for target in &targets {
-            let moment = m.post_shootdown(*target, ShootdownIpi { arrives: sent, initiator: cx.cpu(), info });
-            cx.sys().pull_horizon(moment);
-        }
-    });
-    cx.with(|m| m.local_flush(cx.cpu(), &info));
-    wait_for_answers(cx).await;
-    for target in targets {
-        // csd_lock_wait: the released word comes from the target's cache.
-        let line = cx.with(|m| m.csd_line(target));
-        cx.load(line).await;
-    }
+    wait_for_answers(cx, &called).await;
 }
 
-async fn wait_for_answers(cx: &Cx<'_>) {
-    let index = cx.cpu().index();
-    let waits = cx.with(|m| {
-        let waits = m.cpus[index].pending_answers > 0;
-        if waits {
-            m.block(index, Part::IpiWait);
-        }
-        waits
-    });
-    if waits {
-        cx.blocked().await;
-    }
+/// Everything, if the range has more pages than are flushed one by one.
+fn widened(range: (u64, u64), shift: u32, ceiling: u32) -> (u64, u64) {
+    let full = range.1 == u64::MAX || (range.1 - range.0) >> shift > u64::from(ceiling);
+    if full { (0, u64::MAX) } else { range }
 }
 
 impl Machine {
+    /// `tlb_flush.mechanism = "ideal"`: no CPU has the translations any more, and nobody did anything for it. Whether it is so.
+    fn flush_at_once(&mut self, mm: MmId, range: (u64, u64), shift: u32) -> bool {
+        if self.kernel.tlb_flush.mechanism != FlushMechanism::Ideal {
+            return false;
+        }
+        self.measure.shootdowns.requests += 1;
+        let (start, end) = widened(range, shift, self.kernel.tree.flush_ceiling_pages);
+        let space = self.mm_mut(mm);
+        space.tlb_gen += 1;
+        let generation = space.tlb_gen;
+        let pcids = self.spec.mmu.pcid;
+        for cpu in &mut self.cpus {
+            let slots = cpu.tlb_state.slots.iter_mut().enumerate();
+            for (asid, slot) in slots.filter(|(_, slot)| slot.mm == Some(mm)) {
+                slot.generation = generation;
+                let pcid = if pcids { kern_pcid(asid) } else { 0 };
+                let gone = if end == u64::MAX {
+                    Broadcast::Pcid(pcid)
+                } else {
+                    let count = (end - start).div_ceil(1 << shift);
+                    Broadcast::Pages { pcid, start, count, stride_shift: shift }
+                };
+                gone.reach(&mut cpu.tlbs, &mut cpu.psc);
+            }
+        }
+        true
+    }
+
     /// Counts a `tlb:tlb_flush` event and notes it in the fault that the CPU is handling.
     pub(crate) fn flush_event(&mut self, cpu: CpuId, reason: FlushReason, pages: Option<u64>) {
         self.measure.flush_event(reason, pages);
@@ -174,15 +174,6 @@ impl Machine {
         due
     }
 
-    fn post_shootdown(&mut self, target: CpuId, mut ipi: ShootdownIpi) -> Moment {
-        ipi.arrives += self.spec.ipi.delivery;
-        self.measure.shootdowns.ipis_sent += 1;
-        let cpu = &mut self.cpus[target.index()];
-        let at = cpu.inbox.partition_point(|other| other.arrives <= ipi.arrives);
-        cpu.inbox.insert(at, ipi);
-        Moment { time: ipi.arrives.max(cpu.now), cpu: target.index() }
-    }
-
     /// The initiator's own flush, interrupts off.
     fn local_flush(&mut self, cpu: CpuId, info: &FlushInfo) {
         if self.mm(info.mm).cpumask.contains(cpu) {
@@ -190,43 +181,8 @@ impl Machine {
         }
     }
 
-    /// The shootdown interrupt at the head of a CPU's queue: entry, `flush_tlb_func`, release of the csd, exit.
-    pub(crate) fn handle_interrupt(&mut self, sys: &Sys, index: usize) {
-        let Some(ipi) = self.cpus[index].inbox.pop_front() else { return };
-        let target = CpuId(index as u16);
-        let (entry, exit) = (self.spec.ipi.handler_entry, self.spec.ipi.handler_exit);
-        let cpu = &mut self.cpus[index];
-        let began = cpu.now;
-        let interrupted = std::mem::replace(&mut cpu.part, Part::IpiHandler);
-        cpu.spend(entry);
-        let csd = self.csd_line(target);
-        self.kernel_access_as(index, csd, Access::Rmw, Part::IpiHandler);
-        self.flush_tlb_func(target, &ipi.info, true);
-        self.kernel_access_as(index, csd, Access::Write, Part::IpiHandler);
-        let answered = self.cpus[index].now;
-        self.cpus[index].spend(exit);
-        self.cpus[index].part = interrupted;
-        self.measure.shootdowns.ipis_received += 1;
-        self.measure.shootdowns.responder_time += self.cpus[index].now - began;
-        self.answer(sys, ipi.initiator, answered);
-    }
-
-    /// Tells the initiator that one more target is done. Targets are simulated in the order in which they begin, so the last
-    /// to be heard of need not be the last to finish.
-    fn answer(&mut self, sys: &Sys, initiator: CpuId, at: Time) {
-        let waiting = &mut self.cpus[initiator.index()];
-        waiting.pending_answers = waiting.pending_answers.saturating_sub(1);
-        waiting.answered = waiting.answered.max(at);
-        let at = waiting.answered;
-        let last = waiting.pending_answers == 0;
-        if last && waiting.state == crate::cpu::RunState::Blocked(Part::IpiWait) {
-            let moment = self.wake(initiator.index(), at);
-            sys.pull_horizon(moment);
-        }
-    }
-
     /// `flush_tlb_func` (spec 5.4).
-    fn flush_tlb_func(&mut self, cpu: CpuId, info: &FlushInfo, remote: bool) {
+    pub(super) fn flush_tlb_func(&mut self, cpu: CpuId, info: &FlushInfo, remote: bool) {
         let index = cpu.index();
         let path = self.kernel.path_length.common.flush_func;
         self.cpus[index].work(path);
@@ -270,13 +226,12 @@ impl Machine {
     }
 
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {
-        let user_half = self.user_half_invalidation();
         let mut va = info.start;
         while va < info.end {
             self.invlpg(index, VirtAddr(va));
-            self.cpus[index].spend(user_half);
             va += 1 << info.stride_shift;
         }
+        self.invalidate_user_half(index, info.strides());
         self.measure.shootdowns.pages += info.strides();
     }
 
@@ -341,17 +296,14 @@ impl Machine {
             None => state.tlb_state.choose_asid(mm, generation, pcid_enabled),
         };
         state.tlb_state.load(asid, mm, generation);
+        // What was due was of the tables that go.
+        state.user_pages_due = 0;
         self.mov_cr3(index, root, kern_pcid(asid), !flush);
         self.flush_event(cpu, FlushReason::TaskSwitch, if flush { None } else { Some(0) });
     }
 
     /// Line of a CPU's `is_lazy` (spec 7.1: Llz).
     pub(super) fn shared_tlb_state_line(&self, cpu: CpuId) -> CacheLine {
-        self.percpu_lines[cpu.index()].0
-    }
-
-    /// Line of a CPU's call-single queue and data (Lcsd).
-    fn csd_line(&self, cpu: CpuId) -> CacheLine {
-        self.percpu_lines[cpu.index()].1
+        self.call_lines.tlb_state(cpu)
     }
 }

@@ -20,12 +20,32 @@ impl Machine {
         let part = std::mem::replace(&mut cpu.part, Part::Entry);
         self.mov_cr3(index, root, pcid, true);
         self.cpus[index].part = part;
+        self.flush_user_half(index);
+    }
+
+    /// The invalidations that `tlb_flush.in_context_user_flush` left for now, when the tables of the user half are loaded: of so many
+    /// pages as one by one, of more by the write of CR3.
+    fn flush_user_half(&mut self, index: usize) {
+        let pages = std::mem::take(&mut self.cpus[index].user_pages_due);
+        if pages <= u64::from(self.kernel.tree.flush_ceiling_pages) {
+            let each = self.spec.cost.invlpg;
+            self.cpus[index].spend_as(Part::Flush, Time(each.0 * pages));
+        }
     }
 
     /// What `flush_tlb_one_user` adds to the INVLPG of a page: an INVPCID for the user half. Without PCIDs the way back to user
     /// mode drops it. A full flush adds nothing: it marks the user PCID, and the CR3 write of the way back, paid anyway, flushes it.
-    pub(super) fn user_half_invalidation(&self) -> Time {
-        let two_pcids = self.kernel.tree.pti && self.spec.mmu.pcid;
-        if two_pcids { self.spec.cost.invpcid } else { Time::ZERO }
+    /// Deferred, it is an INVLPG later.
+    pub(super) fn invalidate_user_half(&mut self, index: usize, pages: u64) {
+        if !(self.kernel.tree.pti && self.spec.mmu.pcid) {
+            return;
+        }
+        let each = self.spec.cost.invpcid;
+        let cpu = &mut self.cpus[index];
+        if self.kernel.tlb_flush.in_context_user_flush {
+            cpu.user_pages_due += pages;
+        } else {
+            cpu.spend(Time(each.0 * pages));
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn machine_files() -> &'static [Builtin] {
     files!(
         "machines": "skylake-sp-optane", "ice-lake-sp", "sapphire-rapids", "emerald-rapids", "granite-rapids", "xeon-6242",
         "zen2-rome", "zen3-milan", "zen4-genoa", "zen5-turin", "i7-7800x", "i9-11900k", "i9-12900k", "ryzen-5900x",
-        "emr-guest", "qemu-tcg", "champsim",
+        "emr-guest", "haswell-ep", "qemu-tcg", "champsim",
     )
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn semantics_files() -> &'static [Builtin] {
 }
 
 pub(crate) fn validation_files() -> &'static [Builtin] {
-    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core", "tlbdr")
+    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core", "tlbdr", "shootdowns")
 }
 
 /// A builtin, as a listing shows it.

@@ -17,7 +17,7 @@ use crate::probe_args::{
     AdUpdateArgs, ChaseArgs, OffsetArg, OnArgs, PageArg, PingArgs, ProbeArgs, ProbeCommand, StreamArg,
     WalksArgs,
 };
-use crate::{Status, output, size};
+use crate::{Status, output, probe_kernel, size};
 
 /// Footprints of the published curves, in KiB.
 const FOOTPRINTS_KIB: [u64; 29] = [
@@ -31,6 +31,9 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
         ProbeCommand::Chase(args) => chase(args),
         ProbeCommand::AdUpdate(args) => ad_update(args),
         ProbeCommand::CachelinePing(args) => cacheline_ping(args),
+        ProbeCommand::Shootdown(args) => probe_kernel::shootdown(args),
+        ProbeCommand::FlushStorm(args) => probe_kernel::flush_storm(args),
+        ProbeCommand::Fault(args) => probe_kernel::fault(args),
         ProbeCommand::Tlbdr(args) => experiments(args),
         ProbeCommand::Walks(args) => walks(args),
     }?;
@@ -38,14 +41,14 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
 }
 
 /// What a probe runs on, loaded.
-struct On<'a> {
+pub(crate) struct On<'a> {
     args: &'a OnArgs,
-    machine: MachineSpec,
-    kernel: KernelSpec,
+    pub(crate) machine: MachineSpec,
+    pub(crate) kernel: KernelSpec,
 }
 
 impl<'a> On<'a> {
-    fn load(args: &'a OnArgs) -> Result<Self> {
+    pub(crate) fn load(args: &'a OnArgs) -> Result<Self> {
         let (machine, kernel) = parse_overrides(&args.overrides)?;
         Ok(Self {
             args,
@@ -55,7 +58,7 @@ impl<'a> On<'a> {
     }
 
     /// Measures each of `what`, `--threads` at a time; the points keep their order.
-    fn measure<T: Sync>(
+    pub(crate) fn measure<T: Sync>(
         &self,
         what: &[T],
         one: impl Fn(&T) -> Result<Vec<Point>> + Sync,
@@ -66,7 +69,7 @@ impl<'a> On<'a> {
         Ok(points.into_iter().collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn print(
+    pub(crate) fn print(
         &self,
         probe: &'static str,
         settings: Vec<(&'static str, String)>,

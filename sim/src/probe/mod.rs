@@ -4,7 +4,9 @@
 mod ad_update;
 mod cacheline_ping;
 mod chase;
+mod fault;
 mod memory;
+mod shootdown;
 mod tlbdr;
 mod walks;
 mod workbench;
@@ -13,10 +15,13 @@ use daxsim_types::PageSize;
 use thiserror::Error;
 
 use crate::SimError;
+use crate::kernel::SyscallError;
 
 pub use ad_update::{AdUpdate, BitUpdate};
 pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
+pub use fault::{FaultCause, FaultCost, FaultPoint};
+pub use shootdown::{FlushCause, FlushStorm, Shootdown, ShootdownPoint, Spread, StormPoint};
 pub use tlbdr::{Finding, tlbdr};
 pub use walks::{Walks, WalksPoint};
 
@@ -81,6 +86,17 @@ pub enum ProbeError {
         /// Cores of the machine.
         count: u16,
     },
+    /// Not as many threads as CPUs, or fewer.
+    #[error("{threads} threads on {count} CPUs (cpu.count): expected 1 or more, each on a CPU of its own")]
+    Threads {
+        /// Threads asked for.
+        threads: u16,
+        /// CPUs of the machine.
+        count: u16,
+    },
+    /// A system call of the probe failed.
+    #[error("a system call of the probe failed: {0}")]
+    Call(SyscallError),
     /// The simulation stopped.
     #[error(transparent)]
     Simulation(#[from] SimError),

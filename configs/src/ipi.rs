@@ -1,8 +1,8 @@
-//! `[ipi]`: interrupts between CPUs and what a hypervisor makes of them.
+//! `[ipi]`: interrupts between CPUs, and what a hypervisor or remote action requests make of them.
 
 use daxsim_types::Time;
 
-use crate::schema::{TIME, section};
+use crate::schema::{Kind, TIME, section};
 
 /// `[ipi]`: the interrupt path.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,10 @@ pub struct IpiSpec {
     pub icr_exit: Time,
     /// What a hypervisor adds until a virtual CPU has the interrupt.
     pub injection: Time,
+    /// Remote action requests that are under way at most (Intel RAR); 0 if the CPU has none.
+    pub rar_entries: u32,
+    /// What a target takes to find a remote action request and to acknowledge it, without the invalidations.
+    pub rar_action: Time,
 }
 
 section!(ipi: IpiSpec, "ipi" {
@@ -36,4 +40,8 @@ section!(ipi: IpiSpec, "ipi" {
         "What the exit of a virtual machine adds to each ICR write; 0 on bare metal and where the APIC is virtualised.";
     injection "injection" = "0 ns": TIME,
         "What a hypervisor adds until a virtual CPU has the interrupt: posted, or injected at its next entry.";
+    rar_entries "rar_entries" = "0": Kind::Count { min: 0, max: 64 },
+        "Remote action requests under way at most (Intel RAR: 64); 0 if the CPU has none. Nobody has published times of it.";
+    rar_action "rar_action" = "200 cycles": TIME,
+        "Remote action request: what a target takes to find and acknowledge it, without the invalidations (assumed).";
 });

@@ -8,6 +8,8 @@ use crate::schema::{Kind, choices, section};
 pub struct TlbFlushKnobs {
     /// How other CPUs learn of a flush.
     pub mechanism: FlushMechanism,
+    /// Whether remote action requests take the place of INVLPGB where the CPU has them.
+    pub rar: bool,
     /// How the local APIC names several targets.
     pub destination: IpiDestination,
     /// Whether an interrupt for all other CPUs is sent by the shorthand.
@@ -20,6 +22,10 @@ pub struct TlbFlushKnobs {
     pub consolidated_lines: bool,
     /// Whether the user half of isolated tables is flushed on the way back to user mode.
     pub in_context_user_flush: bool,
+    /// Whether a copy on write spares the local flush.
+    pub cow_avoids_flush: bool,
+    /// States of a CPU of the lazy mechanism.
+    pub lazy_states: u32,
 }
 
 /// How other CPUs learn of a flush.
@@ -27,6 +33,8 @@ pub struct TlbFlushKnobs {
 pub enum FlushMechanism {
     /// By an interrupt that the initiator waits for.
     Ipi,
+    /// What frees memory leaves a state behind that the others sweep at a tick or a task switch.
+    Lazy,
     /// At once and for nothing.
     Ideal,
 }
@@ -40,13 +48,15 @@ pub enum IpiDestination {
     Unicast,
 }
 
-choices!(MECHANISMS: FlushMechanism { "ipi" => Ipi, "ideal" => Ideal });
+choices!(MECHANISMS: FlushMechanism { "ipi" => Ipi, "lazy" => Lazy, "ideal" => Ideal });
 choices!(DESTINATIONS: IpiDestination { "cluster" => Cluster, "unicast" => Unicast });
 
 section!(tlb_flush: TlbFlushKnobs, "tlb_flush" {
     mechanism "mechanism" = "ipi": Kind::Choice(MECHANISMS),
-        "How other CPUs learn of a flush: by an interrupt that the initiator waits for; at once and for nothing (an ideal to \
-         compare with).";
+        "How other CPUs learn of a flush: by an interrupt that the initiator waits for; by a state that they sweep at the next tick \
+         or task switch, where memory is freed (LATR); at once and for nothing (an ideal to compare with).";
+    rar "rar" = "false": Kind::Bool,
+        "Whether global ASIDs and remote action requests are used where the CPU has them (`ipi.rar_entries`).";
     destination "destination" = "cluster": Kind::Choice(DESTINATIONS),
         "One ICR write for the targets of a cluster of 16 (x2apic_cluster), or one for each target (x2apic_phys).";
     shorthand "shorthand" = "true": Kind::Bool,
@@ -59,4 +69,8 @@ section!(tlb_flush: TlbFlushKnobs, "tlb_flush" {
         "Whether the lazy flag shares a line with the call queue, and what is to be flushed with the call (2 lines, not 4).";
     in_context_user_flush "in_context_user_flush" = "false": Kind::Bool,
         "Whether pages of the user half (PTI) are flushed by INVLPG on the way to user mode, rather than by INVPCID at once.";
+    cow_avoids_flush "cow_avoids_flush" = "false": Kind::Bool,
+        "Whether a copy on write replaces the local translation by a write of the kernel through it, rather than by a flush.";
+    lazy_states "lazy_states" = "64": Kind::Count { min: 1, max: 4096 },
+        "States that a CPU can leave behind at a time with `mechanism = \"lazy\"`; beyond them it interrupts.";
 });

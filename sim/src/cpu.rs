@@ -6,7 +6,7 @@ use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuClock, Pfn, Time};
 
-use crate::apic::Interrupt;
+use crate::apic::{Interrupt, Vector};
 use crate::kernel::call_function::Call;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Executed, Part, Parts};
@@ -136,6 +136,25 @@ impl Cpu {
 
     /// When the next interrupt is due, if the CPU would take one.
     pub(crate) fn next_interrupt(&self) -> Option<Time> {
-        if self.irqs_on { self.inbox.front().map(|interrupt| interrupt.arrives) } else { None }
+        self.takes().map(|(_, arrives)| arrives)
+    }
+
+    /// Takes the next interrupt.
+    pub(crate) fn take_interrupt(&mut self) -> Option<Interrupt> {
+        let (at, _) = self.takes()?;
+        self.inbox.remove(at)
+    }
+
+    /// The first interrupt that the CPU would take: its place in the inbox, and when it arrives.
+    fn takes(&self) -> Option<(usize, Time)> {
+        let would = |interrupt: &Interrupt| match interrupt.vector {
+            Vector::CallFunction => self.irqs_on,
+            // Microcode serves it.
+            Vector::RemoteAction => true,
+            // A CPU without a step waits for no tick: when it has one, it sweeps before.
+            Vector::LazySweep => self.irqs_on && self.state != RunState::Parked,
+        };
+        let at = self.inbox.iter().position(would)?;
+        Some((at, self.inbox.get(at)?.arrives))
     }
 }

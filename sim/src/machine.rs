@@ -1,12 +1,12 @@
 //! The machine and the kernel state on it, as one value that the running work shares.
 
-use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::kernel::{FlushMechanism, KernelSpec};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time, VirtAddr};
 
 use rustc_hash::FxHashMap;
 
-use crate::apic::Fabric;
+use crate::apic::{Fabric, RarTable};
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
 use crate::engine::{LockId, Locks};
@@ -17,6 +17,7 @@ use crate::kernel::call_function::CallLines;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::filemap::PageCache;
+use crate::kernel::lazy_flush::LazyFlushes;
 use crate::kernel::mm::{CpuSet, Mm, MmId};
 use crate::kernel::page::PageMap;
 use crate::kernel::vma::Vma;
@@ -47,6 +48,8 @@ pub struct Machine {
     /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
     pub(crate) call_lines: CallLines,
     pub(crate) fabric: Fabric,
+    pub(crate) rar: RarTable,
+    pub(crate) lazy: LazyFlushes,
     pub(crate) memory: Memory,
     pub(crate) tables: Tables,
     /// Where the host has this machine's memory, if it is a virtual one.
@@ -94,13 +97,22 @@ impl Machine {
             pgmap_ref_lines: Vec::new(),
         };
         // Where it is never taken it needs no line of its own, so that the lines of other objects lie as without it.
-        let in_use = kernel.tree.invlpgb && spec.mmu.has_invlpgb();
-        let asid_lock = locks.create(if in_use { lines.fresh() } else { globals.resource_line });
+        let in_use = (kernel.tree.invlpgb && spec.mmu.has_invlpgb())
+            || (kernel.tlb_flush.rar && spec.ipi.rar_entries > 0);
+        let asid_lock =
+            locks.create(if in_use { lines.fresh() } else { globals.resource_line });
         let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             call_lines: CallLines::new(count, &mut lines, kernel.tlb_flush.consolidated_lines),
+            rar: RarTable::new(spec.ipi.rar_entries, count, &mut lines),
+            lazy: LazyFlushes::new(
+                kernel.tlb_flush.mechanism == FlushMechanism::Lazy,
+                count,
+                kernel.tlb_flush.lazy_states,
+                &mut lines,
+            ),
             fabric: Fabric::new(&spec),
             memory: Memory::new(&spec),
             host: spec.nested.as_ref().map(|nested| HostMap::new(nested, &spec)),
@@ -294,6 +306,8 @@ impl Machine {
 
     /// A frame of user memory.
     pub(crate) fn new_user_frame(&mut self) -> Pfn {
+        let kept = self.kept_frames();
+        self.user_frames.free.extend(kept);
         self.user_frames.take(PageSize::Size4K)
     }
 
@@ -306,7 +320,9 @@ impl Machine {
             }
             self.shared_copies.remove(&frame.0);
         }
-        self.user_frames.free.push(frame);
+        if !self.keep_frame(frame) {
+            self.user_frames.free.push(frame);
+        }
     }
 
     /// Whether an address is mapped, for writing if so asked.

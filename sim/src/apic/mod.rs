@@ -4,6 +4,8 @@
 //! the sender. The writes of a CPU go one after another. How long the interrupt is on its way depends on how far apart the two are.
 //! What the target does then is the kernel's.
 
+mod rar;
+
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuId, Time};
 
@@ -11,11 +13,17 @@ use crate::engine::{Moment, Sys};
 use crate::machine::Machine;
 use crate::memory::topology::{Distance, Topology};
 
+pub(crate) use rar::{RarTable, remote_action};
+
 /// What an interrupt asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vector {
     /// `CALL_FUNCTION_VECTOR`: the target's call queue has something.
     CallFunction,
+    /// `RAR_VECTOR`: the target's action vector has something. No software runs.
+    RemoteAction,
+    /// The tick at which the target sweeps the states of lazy flushes. Nobody sends it.
+    LazySweep,
 }
 
 /// An interrupt on its way to, or waiting at, a target.

@@ -123,30 +123,41 @@ pub(super) async fn call_function_many(
 pub(super) async fn wait_for_answers(cx: &Cx<'_>, called: &[CpuId]) {
     let index = cx.cpu().index();
     let began = cx.now();
-    let waits = cx.with(|m| {
-        let waits = m.cpus[index].pending_answers > 0;
-        if waits {
-            m.block(index, Part::IpiWait);
-        } else {
-            // All have answered while others were still being told.
-            let cpu = &mut m.cpus[index];
-            let answered = cpu.answered;
-            cpu.wait_until(answered, Part::IpiWait);
-        }
-        waits
-    });
-    if waits {
-        cx.blocked().await;
-    }
+    cx.wait_for_answers().await;
+    // The loop is predicted to find every word given back, so that their lines come side by side.
+    let mut words = cx.stores();
     for target in called {
         let line = cx.with(|m| m.call_lines.csd(cx.cpu(), *target));
-        cx.load(line).await;
+        words.load(line).await;
     }
+    words.finish();
     if !called.is_empty() {
         cx.with(|m| {
             let waited = m.cpus[index].now.saturating_sub(began);
             m.measure.shootdown_times.wait.record(waited);
         });
+    }
+}
+
+impl Cx<'_> {
+    /// Waits until every CPU that this one asked for something has answered.
+    pub(crate) async fn wait_for_answers(&self) {
+        let waits = self.with(|m| {
+            let index = self.cpu().index();
+            let waits = m.cpus[index].pending_answers > 0;
+            if waits {
+                m.block(index, Part::IpiWait);
+            } else {
+                // All have answered while others were still being told.
+                let cpu = &mut m.cpus[index];
+                let answered = cpu.answered;
+                cpu.wait_until(answered, Part::IpiWait);
+            }
+            waits
+        });
+        if waits {
+            self.blocked().await;
+        }
     }
 }
 
@@ -166,10 +177,12 @@ impl Machine {
 
     /// The next interrupt of a CPU.
     pub(crate) fn handle_interrupt(&mut self, sys: &Sys, index: usize) {
-        let Some(interrupt) = self.cpus[index].inbox.pop_front() else { return };
+        let Some(interrupt) = self.cpus[index].take_interrupt() else { return };
         let arrived = interrupt.arrives;
         match interrupt.vector {
             Vector::CallFunction => self.call_function_interrupt(sys, index, arrived),
+            Vector::RemoteAction => self.serve_remote_actions(sys, index),
+            Vector::LazySweep => self.sweep_lazy_flushes(index),
         }
     }
 
@@ -244,7 +257,7 @@ impl Machine {
 
     /// Tells the initiator that one more target is done. Targets are simulated in the order in which they begin, so the last
     /// to be heard of need not be the last to finish.
-    pub(super) fn answer(&mut self, sys: &Sys, initiator: CpuId, at: Time) {
+    pub(crate) fn answer(&mut self, sys: &Sys, initiator: CpuId, at: Time) {
         let waiting = &mut self.cpus[initiator.index()];
         waiting.pending_answers = waiting.pending_answers.saturating_sub(1);
         waiting.answered = waiting.answered.max(at);

@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, CpuId, VirtAddr};
 
 use super::broadcast::{broadcast_tlb_flush, consider_global_asid, kern_pcid};
 use super::call_function::{call_function_many, wait_for_answers};
+use super::lazy_flush::flush_lazily;
 use super::mm::MmId;
 use crate::engine::Cx;
 use crate::machine::Machine;
@@ -44,6 +45,17 @@ impl FlushInfo {
     }
 }
 
+/// What a flush is for, which some mechanisms make a difference of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Rights were taken away, or tables.
+    Change,
+    /// Memory was given up, and nobody reuses it before the flush.
+    Free,
+    /// The faulting CPU got a copy of the page.
+    Copy,
+}
+
 /// `flush_tlb_mm_range` (spec 5.3).
 pub(crate) async fn flush_tlb_mm_range(
     cx: &Cx<'_>,
@@ -51,6 +63,17 @@ pub(crate) async fn flush_tlb_mm_range(
     range: (u64, u64),
     shift: u32,
     freed_tables: bool,
+) {
+    flush_tlb_for(cx, mm, range, (shift, freed_tables), Purpose::Change).await;
+}
+
+/// The same, with what it is for.
+pub(super) async fn flush_tlb_for(
+    cx: &Cx<'_>,
+    mm: MmId,
+    range: (u64, u64),
+    (shift, freed_tables): (u32, bool),
+    purpose: Purpose,
 ) {
     cx.note(PathStep::Event("flush_tlb_mm_range"));
     if cx.with(|m| m.flush_at_once(mm, range, shift)) {
@@ -80,12 +103,18 @@ pub(crate) async fn flush_tlb_mm_range(
     });
     if let Some(asid) = cx.with(|m| m.mm(mm).global_asid) {
         broadcast_tlb_flush(cx, info, asid).await;
+    } else if others > 0 && purpose == Purpose::Free && flush_lazily(cx, info).await {
+        cx.with(|m| m.local_flush(cx.cpu(), &info));
     } else if others > 0 {
         info.trim_cpumask = cx.with(|m| m.should_trim_cpumask(cx.cpu(), mm));
         flush_tlb_multi(cx, info).await;
         consider_global_asid(cx, mm).await;
     } else {
-        cx.with(|m| m.local_flush(cx.cpu(), &info));
+        cx.with(|m| {
+            if purpose != Purpose::Copy || !m.spares_flush_of_copy(cx.cpu(), &info) {
+                m.local_flush(cx.cpu(), &info);
+            }
+        });
     }
     cx.with(|m| {
         let now = m.cpus[cx.cpu().index()].now;
@@ -144,6 +173,22 @@ impl Machine {
                 gone.reach(&mut cpu.tlbs, &mut cpu.psc);
             }
         }
+        true
+    }
+
+    /// `tlb_flush.cow_avoids_flush`: the #PF has dropped the translation of its own page (Intel SDM vol. 3, 4.10.4.1), and a write of
+    /// the kernel through the new entry brings that in. Whether the flush is spared.
+    fn spares_flush_of_copy(&mut self, cpu: CpuId, info: &FlushInfo) -> bool {
+        let current = self.mm(info.mm).tlb_gen;
+        let state = &self.cpus[cpu.index()].tlb_state;
+        let next = info.generation == state.generation() + 1 && info.generation == current;
+        if !self.kernel.tlb_flush.cow_avoids_flush || state.loaded_mm != Some(info.mm) || !next {
+            return false;
+        }
+        let cpu = &mut self.cpus[cpu.index()];
+        cpu.tlbs.drop_page(VirtAddr(info.start), cpu.pcid);
+        cpu.tlb_state.catch_up(current);
+        self.measure.shootdowns.spared_flushes += 1;
         true
     }
 
@@ -255,6 +300,7 @@ impl Machine {
 
     /// `switch_mm_irqs_off` (spec 5.7): makes `mm` the address space of a CPU.
     pub(crate) fn switch_mm(&mut self, cpu: CpuId, mm: MmId) {
+        self.sweep_lazy_flushes(cpu.index());
         let loaded = self.cpus[cpu.index()].tlb_state.loaded_mm;
         if loaded == Some(mm) {
             self.stay_in_mm(cpu, mm);

@@ -23,6 +23,7 @@ mod fs;
 pub mod gup;
 mod insert;
 mod layout;
+pub(crate) mod lazy_flush;
 pub mod mm;
 mod mmu_hook;
 mod mprotect;

@@ -74,6 +74,12 @@ pub struct Shootdowns {
     pub icr_writes: u64,
     /// Interrupts handled.
     pub ipis_received: u64,
+    /// Remote action requests, one per target.
+    pub remote_actions: u64,
+    /// States that lazy flushes left behind, each instead of interrupts.
+    pub lazy_states: u64,
+    /// Local flushes that a copy on write spared.
+    pub spared_flushes: u64,
     /// Pages invalidated one by one, over all CPUs.
     pub pages: u64,
     /// Full flushes, over all CPUs.

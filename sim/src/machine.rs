@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::apic::{Fabric, RarTable};
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
-use crate::engine::{LockId, Locks};
+use crate::engine::{LockClass, LockId, Locks};
 use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
@@ -84,13 +84,13 @@ impl Machine {
         let tables_first = (layout::TABLES_SIXTEENTH * sixteenth) >> 12;
         let mut tables = Tables::new(Pfn(tables_first), spec.mmu.levels);
         tables.set_order(Region::new(&spec, tables_first, (layout::USER_SIXTEENTH * sixteenth) >> 12));
-        let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
+        let boot_root = tables.allocate(|_| locks.create(LockClass::PageTable, lines.fresh()));
         let count = spec.cpu.count;
         let base = Pfn(spec.pmem.base >> 12);
         let globals = Globals {
             zero_page: Pfn(0x100),
             huge_zero_page: Pfn(PageSize::Size2M.pages()),
-            memtype_lock: locks.create(lines.fresh()),
+            memtype_lock: locks.create(LockClass::Memtype, lines.fresh()),
             resource_line: lines.fresh(),
             journal_state_line: lines.fresh(),
             transaction_line: lines.fresh(),
@@ -100,7 +100,7 @@ impl Machine {
         let in_use = (kernel.tree.invlpgb && spec.mmu.has_invlpgb())
             || (kernel.tlb_flush.rar && spec.ipi.rar_entries > 0);
         let asid_lock =
-            locks.create(if in_use { lines.fresh() } else { globals.resource_line });
+            locks.create(LockClass::GlobalAsid, if in_use { lines.fresh() } else { globals.resource_line });
         let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
@@ -158,8 +158,8 @@ impl Machine {
         &mut self.files[id.0 as usize]
     }
 
-    pub(crate) fn new_lock(&mut self) -> LockId {
-        self.locks.create(self.lines.fresh())
+    pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
+        self.locks.create(class, self.lines.fresh())
     }
 
     /// Keeps the locks of unmapped VMAs for new ones, so that a program that maps and unmaps for ever needs no more memory. The
@@ -175,14 +175,14 @@ impl Machine {
 
     /// A lock for a new VMA.
     pub(crate) fn new_vma_lock(&mut self) -> LockId {
-        self.spare_vma_locks.pop().unwrap_or_else(|| self.new_lock())
+        self.spare_vma_locks.pop().unwrap_or_else(|| self.new_lock(LockClass::Vma))
     }
 
     /// A zeroed page table with its split lock, which lies in the frame's struct page.
     pub(crate) fn new_table(&mut self) -> Pfn {
         self.measure.kernel.tables_allocated += 1;
         let Self { tables, locks, pages, .. } = self;
-        tables.allocate(|pfn| locks.create(pages.line(pfn)))
+        tables.allocate(|pfn| locks.create(LockClass::PageTable, pages.line(pfn)))
     }
 
     /// An empty address space.
@@ -197,8 +197,8 @@ impl Machine {
             asid_transition: false,
             cpumask: CpuSet::default(),
             next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
-            mmap_lock: self.new_lock(),
-            pmd_lock: self.new_lock(),
+            mmap_lock: self.new_lock(LockClass::Mmap),
+            pmd_lock: self.new_lock(LockClass::Pmd),
             gen_line: self.lines.fresh(),
             mask_line: self.lines.fresh(),
             gathers: 0,
@@ -227,10 +227,10 @@ impl Machine {
             entries: Default::default(),
             mappings: Vec::new(),
             leaving: Vec::new(),
-            invalidate_lock: self.new_lock(),
-            xa_lock: self.new_lock(),
-            i_mmap_lock: self.new_lock(),
-            extent_lock: self.new_lock(),
+            invalidate_lock: self.new_lock(LockClass::Invalidate),
+            xa_lock: self.new_lock(LockClass::XArray),
+            i_mmap_lock: self.new_lock(LockClass::IMmap),
+            extent_lock: self.new_lock(LockClass::Extents),
             extent_line: self.lines.fresh(),
             metadata_dirty: false,
             cow: Default::default(),
@@ -460,7 +460,7 @@ mod tests {
             sync: false,
             has_copies: false,
             no_huge: false,
-            lock: machine.new_lock(),
+            lock: machine.new_lock(LockClass::Vma),
         };
         machine.insert_vma(mm, vma);
         assert!(machine.preset_read_only(mm, VirtAddr(start), base, false));

@@ -172,7 +172,12 @@ impl<'s> Cx<'s> {
             taken
         });
         if !taken {
+            let began = self.now();
             self.blocked().await;
+            self.sys.with(|m| {
+                let waited = m.cpus[index].now.saturating_sub(began);
+                m.locks.waited(id, waited);
+            });
             // The hand-over: the word's line comes from the CPU that released it.
             self.rmw(line).await;
         }

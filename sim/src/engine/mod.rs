@@ -18,7 +18,7 @@ mod window;
 pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
-pub use lock::{LockId, LockMode, Locks};
+pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
 pub(crate) use string_op::StringOp;
 pub(crate) use window::{Limits, OnCpu, Paused, Window};
 

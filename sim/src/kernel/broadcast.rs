@@ -276,7 +276,7 @@ mod tests {
         let mut locks = crate::engine::Locks::default();
         GlobalAsids::new(
             &kernel.tree,
-            locks.create(daxsim_types::CacheLine(1)),
+            locks.create(crate::engine::LockClass::GlobalAsid, daxsim_types::CacheLine(1)),
         )
     }
 

@@ -24,6 +24,7 @@ macro_rules! files {
 pub(crate) fn machine_files() -> &'static [Builtin] {
     files!(
         "machines": "skylake-sp-optane", "ice-lake-sp", "sapphire-rapids", "emerald-rapids", "granite-rapids", "xeon-6242",
+        "cascadelake-optane-1dimm",
         "zen2-rome", "zen3-milan", "zen4-genoa", "zen5-turin", "i7-7800x", "i9-11900k", "i9-12900k", "ryzen-5900x",
         "emr-guest", "haswell-ep", "qemu-tcg", "champsim",
     )
@@ -37,8 +38,16 @@ pub(crate) fn semantics_files() -> &'static [Builtin] {
     files!("semantics": "pre-series", "patch-v1", "v1-intent", "merged")
 }
 
+/// Speed bins of main memory.
+pub(crate) fn dram_files() -> &'static [Builtin] {
+    files!("dram": "ddr4", "ddr5")
+}
+
 pub(crate) fn validation_files() -> &'static [Builtin] {
-    files!("validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks", "core-to-core", "tlbdr", "shootdowns")
+    files!(
+        "validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks",
+        "core-to-core", "tlbdr", "optane", "optane-chase", "shootdowns",
+    )
 }
 
 /// A builtin, as a listing shows it.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
-use daxsim_types::{CpuClock, Pfn, Time};
+use daxsim_types::{Pfn, Time, VirtAddr};
 
 use crate::apic::{Interrupt, Vector};
 use crate::kernel::call_function::Call;
@@ -31,8 +31,8 @@ pub(crate) enum RunState {
 
 /// One simulated CPU: clock, translation state, interrupts, attribution.
 pub struct Cpu {
-    pub(crate) clock: CpuClock,
-    pub(crate) milli_cpi: u64,
+    /// Time of an instruction whose operands hit the L1D, in femtoseconds.
+    instruction_femtoseconds: u64,
     pub(crate) now: Time,
     pub(crate) state: RunState,
     /// What time is attributed to at the moment.
@@ -57,11 +57,13 @@ pub struct Cpu {
     /// INVLPGBs issued since the last TLBSYNC.
     pub(crate) broadcasts: Vec<Broadcast>,
     /// Pages of the user half (PTI) that are to be invalidated on the way to user mode.
-    pub(crate) user_pages_due: u64,
+    pub(crate) user_pages_due: Vec<VirtAddr>,
     /// Shootdown answers that this CPU still waits for.
     pub(crate) pending_answers: u32,
     /// The latest answer so far.
     pub(crate) answered: Time,
+    /// When the last posted write of user code (CLWB, CLFLUSHOPT, non-temporal store) is accepted.
+    pub(crate) posted: Time,
     /// When the machine loses power: the clock stands still there.
     pub(crate) stop: Time,
 }
@@ -69,8 +71,7 @@ pub struct Cpu {
 impl Cpu {
     pub(crate) fn new(spec: &MachineSpec, index: u16, boot_root: Pfn) -> Self {
         Self {
-            clock: spec.cpu.clock,
-            milli_cpi: u64::from(spec.cpu.milli_cpi),
+            instruction_femtoseconds: u64::from(spec.cpu.milli_cpi) * spec.cpu.clock.period_ps(),
             now: Time::ZERO,
             state: RunState::Parked,
             part: Part::User,
@@ -87,9 +88,10 @@ impl Cpu {
             call_queue: Vec::new(),
             tlb_state: CpuTlbState::new(index),
             broadcasts: Vec::new(),
-            user_pages_due: 0,
+            user_pages_due: Vec::new(),
             pending_answers: 0,
             answered: Time::ZERO,
+            posted: Time::ZERO,
             stop: Time::MAX,
         }
     }
@@ -114,7 +116,7 @@ impl Cpu {
     /// Executes a building block whose loads and stores hit the L1D.
     pub(crate) fn work(&mut self, block: PathLength) {
         self.count(block);
-        self.spend(Time(u64::from(block.instructions) * self.milli_cpi * self.clock.period_ps() / 1000));
+        self.spend(Time(u64::from(block.instructions) * self.instruction_femtoseconds / 1000));
     }
 
     /// Counts a block whose time is not that of its instructions: a string operation.

@@ -10,7 +10,8 @@ use crate::kernel::dax_entry::DaxEntry;
 use crate::kernel::extent::BlockState;
 use crate::kernel::{FileId, MmId};
 use crate::machine::Machine;
-use crate::memory::{Tag, Unaccepted};
+use crate::memory::{PageLines, Tag, Unaccepted};
+use crate::mmu::nested::HostMap;
 
 /// A call, or another step of the program, at a moment of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,23 @@ pub struct UnmarkedPage {
     pub unmarked_by: Option<Call>,
 }
 
+/// A written page of a file, or of a device, and which of its written lines a loss of power takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenPage {
+    /// File.
+    pub file: FileId,
+    /// Page of the file.
+    pub page: u64,
+    /// Its frame.
+    pub frame: Pfn,
+    /// Lines whose last content is durable, bit n for the n-th of the page.
+    pub durable: u64,
+    /// Lines that a cache holds modified.
+    pub dirty: u64,
+    /// Other lines, on their way to the device.
+    pub in_flight: u64,
+}
+
 /// What is durable at the end, or at the crash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
@@ -86,6 +104,8 @@ pub struct Durability {
     pub device_pages: u64,
     /// Lines that belong to no file (any more).
     pub unowned_lines: u64,
+    /// At a crash: the pages that were written, by file and page.
+    pub written: Vec<WrittenPage>,
     /// Names of the files, by number.
     pub files: Vec<String>,
 }
@@ -143,8 +163,9 @@ impl Machine {
     /// A sync call of `covered` begins: what of it is not durable now, the call will promise. `watcher` is a number below 256
     /// that no other call under way has: the CPU's.
     pub(crate) fn begin_sync(&mut self, watcher: usize, covered: &[Covered], now: Time) {
+        let guest = covered.iter().flat_map(|(file, first, last)| self.frames(*file, *first, *last));
         let runs: Vec<(Pfn, u64)> =
-            covered.iter().flat_map(|(file, first, last)| self.frames(*file, *first, *last)).collect();
+            guest.flat_map(|(pfn, pages)| on_host(self.host.as_ref(), pfn, pages)).collect();
         self.memory.watch(watcher, &runs, now);
     }
 
@@ -206,13 +227,15 @@ impl Machine {
         pages: u64,
     ) -> Vec<DaxEntry> {
         let call = self.ledger.call(cpu, self.cpus[cpu.index()].now);
-        let Self { files, memory, ledger, .. } = self;
+        let Self { files, memory, ledger, host, .. } = self;
         let entries = &mut files[file.0 as usize].entries;
         let end = first.saturating_add(pages);
         let inside = entries.iter().filter(|(at, entry)| *at < end && at + entry.pages() > first);
         for (_, entry) in inside.filter(|(_, entry)| entry.dirty) {
-            for page in memory.modified_pages(entry.pfn, entry.pages()) {
-                ledger.marks_lost.insert(page.frame, call);
+            for (pfn, pages) in on_host(host.as_ref(), entry.pfn, entry.pages()) {
+                for page in memory.modified_pages(pfn, pages) {
+                    ledger.marks_lost.insert(of_guest(host.as_ref(), page.frame), call);
+                }
             }
         }
         entries.remove_range(first, pages)
@@ -232,7 +255,8 @@ impl Machine {
         }
         let owners = Owners::of(self);
         let mut last = None;
-        for lines in self.memory.unaccepted(at) {
+        for mut lines in self.memory.unaccepted(at) {
+            lines.of.frame = of_guest(self.host.as_ref(), lines.of.frame);
             let count = u64::from(lines.of.lines.count_ones());
             let first_of_page = !lines.in_flight && last.replace(lines.of.frame) != Some(lines.of.frame);
             match owners.find(lines.of.frame) {
@@ -253,6 +277,26 @@ impl Machine {
         judged.lost.sort_by_key(|lost| (lost.file, lost.page));
         judged.unmarked.sort_by_key(|page| (page.file, page.page));
         judged
+    }
+
+    /// Which lines of the written pages a loss of power at `at` takes.
+    pub(crate) fn written(&self, at: Time) -> Vec<WrittenPage> {
+        let mut lost: BTreeMap<Pfn, (u64, u64)> = BTreeMap::new();
+        let all = if self.spec.pmem.eadr { Vec::new() } else { self.memory.unaccepted(at) };
+        for Unaccepted { of, in_flight, .. } in all {
+            let (dirty, flying) = lost.entry(of.frame).or_default();
+            *(if in_flight { flying } else { dirty }) |= of.lines;
+        }
+        let owners = Owners::of(self);
+        let mut written = Vec::new();
+        for PageLines { frame, lines } in self.memory.written_pages() {
+            let Some((file, page)) = owners.find(frame) else { continue };
+            let (dirty, flying) = lost.get(&frame).copied().unwrap_or_default();
+            let (durable, in_flight) = (lines & !dirty & !flying, flying & !dirty);
+            written.push(WrittenPage { file, page, frame, durable, dirty, in_flight });
+        }
+        written.sort_by_key(|page| (page.file, page.page));
+        written
     }
 
     /// Adds lines of a file page to the lists that they belong to.
@@ -284,6 +328,16 @@ impl Machine {
             }
         }
     }
+}
+
+/// Where a host has a run of frames of the file system.
+fn on_host(host: Option<&HostMap>, pfn: Pfn, pages: u64) -> Vec<(Pfn, u64)> {
+    host.map_or_else(|| vec![(pfn, pages)], |host| host.runs(pfn, pages).collect())
+}
+
+/// The file system's frame that one of the device is.
+fn of_guest(host: Option<&HostMap>, pfn: Pfn) -> Pfn {
+    host.map_or(pfn, |host| host.guest_frame(pfn))
 }
 
 /// Which file pages a frame holds: several, if files share its block.

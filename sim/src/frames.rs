@@ -106,17 +106,20 @@ impl Region {
     }
 
     /// The number of the group that a frame is in.
-    #[inline]
+    #[inline(always)]
     pub fn index(&self, frame: Pfn) -> Option<u64> {
         let position = frame.0.checked_sub(self.first)? >> self.shift;
-        Some(match self.order {
-            Some(order) if position < self.count => {
-                let (row, colour) = (position / self.colours, position % self.colours);
-                let turned = self.colours - self.turn(row);
-                order.undo(row) * self.colours + (colour + turned) % self.colours
-            }
+        Some(match &self.order {
+            Some(order) if position < self.count => self.unshuffled(order, position),
             _ => position,
         })
+    }
+
+    #[inline(never)]
+    fn unshuffled(&self, order: &Permutation, position: u64) -> u64 {
+        let (row, colour) = (position / self.colours, position % self.colours);
+        let turned = self.colours - self.turn(row);
+        order.undo(row) * self.colours + (colour + turned) % self.colours
     }
 
     /// Rows are permuted; within a row colours follow each other.

@@ -2,6 +2,7 @@
 //! format.
 
 mod fields;
+mod memory;
 mod read;
 
 use std::path::Path;
@@ -12,6 +13,8 @@ use crate::builtin;
 use crate::cost::Trust;
 use crate::error::ConfigError;
 use crate::load::read_text;
+
+pub use memory::{BandwidthBy, MemoryMetric, MemoryProbe, Operation};
 
 /// One thing to be reproduced.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,19 +107,31 @@ pub enum ProbeSpec {
         /// Accesses of each.
         accesses: u64,
     },
+    /// A probe of memory.
+    Memory {
+        /// Which.
+        probe: MemoryProbe,
+        /// What of its result.
+        metric: MemoryMetric,
+    },
 }
 
 impl ProbeSpec {
-    /// Whether it measures one value.
+    /// Whether it measures something as a function of x.
     #[must_use]
-    pub const fn is_without_x(&self) -> bool {
+    pub const fn has_x(&self) -> bool {
+        !self.x_unit().is_empty()
+    }
+
+    /// Unit of x; empty without.
+    #[must_use]
+    pub const fn x_unit(&self) -> &'static str {
         match self {
-            Self::Chase { .. } | Self::AdUpdate { .. } | Self::Shootdown { .. } => false,
-            Self::CachelinePing { .. }
-            | Self::FlushStorm { .. }
-            | Self::Fault { .. }
-            | Self::Tlbdr
-            | Self::Walks { .. } => true,
+            Self::Chase { .. } => "KiB",
+            Self::AdUpdate { .. } | Self::Shootdown { .. } => "pages",
+            Self::FlushStorm { .. } | Self::Fault { .. } => "",
+            Self::CachelinePing { .. } | Self::Tlbdr | Self::Walks { .. } => "",
+            Self::Memory { probe, .. } => probe.x_unit(),
         }
     }
 }
@@ -224,6 +239,13 @@ pub enum Take {
         /// What was measured: one of the x.
         expect: f64,
     },
+    /// The first x whose value is at least 99 % of the largest.
+    Peak {
+        /// The x, ascending.
+        x: Vec<f64>,
+        /// What was measured: one of the x.
+        expect: f64,
+    },
 }
 
 /// How far the simulation may be off.
@@ -235,6 +257,8 @@ pub enum Tolerance {
     Relative(f64),
     /// The mean over all values of the share by which they are off.
     MeanRelative(f64),
+    /// Each value at most so many times the expected one, and at least such a part of it.
+    Factor(f64),
     /// Each value inside.
     Range(f64, f64),
 }

@@ -3,6 +3,7 @@
 use daxsim_types::PageSize;
 
 use super::fields::Fields;
+use super::memory;
 use super::{
     ChaseMetric, FaultCause, FaultMetric, FlushCause, ProbeSpec, ShootdownMetric, StormMetric, Take,
     Tolerance, ValidationPoint,
@@ -22,9 +23,10 @@ enum Probe {
     Fault,
     Tlbdr,
     Walks,
+    Memory(memory::Name),
 }
 
-const PROBES: [(&str, Probe); 8] = [
+const PROBES: [(&str, Probe); 12] = [
     ("chase", Probe::Chase),
     ("ad-update", Probe::AdUpdate),
     ("cacheline-ping", Probe::CachelinePing),
@@ -33,6 +35,10 @@ const PROBES: [(&str, Probe); 8] = [
     ("fault", Probe::Fault),
     ("tlbdr", Probe::Tlbdr),
     ("walks", Probe::Walks),
+    ("write-chase", Probe::Memory(memory::Name::WriteChase)),
+    ("overwrite", Probe::Memory(memory::Name::Overwrite)),
+    ("bandwidth", Probe::Memory(memory::Name::Bandwidth)),
+    ("persist-latency", Probe::Memory(memory::Name::PersistLatency)),
 ];
 const PAGES: [(&str, PageSize); 3] =
     [("4K", PageSize::Size4K), ("2M", PageSize::Size2M), ("1G", PageSize::Size1G)];
@@ -78,9 +84,10 @@ enum How {
     Values,
     Difference,
     Knee,
+    Peak,
 }
-const TAKES: [(&str, How); 3] =
-    [("values", How::Values), ("difference", How::Difference), ("knee", How::Knee)];
+const TAKES: [(&str, How); 4] =
+    [("values", How::Values), ("difference", How::Difference), ("knee", How::Knee), ("peak", How::Peak)];
 
 /// The points of several files, or everything that is wrong with them.
 pub(super) fn points(
@@ -121,10 +128,41 @@ pub(super) fn points(
 
 /// Keys outside the points that are no key of a point.
 fn wrong_defaults(defaults: &[Entry]) -> Vec<Problem> {
-    const KNOWN: [&str; 25] = [
-        "cause", "threads", "pages", "kernel", "about", "machine", "set", "probe", "stride", "offset",
-        "page", "seed", "metric", "bit", "cpus", "streams", "accesses", "take", "x", "rise", "expect",
-        "source", "trust", "note", "fitted",
+    const KNOWN: [&str; 34] = [
+        "cause",
+        "pages",
+        "kernel",
+        "about",
+        "machine",
+        "set",
+        "probe",
+        "stride",
+        "offset",
+        "page",
+        "seed",
+        "metric",
+        "bit",
+        "cpus",
+        "streams",
+        "accesses",
+        "block",
+        "store",
+        "memory",
+        "order",
+        "writes",
+        "operation",
+        "places",
+        "node",
+        "threads",
+        "access",
+        "take",
+        "x",
+        "rise",
+        "expect",
+        "source",
+        "trust",
+        "note",
+        "fitted",
     ];
     let is_known = |key: &str| KNOWN.contains(&key) || key.starts_with("tolerance.");
     let unknown = defaults.iter().filter(|entry| !is_known(&entry.key));
@@ -226,6 +264,10 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
             Some(ProbeSpec::Fault { cause: cause?, pages: pages?.max(1), metric: metric? })
         }
         Probe::Tlbdr => Some(ProbeSpec::Tlbdr),
+        Probe::Memory(name) => {
+            let (probe, metric) = memory::read(f, name)?;
+            Some(ProbeSpec::Memory { probe, metric })
+        }
         Probe::Walks => {
             let expected = format!("an array of one or more of {}", STREAMS.join(", "));
             let streams = f.texts("streams", &expected);
@@ -254,13 +296,10 @@ fn threads(f: &Fields) -> Option<u16> {
 
 fn take(f: &Fields, probe: Option<&ProbeSpec>) -> Option<Take> {
     let how = f.choice("take", &TAKES, true);
-    if probe.is_some_and(ProbeSpec::is_without_x) {
+    if probe.is_some_and(|probe| !probe.has_x()) {
         return Some(Take::Value { expect: f.number("expect", "a number")? });
     }
-    let unit = match probe {
-        Some(ProbeSpec::AdUpdate { .. } | ProbeSpec::Shootdown { .. }) => "pages",
-        _ => "KiB",
-    };
+    let unit = probe.map_or("KiB", ProbeSpec::x_unit);
     let x = f.numbers("x", &format!("a number or an array of numbers, in {unit}"));
     let x = x.filter(|x| {
         let wrong = x.iter().find(|x| **x < 1.0 || x.fract() != 0.0 || **x > f64::from(u32::MAX));
@@ -285,6 +324,7 @@ fn take(f: &Fields, probe: Option<&ProbeSpec>) -> Option<Take> {
             Some(Take::Difference { x, expect: expect? })
         }
         How::Knee => knee(f, x),
+        How::Peak => peak(f, x),
     }
 }
 
@@ -318,16 +358,34 @@ fn knee(f: &Fields, x: Option<Vec<f64>>) -> Option<Take> {
     None
 }
 
+fn peak(f: &Fields, x: Option<Vec<f64>>) -> Option<Take> {
+    let expect = f.number("expect", "one of x: the first with about the largest value");
+    let (x, expect) = (x?, expect?);
+    if !x.is_sorted_by(|a, b| a < b) {
+        f.bad("x", "an array".to_owned(), "an array in ascending order");
+    } else if !x.contains(&expect) {
+        f.bad("expect", format!("the number {expect}"), "one of x");
+    } else {
+        return Some(Take::Peak { x, expect });
+    }
+    None
+}
+
 fn tolerance(f: &Fields, take: Option<&Take>) -> Option<Tolerance> {
-    const KEYS: [&str; 4] =
-        ["tolerance.absolute", "tolerance.relative", "tolerance.mean_relative", "tolerance.range"];
+    const KEYS: [&str; 5] = [
+        "tolerance.absolute",
+        "tolerance.relative",
+        "tolerance.mean_relative",
+        "tolerance.factor",
+        "tolerance.range",
+    ];
     let given: Vec<&str> = KEYS.into_iter().filter(|key| f.has(key)).collect();
     let [key] = given.as_slice() else {
         let found = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
         f.bad(
             "tolerance",
             found,
-            "one of absolute, relative, mean_relative and range, as in tolerance = { absolute = 1 }",
+            "one of absolute, relative, mean_relative, factor and range, as in tolerance = { absolute = 1 }",
         );
         return None;
     };
@@ -341,11 +399,19 @@ fn tolerance(f: &Fields, take: Option<&Take>) -> Option<Tolerance> {
             };
             return Some(Tolerance::Range(*least, *most));
         }
+        "tolerance.factor" => {
+            let factor = f.number("tolerance.factor", "a number, 1 or more")?;
+            if factor < 1.0 {
+                f.bad("tolerance.factor", format!("the number {factor}"), "a number, 1 or more");
+                return None;
+            }
+            Tolerance::Factor(factor)
+        }
         "tolerance.absolute" => Tolerance::Absolute(f.number("tolerance.absolute", expected)?),
         "tolerance.relative" => Tolerance::Relative(f.number("tolerance.relative", expected)?),
         _ => Tolerance::MeanRelative(f.number("tolerance.mean_relative", expected)?),
     };
-    if matches!(tolerance, Tolerance::Relative(_) | Tolerance::MeanRelative(_))
+    if matches!(tolerance, Tolerance::Relative(_) | Tolerance::MeanRelative(_) | Tolerance::Factor(_))
         && take.is_some_and(Take::expects_zero)
     {
         f.bad("expect", "0".to_owned(), "no 0 with a relative tolerance");
@@ -358,9 +424,10 @@ impl Take {
     fn expects_zero(&self) -> bool {
         match self {
             Self::Values { expect, .. } => expect.contains(&0.0),
-            Self::Value { expect } | Self::Difference { expect, .. } | Self::Knee { expect, .. } => {
-                *expect == 0.0
-            }
+            Self::Value { expect }
+            | Self::Difference { expect, .. }
+            | Self::Knee { expect, .. }
+            | Self::Peak { expect, .. } => *expect == 0.0,
         }
     }
 }

@@ -96,6 +96,8 @@ pub struct Faults {
     pub access_flags: u64,
     /// None of the above.
     pub other: u64,
+    /// General-protection exceptions, for addresses that are not canonical. They are no page faults, and not in `total`.
+    pub general_protection: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // Its form is serde's.
@@ -171,6 +173,16 @@ pub struct Walks {
     pub speculative_references: u64,
     /// Walks of both kinds that ended without a translation.
     pub refused: u64,
+    /// Times that a walk began again because an entry had changed when a bit of it was to be set.
+    pub restarts: u64,
+    /// Accesses that missed the TLBs and waited for the walk of another access to the same page.
+    pub merged: u64,
+    /// Walks that had to wait until a walker was free.
+    pub queued: u64,
+    /// Cycles that those waited.
+    pub queue_cycles: u64,
+    /// Walks of each walker of a core, summed over cores; together `count`.
+    pub by_walker: Vec<u64>,
 }
 
 /// Bits of page-table entries that the hardware set.
@@ -390,5 +402,23 @@ impl Memory {
         self.write_amplification = (self.bytes_written > 0)
             .then(|| rounding::round3(self.media_bytes_written as f64 / self.bytes_written as f64));
         self
+    }
+}
+
+/// Exits to the hypervisor of a guest. Left out of the document where there were none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exits {
+    /// For a page that the hypervisor had not mapped (EPT violation, nested page fault).
+    pub ept_violations: u64,
+    /// Cycles until the guest went on, summed.
+    pub cycles: u64,
+}
+
+impl Exits {
+    /// Whether there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }

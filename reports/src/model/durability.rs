@@ -34,6 +34,33 @@ pub struct Durability {
     pub lost: Vec<LostLines>,
     /// What is dirty without a mark, by file and page.
     pub unmarked: Vec<UnmarkedLines>,
+    /// At a crash: the lines that the program or the kernel had written, in runs, by file and place; of very many the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<WrittenLines>,
+    /// How many runs there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub written_runs: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Lines of a file that were written, one after another, and what a loss of power leaves of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WrittenLines {
+    /// File.
+    pub file: String,
+    /// First byte, in the file.
+    pub first_byte: u64,
+    /// Last byte, in the file.
+    pub last_byte: u64,
+    /// Lines.
+    pub lines: u64,
+    /// `durable`; `in a cache`, or `on its way` to the device: then the last content is lost.
+    pub state: String,
 }
 
 /// A loss of power that was asked for.

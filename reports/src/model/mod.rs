@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, LockUse, Lookups, Memory,
+    Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, LockUse, Lookups, Memory,
     Shootdowns, Spread, Walks, flush_reason_text,
 };
-pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines};
+pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
 pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
 pub use replay::{Agreement, Divergence, Replay, Warning};
@@ -74,6 +74,9 @@ pub struct RunReport {
     /// What the kernel or the machine does about TLBs and access flags that x86 does not.
     #[serde(skip_serializing_if = "Arch::is_empty")]
     pub arch: Arch,
+    /// Exits to the hypervisor.
+    #[serde(skip_serializing_if = "Exits::is_empty")]
+    pub exits: Exits,
     /// TLB shootdowns.
     pub shootdowns: Shootdowns,
     /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
@@ -121,6 +124,7 @@ impl Default for RunReport {
             assists: Assists::default(),
             kernel_work: KernelWork::default(),
             arch: Arch::default(),
+            exits: Exits::default(),
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
             locks: BTreeMap::new(),

@@ -24,7 +24,14 @@ pub(super) fn durability(report: &RunReport) -> String {
         .unmarked
         .iter()
         .map(|page| line(&page.of, if page.has_entry { "its entry is clean" } else { "it has no entry" }));
-    text + &list("Dirty without a mark", unmarked)
+    text += &list("Dirty without a mark", unmarked);
+    let written = d.written.iter().map(|run| {
+        format!(
+            "{} bytes {}..={} ({} x 64 B): {}",
+            run.file, run.first_byte, run.last_byte, run.lines, run.state
+        )
+    });
+    text + &list("Written", written)
 }
 
 fn line(of: &Lines, why: &str) -> String {

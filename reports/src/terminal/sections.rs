@@ -90,7 +90,7 @@ pub(super) fn translation(report: &RunReport) -> String {
     let table =
         aligned("TLBs and paging-structure caches", &["structure", "lookups", "misses", "hit rate"], rows);
     let (w, a) = (&report.walks, &report.assists);
-    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() {
+    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() && report.exits.is_empty() {
         return table;
     }
     let mut walks = format!(
@@ -101,6 +101,22 @@ pub(super) fn translation(report: &RunReport) -> String {
         count(a.a),
         count(a.d)
     );
+    if w.merged > 0 || w.queued > 0 {
+        walks.push_str(&format!(
+            "; {} accesses waited for another one's walk, {} walks for a walker, {} cycles each",
+            count(w.merged),
+            count(w.queued),
+            average(w.queue_cycles, w.queued)
+        ));
+    }
+    if !report.exits.is_empty() {
+        let (n, cycles) = (report.exits.ept_violations, report.exits.cycles);
+        walks.push_str(&format!(
+            "; {} exits to the hypervisor, {} cycles each",
+            count(n),
+            average(cycles, n)
+        ));
+    }
     for (what, n) in report.arch.rows().into_iter().filter(|(_, n)| *n > 0) {
         walks.push_str(&format!("; {what}: {}", count(n)));
     }

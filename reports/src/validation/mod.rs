@@ -42,7 +42,7 @@ pub struct Point {
     pub probe: String,
     /// How the measurement differs from others on the same machine, for a legend.
     pub series: String,
-    /// What of the measurement is compared: `value`, `values`, `difference` or `knee`.
+    /// What of the measurement is compared: `value`, `values`, `difference`, `knee` or `peak`.
     pub take: String,
     /// Unit of the values.
     pub unit: String,
@@ -60,7 +60,7 @@ pub struct Point {
     pub error: f64,
     /// What it may be off at most; of a range the distance that is allowed from it, 0.
     pub allowed: f64,
-    /// In what terms: `absolute`, `relative`, `mean_relative` or `range`.
+    /// In what terms: `absolute`, `relative`, `mean_relative`, `factor` or `range`.
     pub tolerance: String,
     /// The least and the most of a range.
     pub range: Option<[f64; 2]>,
@@ -143,6 +143,7 @@ impl Point {
             (_, Some([least, most])) => format!("{}..{}", number(least), number(most)),
             ("relative", _) => format!("{} each", percent(self.allowed)),
             ("mean_relative", _) => format!("{} mean", percent(self.allowed)),
+            ("factor", _) => format!("factor {}", number(self.allowed)),
             _ if self.allowed == 0.0 => "exact".to_owned(),
             _ => number(self.allowed),
         }

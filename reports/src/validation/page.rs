@@ -62,9 +62,10 @@ fn points(points: &[Point]) -> Markup {
     )
 }
 
-/// What a chart is of: points of one machine with one kind of x and y.
-fn chart_of(point: &Point) -> (&str, &[String], &str, &str) {
-    (&point.machine, &point.set, &point.x_unit, &point.unit)
+/// What a chart is of: points of one machine with one kind of measurement, x and y.
+fn chart_of(point: &Point) -> (&str, &[String], &str, &str, Vec<&str>) {
+    let kind = point.probe.split(' ').take(2).collect();
+    (&point.machine, &point.set, &point.x_unit, &point.unit, kind)
 }
 
 /// A heading, a chart and its numbers for each machine with curves.

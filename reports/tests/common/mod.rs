@@ -119,10 +119,15 @@ pub fn report() -> RunReport {
             memory_references: 71_362,
             cycles: 2_204_118,
             by_level: vec![61_230, 10_120, 12, 0, 0],
+            restarts: 3,
+            merged: 40_111,
+            queued: 2_012,
+            queue_cycles: 90_540,
+            by_walker: vec![33_120, 28_110],
             ..Walks::default()
         },
         assists: Assists { a: 12_288, d: 4_102 },
-        arch: Arch::default(),
+        exits: Exits { ept_violations: 96, cycles: 604_800 },
         shootdowns: Shootdowns {
             requests: 512,
             ipis_sent: 3_072,
@@ -191,6 +196,7 @@ fn faults() -> Faults {
         pmd_write: 32,
         pmd_fallback: 7,
         sigbus: 1,
+        general_protection: 2,
         ..Faults::default()
     }
 }

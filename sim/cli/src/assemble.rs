@@ -56,6 +56,11 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             speculative: m.walk_counts.speculative,
             speculative_references: m.walk_counts.speculative_references,
             refused: m.walk_counts.refused,
+            restarts: m.walk_counts.restarts,
+            merged: m.walk_queue.merged,
+            queued: m.walk_queue.queued,
+            queue_cycles: clock.to_cycles(m.walk_queue.time),
+            by_walker: m.walk_queue.walks_by_walker(m.walks),
         },
         assists: model::Assists { a: m.accessed_assists, d: m.dirty_assists },
         kernel_work: model::KernelWork {
@@ -70,6 +75,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             access_flag_faults: m.access_flag_faults,
             dirty_updates: m.dirty_updates,
         },
+        exits: model::Exits { ept_violations: m.exits.count, cycles: clock.to_cycles(m.exits.time) },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         locks: locks(results, clock),
@@ -177,6 +183,7 @@ fn faults(m: &Measurements) -> model::Faults {
         sigsegv: m.faults.sigsegv,
         access_flags: of(FaultKind::AccessFlags),
         other: m.faults.oom,
+        general_protection: m.general_protections,
     }
 }
 

@@ -1,7 +1,7 @@
 //! From what a simulation found durable to what a report says of it.
 
 use daxsim_reports::model;
-use daxsim_sim::durability::Call;
+use daxsim_sim::durability::{Call, WrittenPage};
 use daxsim_sim::kernel::FileId;
 use daxsim_sim::{Crash, Results};
 use daxsim_traces::script::Script;
@@ -65,6 +65,9 @@ pub fn add(
         of: lines(page.file, page.page, page.frame, page.lines, page.unmarked_by),
         has_entry: page.has_entry,
     });
+    let mut written = runs(&d.written, &d.files);
+    let written_runs = written.len() as u64;
+    written.truncate(MOST_RUNS);
     report.durability = Some(model::Durability {
         at_cycle: clock.to_cycles(d.at),
         crash: asked.map(|cycle| crash(cycle, results.crash.as_ref(), source)),
@@ -79,7 +82,42 @@ pub fn add(
         unowned_lines: d.unowned_lines,
         lost: lost.collect(),
         unmarked: unmarked.collect(),
+        written,
+        written_runs,
     });
+}
+
+/// Runs of written lines that a report lists.
+const MOST_RUNS: usize = 10_000;
+
+/// Lines one after another in the same state.
+fn runs(pages: &[WrittenPage], files: &[String]) -> Vec<model::WrittenLines> {
+    let mut runs: Vec<(FileId, model::WrittenLines)> = Vec::new();
+    for page in pages {
+        let states = [(page.durable, "durable"), (page.dirty, "in a cache"), (page.in_flight, "on its way")];
+        for line in 0..64 {
+            let Some((_, state)) = states.iter().find(|(lines, _)| lines >> line & 1 != 0) else { continue };
+            let first_byte = page.page * 4096 + line * 64;
+            if let Some((file, run)) = runs.last_mut()
+                && *file == page.file
+                && run.last_byte + 1 == first_byte
+                && run.state == *state
+            {
+                run.last_byte += 64;
+                run.lines += 1;
+                continue;
+            }
+            let run = model::WrittenLines {
+                file: name(files, page.file),
+                first_byte,
+                last_byte: first_byte + 63,
+                lines: 1,
+                state: (*state).to_owned(),
+            };
+            runs.push((page.file, run));
+        }
+    }
+    runs.into_iter().map(|(_, run)| run).collect()
 }
 
 fn name(files: &[String], file: FileId) -> String {

@@ -12,6 +12,8 @@ mod probe;
 mod probe_args;
 mod probe_kernel;
 mod probe_kernel_args;
+mod probe_memory;
+mod probe_memory_args;
 mod replay;
 mod semantics;
 mod size;

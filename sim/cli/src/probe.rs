@@ -17,7 +17,7 @@ use crate::probe_args::{
     AdUpdateArgs, ChaseArgs, OffsetArg, OnArgs, PageArg, PingArgs, ProbeArgs, ProbeCommand, StreamArg,
     WalksArgs,
 };
-use crate::{Status, output, probe_kernel, size};
+use crate::{Status, output, probe_kernel, probe_memory, size};
 
 /// Footprints of the published curves, in KiB.
 const FOOTPRINTS_KIB: [u64; 29] = [
@@ -36,19 +36,26 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
         ProbeCommand::Fault(args) => probe_kernel::fault(args),
         ProbeCommand::Tlbdr(args) => experiments(args),
         ProbeCommand::Walks(args) => walks(args),
+        ProbeCommand::WriteChase(args) => probe_memory::write_chase(args),
+        ProbeCommand::Overwrite(args) => probe_memory::overwrite(args),
+        ProbeCommand::Bandwidth(args) => probe_memory::bandwidth(args),
+        ProbeCommand::PersistLatency(args) => probe_memory::persist_latency(args),
     }?;
     Ok(Status::Done)
 }
 
 /// What a probe runs on, loaded.
-pub(crate) struct On<'a> {
+pub struct On<'a> {
     args: &'a OnArgs,
-    pub(crate) machine: MachineSpec,
-    pub(crate) kernel: KernelSpec,
+    /// The machine.
+    pub machine: MachineSpec,
+    /// The kernel.
+    pub kernel: KernelSpec,
 }
 
 impl<'a> On<'a> {
-    pub(crate) fn load(args: &'a OnArgs) -> Result<Self> {
+    /// Loads both.
+    pub fn load(args: &'a OnArgs) -> Result<Self> {
         let (machine, kernel) = parse_overrides(&args.overrides)?;
         Ok(Self {
             args,
@@ -58,7 +65,7 @@ impl<'a> On<'a> {
     }
 
     /// Measures each of `what`, `--threads` at a time; the points keep their order.
-    pub(crate) fn measure<T: Sync>(
+    pub fn measure<T: Sync>(
         &self,
         what: &[T],
         one: impl Fn(&T) -> Result<Vec<Point>> + Sync,
@@ -69,7 +76,8 @@ impl<'a> On<'a> {
         Ok(points.into_iter().collect::<Result<Vec<_>>>()?.concat())
     }
 
-    pub(crate) fn print(
+    /// Prints what was measured.
+    pub fn print(
         &self,
         probe: &'static str,
         settings: Vec<(&'static str, String)>,

@@ -7,6 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::probe_kernel_args::{
     FAULT_EXAMPLES, FaultArgs, SHOOTDOWN_EXAMPLES, STORM_EXAMPLES, ShootdownArgs, StormArgs,
 };
+use crate::probe_memory_args::{
+    BANDWIDTH_EXAMPLES, BandwidthArgs, OVERWRITE_EXAMPLES, OverwriteArgs, PERSIST_LATENCY_EXAMPLES,
+    PersistLatencyArgs, WRITE_CHASE_EXAMPLES, WriteChaseArgs,
+};
 use crate::size;
 
 /// Seed unless told otherwise: that of the published streams.
@@ -47,6 +51,18 @@ pub enum ProbeCommand {
     /// Count the paging-structure entries that a TLB miss reads, on generated streams
     #[command(after_help = WALKS_EXAMPLES)]
     Walks(WalksArgs),
+    /// Write blocks of growing regions in random order, then read them
+    #[command(after_help = WRITE_CHASE_EXAMPLES)]
+    WriteChase(WriteChaseArgs),
+    /// Write the same bytes again and again: percentiles, and the stalls among the writes
+    #[command(after_help = OVERWRITE_EXAMPLES)]
+    Overwrite(OverwriteArgs),
+    /// Let cores read or write as fast as they can: GB/s and effective write ratio
+    #[command(after_help = BANDWIDTH_EXAMPLES)]
+    Bandwidth(BandwidthArgs),
+    /// Time one line on an idle machine, loaded or made durable
+    #[command(after_help = PERSIST_LATENCY_EXAMPLES)]
+    PersistLatency(PersistLatencyArgs),
 }
 
 const CHASE_EXAMPLES: &str = "\

@@ -230,6 +230,9 @@ impl Lock {
     /// Lets in who stands in front of the queue and fits.
     fn admit_queued(&mut self) -> Vec<usize> {
         let mut admitted = Vec::new();
+        if self.queue.is_empty() {
+            return admitted;
+        }
         while let Some(&(cpu, wanted)) = self.queue.front() {
             if !self.admits(wanted) {
                 break;
@@ -243,6 +246,12 @@ impl Lock {
 }
 
 impl Machine {
+    /// Counts the wait of a CPU for a lock that another one hands over, before it is woken.
+    pub(crate) fn count_lock_wait(&mut self, holder: usize, waiter: usize, id: LockId) {
+        let waited = self.cpus[holder].now.saturating_sub(self.cpus[waiter].now);
+        self.locks.waited(id, waited);
+    }
+
     /// Makes a blocked CPU ready at `time`; its wait is attributed to what it said when it blocked.
     pub(crate) fn wake(&mut self, index: usize, time: Time) -> Moment {
         let cpu = &mut self.cpus[index];

@@ -190,17 +190,16 @@ impl Machine {
     /// them, twice.
     fn call_function_interrupt(&mut self, sys: &Sys, index: usize, arrived: Time) {
         let (entry, exit) = (self.spec.ipi.handler_entry, self.spec.ipi.handler_exit);
-        let from_user = self.in_user_mode(index);
         let cpu = &mut self.cpus[index];
         let began = cpu.now;
         let interrupted = std::mem::replace(&mut cpu.part, Part::IpiHandler);
         cpu.spend(entry);
-        if from_user {
-            self.switch_cr3_half(index);
-        }
+        // An idle CPU is in the kernel.
+        let lazy = cpu.tlb_state.lazy;
+        let from_user = !lazy && self.enter_kernel_half(index);
         self.flush_smp_call_function_queue(sys, index);
         if from_user {
-            self.switch_cr3_half(index);
+            self.enter_user_half(index);
         }
         let cpu = &mut self.cpus[index];
         cpu.spend(exit);
@@ -210,14 +209,6 @@ impl Machine {
         self.measure.shootdowns.responder_time += took;
         self.measure.shootdown_times.disruption.record(took);
         self.measure.shootdown_times.masked.record(began.saturating_sub(arrived));
-    }
-
-    /// Whether a CPU was in user mode when it was interrupted. One without a step runs its thread, unless it idles.
-    fn in_user_mode(&self, index: usize) -> bool {
-        let cpu = &self.cpus[index];
-        let running =
-            cpu.state == RunState::Parked && cpu.tlb_state.loaded_mm.is_some() && !cpu.tlb_state.lazy;
-        running || (cpu.state == RunState::Ready && cpu.part == Part::User)
     }
 
     /// `flush_smp_call_function_queue`: the flushes that are asked for, oldest first.

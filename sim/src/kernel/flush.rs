@@ -3,10 +3,11 @@
 use daxsim_configs::kernel::FlushMechanism;
 use daxsim_types::{CacheLine, CpuId, VirtAddr};
 
-use super::broadcast::{broadcast_tlb_flush, consider_global_asid, kern_pcid};
+use super::broadcast::{broadcast_tlb_flush, consider_global_asid};
 use super::call_function::{call_function_many, wait_for_answers};
 use super::lazy_flush::flush_lazily;
 use super::mm::MmId;
+use super::pti::{kern_pcid, user_pcid};
 use crate::engine::Cx;
 use crate::machine::Machine;
 use crate::measure::{FlushReason, Part, PathStep};
@@ -158,19 +159,21 @@ impl Machine {
         let space = self.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
-        let pcids = self.spec.mmu.pcid;
+        let (pcids, halves) = (self.spec.mmu.pcid, self.kernel.tree.pti);
         for cpu in &mut self.cpus {
             let slots = cpu.tlb_state.slots.iter_mut().enumerate();
             for (asid, slot) in slots.filter(|(_, slot)| slot.mm == Some(mm)) {
                 slot.generation = generation;
-                let pcid = if pcids { kern_pcid(asid) } else { 0 };
-                let gone = if end == u64::MAX {
-                    Broadcast::Pcid(pcid)
-                } else {
-                    let count = (end - start).div_ceil(1 << shift);
-                    Broadcast::Pages { pcid, start, count, stride_shift: shift }
-                };
-                gone.reach(&mut cpu.tlbs, &mut cpu.psc);
+                let user = (pcids && halves).then(|| user_pcid(asid));
+                for pcid in [Some(if pcids { kern_pcid(asid) } else { 0 }), user].into_iter().flatten() {
+                    let gone = if end == u64::MAX {
+                        Broadcast::Pcid(pcid)
+                    } else {
+                        let count = (end - start).div_ceil(1 << shift);
+                        Broadcast::Pages { pcid, start, count, stride_shift: shift }
+                    };
+                    gone.reach(&mut cpu.tlbs, &mut cpu.psc);
+                }
             }
         }
         true
@@ -273,16 +276,16 @@ impl Machine {
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {
         let mut va = info.start;
         while va < info.end {
-            self.invlpg(index, VirtAddr(va));
+            self.flush_tlb_one_user(index, VirtAddr(va));
             va += 1 << info.stride_shift;
         }
-        self.invalidate_user_half(index, info.strides());
         self.measure.shootdowns.pages += info.strides();
     }
 
-    /// Reloads CR3 as it is, without NOFLUSH.
+    /// `flush_tlb_local`: marks the user half and reloads CR3 as it is, without NOFLUSH.
     fn flush_current_pcid(&mut self, index: usize) {
         let (root, pcid) = (self.cpus[index].cr3, self.cpus[index].pcid);
+        self.invalidate_user_asid(index, self.cpus[index].tlb_state.asid);
         self.mov_cr3(index, root, pcid, false);
     }
 
@@ -333,6 +336,7 @@ impl Machine {
     /// `choose_new_asid` and `load_new_mm_cr3`. A global ASID is never flushed here.
     fn load_mm(&mut self, cpu: CpuId, mm: MmId) {
         let index = cpu.index();
+        self.forget_due_pages(index);
         let space = self.mm(mm);
         let (generation, root, global) = (space.tlb_gen, space.pgd, space.global_asid);
         let pcid_enabled = self.spec.mmu.pcid;
@@ -342,8 +346,9 @@ impl Machine {
             None => state.tlb_state.choose_asid(mm, generation, pcid_enabled),
         };
         state.tlb_state.load(asid, mm, generation);
-        // What was due was of the tables that go.
-        state.user_pages_due = 0;
+        if flush {
+            self.invalidate_user_asid(index, asid);
+        }
         self.mov_cr3(index, root, kern_pcid(asid), !flush);
         self.flush_event(cpu, FlushReason::TaskSwitch, if flush { None } else { Some(0) });
     }

@@ -29,6 +29,7 @@ mod mmu_hook;
 mod mprotect;
 mod mremap;
 pub mod page;
+mod page_tree;
 mod pti;
 pub mod refcount;
 mod reflink;

@@ -138,26 +138,30 @@ fn check_range(start: u64, len: u64) -> Result<u64, SyscallError> {
 /// Runs a system call's body between its entry and exit.
 macro_rules! in_syscall {
     ($cx:expr, $body:expr) => {{
-        enter($cx);
+        let from_user = enter($cx);
         let result = $body;
-        leave($cx);
+        leave($cx, from_user);
         result
     }};
 }
 
-fn enter(cx: &Cx<'_>) {
+/// The entry; whether it switched from the tables of user mode.
+fn enter(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_entry, cx.cpu().index());
         m.cpus[index].spend_as(Part::Entry, cost);
-        m.switch_cr3_half(index);
+        let from_user = m.enter_kernel_half(index);
         m.cpus[index].part = Part::Dispatch;
-    });
+        from_user
+    })
 }
 
-fn leave(cx: &Cx<'_>) {
+fn leave(cx: &Cx<'_>, to_user: bool) {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_exit, cx.cpu().index());
-        m.switch_cr3_half(index);
+        if to_user {
+            m.enter_user_half(index);
+        }
         let cpu = &mut m.cpus[index];
         cpu.spend_as(Part::Entry, cost);
         cpu.part = Part::User;

@@ -36,7 +36,7 @@ impl Memory {
         same("lookups of the L2", stats.l2.lookups, stats.l1d.misses + stats.walker_reads)?;
         same("lookups of the L3", stats.l3.lookups, stats.l2.misses)?;
         same("reads of devices", stats.dram.reads + stats.pmem.reads, stats.memory_fills)?;
-        let written = stats.l3.writebacks + stats.clwb_writebacks + stats.nt_stores;
+        let written = stats.l3.writebacks + stats.clwb_writebacks + stats.flush_writebacks + stats.nt_stores;
         same("writes to devices", stats.dram.writes + stats.pmem.writes, written)
     }
 }

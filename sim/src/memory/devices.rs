@@ -19,7 +19,7 @@ impl Devices {
     /// Idle devices.
     pub fn new(spec: &MachineSpec) -> Self {
         Self {
-            dram: Dram::new(&spec.dram, spec.pmem.wpq_lines),
+            dram: Dram::new(spec),
             pmem: Pmem::new(&spec.pmem),
             // An estimate, for want of a parameter: a write is accepted after the time that a read
             // takes from the L3's miss. Measured (NVSL OptaneStudy, FAST'20): store and CLWB

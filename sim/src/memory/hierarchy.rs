@@ -363,7 +363,8 @@ impl Memory {
             l1d: self.counts.l1d.totalled(),
             l2: self.counts.l2.totalled(),
             l3: self.counts.l3.totalled(),
-            dram: self.devices.dram.stats,
+            dram: self.devices.dram.stats(),
+            dram_banks: self.devices.dram.bank_stats(),
             pmem: self.devices.pmem.stats,
             ..self.counts
         }

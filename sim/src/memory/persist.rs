@@ -1,4 +1,4 @@
-//! Stores on their way to persistence: CLWB and non-temporal stores, and what has not arrived.
+//! Stores on their way to persistence: CLWB, CLFLUSH and non-temporal stores, and what has not arrived.
 
 use daxsim_types::{CacheLine, Pfn, Time};
 
@@ -41,6 +41,19 @@ impl Memory {
         })
     }
 
+    /// CLFLUSH or CLFLUSHOPT by `core`: every cached copy vanishes; the line is written back if one was modified (Intel SDM vol. 2).
+    ///
+    /// Returns the time from `now` until the write pending queue (for DRAM: the controller) has accepted the line, or until the
+    /// farthest other core has given its copy up; zero if no cache but the core's own had it, clean.
+    pub fn clflush(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
+        let (dirty, data) = self.purge(core, line);
+        if !dirty {
+            return data;
+        }
+        self.counts.flush_writebacks += 1;
+        self.devices.write(line, now, data)
+    }
+
     /// A 64-byte non-temporal store by `core`: every cached copy vanishes, modified or not, and
     /// the line goes to its device.
     ///
@@ -49,13 +62,21 @@ impl Memory {
     /// after a transfer from the farthest.
     pub fn nt_store(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         self.counts.nt_stores += 1;
+        let (_, data) = self.purge(core, line);
+        self.devices.write(line, now, data)
+    }
+
+    /// Takes the line out of all caches: whether a copy was modified, and the time of the farthest transfer.
+    fn purge(&mut self, core: usize, line: CacheLine) -> (bool, Time) {
         let holders = match &mut self.directory {
             Some(directory) => directory.take(line),
             None => self.holders(line),
         };
         let (home, l3s) = (self.topology.complex(core), self.l3s(line));
         let data = self.topology.transfers(core, holders.without(core), l3s.without(home)).max();
+        let mut dirty = self.clean_l3s(line).is_some();
         for holder in holders.iter() {
+            dirty |= self.clean(holder, line) != 0;
             if holder == core {
                 self.l1.remove(core, line);
                 self.l2.remove(core, line);
@@ -64,7 +85,7 @@ impl Memory {
             }
         }
         self.drop_l3s(line, l3s);
-        self.devices.write(line, now, data.unwrap_or_default())
+        (dirty, data.unwrap_or_default())
     }
 
     /// The lines of a frame of persistent memory that some cache holds modified, as a mask.
@@ -95,5 +116,11 @@ impl Memory {
     #[must_use]
     pub fn unaccepted(&self, now: Time) -> Vec<Unaccepted> {
         self.devices.pmem.domain.unaccepted(now)
+    }
+
+    /// The lines of persistent memory that were ever written, by page.
+    #[must_use]
+    pub fn written_pages(&self) -> Vec<PageLines> {
+        self.devices.pmem.domain.written_pages()
     }
 }

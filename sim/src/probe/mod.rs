@@ -2,14 +2,19 @@
 //! compared.
 
 mod ad_update;
+mod bandwidth;
 mod cacheline_ping;
 mod chase;
+mod device;
 mod fault;
 mod memory;
+mod overwrite;
+mod persist_latency;
 mod shootdown;
 mod tlbdr;
 mod walks;
 mod workbench;
+mod write_chase;
 
 use daxsim_types::PageSize;
 use thiserror::Error;
@@ -18,12 +23,17 @@ use crate::SimError;
 use crate::kernel::SyscallError;
 
 pub use ad_update::{AdUpdate, BitUpdate};
+pub use bandwidth::{Bandwidth, BandwidthPoint, Operation, Places};
 pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
+pub use device::{Medium, Store};
 pub use fault::{FaultCause, FaultCost, FaultPoint};
+pub use overwrite::{Order, Overwrite, OverwritePoint, Stalls};
+pub use persist_latency::{PersistLatency, PersistLatencyPoint};
 pub use shootdown::{FlushCause, FlushStorm, Shootdown, ShootdownPoint, Spread, StormPoint};
 pub use tlbdr::{Finding, tlbdr};
 pub use walks::{Walks, WalksPoint};
+pub use write_chase::{WriteChase, WriteChasePoint};
 
 /// A probe cannot be made.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -86,17 +96,40 @@ pub enum ProbeError {
         /// Cores of the machine.
         count: u16,
     },
-    /// Not as many threads as CPUs, or fewer.
-    #[error("{threads} threads on {count} CPUs (cpu.count): expected 1 or more, each on a CPU of its own")]
-    Threads {
-        /// Threads asked for.
-        threads: u16,
-        /// CPUs of the machine.
-        count: u16,
-    },
     /// A system call of the probe failed.
     #[error("a system call of the probe failed: {0}")]
     Call(SyscallError),
+    /// No whole lines or blocks.
+    #[error("a {what} of {bytes} bytes: expected a multiple of {unit}, and not 0")]
+    NotWhole {
+        /// What is of the wrong size.
+        what: &'static str,
+        /// Bytes.
+        bytes: u64,
+        /// What it has to be a multiple of.
+        unit: u64,
+    },
+    /// The memory under test is too small.
+    #[error(
+        "{bytes} bytes do not fit the {room} bytes of the memory under test: raise pmem.capacity or dram.capacity"
+    )]
+    NoRoom {
+        /// Bytes that are needed.
+        bytes: u64,
+        /// Bytes that there are, on one socket.
+        room: u64,
+    },
+    /// More threads than cores, or none.
+    #[error("{threads} threads on {count} cores: expected 1 to {count}")]
+    Threads {
+        /// Threads.
+        threads: u16,
+        /// Cores that may have one.
+        count: u16,
+    },
+    /// There is no other socket.
+    #[error("memory of another socket was asked for, and the machine has one: raise topology.sockets")]
+    OneSocket,
     /// The simulation stopped.
     #[error(transparent)]
     Simulation(#[from] SimError),

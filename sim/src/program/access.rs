@@ -41,16 +41,20 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
         let ended = match pause {
             Paused::Done => break,
             Paused::Yield => continue,
-            Paused::Refused(access, refusal) => faulting_access(cx, origin, access, refusal, user).await,
+            Paused::Refused(access, refusal) => {
+                let again = || cx.with(|m| m.user_access(cx.cpu().index(), access.va, access.kind, user));
+                faulting_access(cx, origin, access, refusal, again).await
+            }
             Paused::Alone(access) => {
-                match cx.with(|m| m.user_access(cx.cpu().index(), access.va, access.kind, user)) {
-                    Ok(()) => Ended::Completed,
-                    Err(refusal) => faulting_access(cx, origin, access, refusal, user).await,
+                let again = || cx.with(|m| m.user_access(cx.cpu().index(), access.va, access.kind, user));
+                match again() {
+                    Ok(()) => Ended::Completed(()),
+                    Err(refusal) => faulting_access(cx, origin, access, refusal, again).await,
                 }
             }
         };
         match ended {
-            Ended::Completed => {}
+            Ended::Completed(()) => {}
             Ended::Signal if user => outcome.signals += 1,
             // A bad address ends the kernel's copy: EFAULT.
             Ended::Signal | Ended::Livelock => {
@@ -110,7 +114,7 @@ fn run_window(
 ) -> Paused {
     let due = due(m, index);
     let paused = window.run(&mut OnCpu::new(m, index), cursor, passed(index, limit), due);
-    m.measure.merged_walks += window.take_merged();
+    window.count_walks(&mut m.measure.walk_queue);
     paused
 }
 
@@ -124,22 +128,40 @@ fn due(m: &Machine, index: usize) -> Time {
     m.cpus[index].next_interrupt().unwrap_or(Time::MAX)
 }
 
-enum Ended {
-    Completed,
+/// How an access that was refused went on.
+pub(super) enum Ended<T> {
+    Completed(T),
     Signal,
     Livelock,
 }
 
 /// Faults and tries again until the access completes or gets a signal. A fault's cost runs from the moment it is raised
 /// until the repeated access completes or raises the next one.
-async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Refusal, user: bool) -> Ended {
+pub(super) async fn faulting_access<T>(
+    cx: &Cx<'_>,
+    origin: Origin,
+    access: Access,
+    first: Refusal,
+    again: impl Fn() -> Result<T, Refusal>,
+) -> Ended<T> {
     let index = cx.cpu().index();
-    let Access { va, kind, .. } = access;
+    let va = access.va;
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
-        let Refusal::PageFault(code) = refusal else {
-            general_protection(cx);
-            return Ended::Signal;
+        let code = match refusal {
+            Refusal::PageFault(code) => code,
+            Refusal::GeneralProtection => {
+                general_protection(cx);
+                return Ended::Signal;
+            }
+            Refusal::EptViolation(frame) => {
+                cx.map_on_host(frame).await;
+                match again() {
+                    Ok(found) => return Ended::Completed(found),
+                    Err(next) => refusal = next,
+                }
+                continue;
+            }
         };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
         let end = page_fault(cx, origin, va, code).await;
@@ -147,7 +169,7 @@ async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Ref
             None
         } else {
             cx.sync().await;
-            Some(cx.with(|m| m.user_access(index, va, kind, user)))
+            Some(again())
         };
         cx.with(|m| {
             let cpu = &m.cpus[index];
@@ -157,8 +179,8 @@ async fn faulting_access(cx: &Cx<'_>, origin: Origin, access: Access, first: Ref
         });
         match retried {
             None => return Ended::Signal,
-            Some(Ok(())) => return Ended::Completed,
-            Some(Err(again)) => refusal = again,
+            Some(Ok(found)) => return Ended::Completed(found),
+            Some(Err(next)) => refusal = next,
         }
     }
     Ended::Livelock

@@ -2,11 +2,14 @@
 
 mod access;
 mod ahead;
+mod persist;
 pub mod replay;
 pub mod script;
 mod source;
 
 pub(crate) use access::run_accesses;
+pub use persist::LineWrite;
+pub(crate) use persist::{fence, write_lines};
 pub(crate) use source::Cursor;
 pub use source::{Access, Accesses, Source};
 
@@ -36,6 +39,17 @@ pub enum Action {
     Access(Accesses),
     /// The kernel's loads from or stores to user memory in a system call; it stops at the first bad address.
     KernelAccess(Accesses),
+    /// One instruction for each line of a range: non-temporal stores, CLWB, CLFLUSHOPT, CLFLUSH.
+    WriteLines {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// The instruction.
+        what: LineWrite,
+    },
+    /// SFENCE or MFENCE. The loads of earlier steps are complete, so that both are the same.
+    Fence,
     /// mmap at a fixed address.
     Map(MapRequest),
     /// munmap.
@@ -170,6 +184,8 @@ impl Action {
         match self {
             Self::Access(_) => "access",
             Self::KernelAccess(_) => "access in a call",
+            Self::WriteLines { what, .. } => what.name(),
+            Self::Fence => "fence",
             Self::Map(_) => "mmap",
             Self::Unmap { .. } => "munmap",
             Self::Advise { .. } => "madvise",

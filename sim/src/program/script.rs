@@ -6,7 +6,7 @@ use daxsim_traces::script::{self, FileMake, Line, MapShare, Op, Script, Section,
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use thiserror::Error;
 
-use super::{Accesses, Action, Step, StepOutcome};
+use super::{Accesses, Action, LineWrite, Step, StepOutcome};
 use crate::kernel::{
     Advice, CloneRequest, FallocMode, FileId, MapRequest, MmId, NewFile, PinKind, RemapRequest,
 };
@@ -220,6 +220,16 @@ impl Runner<'_> {
                 let list = accesses.iter().map(|(kind, off)| (VirtAddr(start + off), *kind)).collect();
                 Action::Access(Accesses::List(list))
             }
+            Op::NtStore { map, off, len } => lines(base(&self.maps, map) + off, *len, LineWrite::NtStore),
+            Op::Flush { how, map, off, len } => {
+                let what = match how {
+                    script::LineFlush::Clwb => LineWrite::Clwb,
+                    script::LineFlush::ClflushOpt => LineWrite::ClflushOpt,
+                    script::LineFlush::Clflush => LineWrite::Clflush,
+                };
+                lines(base(&self.maps, map) + off, *len, what)
+            }
+            Op::Fence(script::Fence::Store | script::Fence::Full) => Action::Fence,
             // MS_ASYNC starts nothing in any Linux of this century.
             Op::Msync { asynchronous: true, .. } | Op::Fiemap { .. } | Op::Nop => return Ok(None),
             Op::Advise { map, off, len, advice } => {
@@ -349,4 +359,8 @@ fn single(va: u64, kind: AccessKind) -> Action {
 fn range(start: u64, len: u64, stride: u64, kind: AccessKind) -> Action {
     let count = len.div_ceil(stride.max(1));
     Action::Access(Accesses::Stride { start: VirtAddr(start), count, stride, kind })
+}
+
+const fn lines(start: u64, len: u64, what: LineWrite) -> Action {
+    Action::WriteLines { start, len, what }
 }

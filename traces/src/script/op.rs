@@ -121,6 +121,26 @@ impl Advice {
     }
 }
 
+/// How a line leaves the caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LineFlush {
+    /// CLWB: written back if it is modified; copies stay.
+    Clwb,
+    /// CLFLUSHOPT: written back if it is modified; copies go.
+    ClflushOpt,
+    /// CLFLUSH: the same, in order with stores and with each other.
+    Clflush,
+}
+
+/// A fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// SFENCE.
+    Store,
+    /// MFENCE.
+    Full,
+}
+
 /// Where `mremap` moves a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RemapTo {
@@ -242,6 +262,28 @@ pub enum Op {
         /// Distance of two accesses, not 0.
         stride: u64,
     },
+    /// `ntst M off len`: non-temporal stores to all lines of a range.
+    NtStore {
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `clwb M off len`, `clflushopt M off len`, `clflush M off len`: one for each line of a range.
+    Flush {
+        /// How.
+        how: LineFlush,
+        /// The map.
+        map: u32,
+        /// First byte.
+        off: u64,
+        /// Length.
+        len: u64,
+    },
+    /// `sfence`, `mfence`.
+    Fence(Fence),
     /// `acc M r0x0 w0x1000 ..`: a list of one-byte loads and stores.
     Acc {
         /// The map.
@@ -390,7 +432,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation name of the language.
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 36] = [
         "file",
         "map",
         "unmap",
@@ -402,6 +444,12 @@ impl Op {
         "ldr",
         "str",
         "acc",
+        "ntst",
+        "clwb",
+        "clflushopt",
+        "clflush",
+        "sfence",
+        "mfence",
         "msync",
         "fsync",
         "fdatasync",
@@ -438,6 +486,12 @@ impl Op {
             Self::LoadRange { .. } => "ldr",
             Self::StoreRange { .. } => "str",
             Self::Acc { .. } => "acc",
+            Self::NtStore { .. } => "ntst",
+            Self::Flush { how: LineFlush::Clwb, .. } => "clwb",
+            Self::Flush { how: LineFlush::ClflushOpt, .. } => "clflushopt",
+            Self::Flush { how: LineFlush::Clflush, .. } => "clflush",
+            Self::Fence(Fence::Store) => "sfence",
+            Self::Fence(Fence::Full) => "mfence",
             Self::Msync { .. } => "msync",
             Self::Fsync { .. } => "fsync",
             Self::Fdatasync { .. } => "fdatasync",

@@ -7,7 +7,7 @@ use daxsim_types::AccessKind;
 
 use super::args::{Place, Words, did_you_mean};
 use super::check::Checker;
-use super::op::{Advice, FallocMode, FileMake, MapShare, Op, RemapTo};
+use super::op::{Advice, FallocMode, Fence, FileMake, LineFlush, MapShare, Op, RemapTo};
 use super::{Line, Script, Section, SectionKind, ThreadDecl, WaitMode};
 use crate::TraceError;
 use crate::error::quote;
@@ -251,6 +251,12 @@ impl Parser {
                 }
             }
             "acc" => acc(words, checker)?,
+            "ntst" => range(words, checker, |map, off, len| Op::NtStore { map, off, len })?,
+            "clwb" => flush(words, checker, LineFlush::Clwb)?,
+            "clflushopt" => flush(words, checker, LineFlush::ClflushOpt)?,
+            "clflush" => flush(words, checker, LineFlush::Clflush)?,
+            "sfence" => Op::Fence(Fence::Store),
+            "mfence" => Op::Fence(Fence::Full),
             "fsync" => Op::Fsync { file: checker.file(words)? },
             "fdatasync" => Op::Fdatasync { file: checker.file(words)? },
             "trunc" => Op::Truncate { file: checker.file(words)?, size: checker.file_end(words)? },
@@ -305,7 +311,7 @@ impl Parser {
 }
 
 /// The form of each operation.
-const FORMS: [(&str, &str); 30] = [
+const FORMS: [(&str, &str); 36] = [
     ("file", "file F name size fill|falloc|sparse|dev"),
     ("map", "map M F off len prot shared|private|sync[,populate] addr"),
     ("unmap", "unmap M off len"),
@@ -317,6 +323,12 @@ const FORMS: [(&str, &str); 30] = [
     ("ldr", "ldr M off len stride"),
     ("str", "str M off len stride"),
     ("acc", "acc M r0x0 w0x1000 .."),
+    ("ntst", "ntst M off len"),
+    ("clwb", "clwb M off len"),
+    ("clflushopt", "clflushopt M off len"),
+    ("clflush", "clflush M off len"),
+    ("sfence", "sfence"),
+    ("mfence", "mfence"),
     ("msync", "msync M off len [async]"),
     ("fsync", "fsync F"),
     ("fdatasync", "fdatasync F"),
@@ -362,6 +374,10 @@ fn range(
 ) -> Result<Op, TraceError> {
     let (map, off, len) = map_range(words, checker)?;
     Ok(make(map, off, len))
+}
+
+fn flush(words: &mut Words<'_>, checker: &Checker, how: LineFlush) -> Result<Op, TraceError> {
+    range(words, checker, |map, off, len| Op::Flush { how, map, off, len })
 }
 
 fn mremap(words: &mut Words<'_>, checker: &mut Checker) -> Result<Op, TraceError> {

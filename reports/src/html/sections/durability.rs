@@ -54,6 +54,28 @@ fn followed(d: &Durability) -> Markup {
         (table("What a loss of power would find", &numbers(&["what", "count"]), &rows))
         (list("Promised and lost", "promised by", &lost, d.lost.len()))
         (list("Dirty without a mark", "found", &unmarked, d.unmarked.len()))
+        (written(d))
+    }
+}
+
+/// What the crash leaves of the lines that were written.
+fn written(d: &Durability) -> Markup {
+    let columns =
+        [("file", Set::Text), ("bytes of the file", Set::Number), ("lines", Set::Number), ("", Set::Text)];
+    let rows: Vec<Vec<String>> = d
+        .written
+        .iter()
+        .take(MOST_ROWS)
+        .map(|run| {
+            let bytes = format!("{}..={}", run.first_byte, run.last_byte);
+            vec![run.file.clone(), bytes, count(run.lines), run.state.clone()]
+        })
+        .collect();
+    html! {
+        @if !rows.is_empty() { (table("Written lines", &columns, &rows)) }
+        @if d.written_runs > rows.len() as u64 {
+            p.muted { "And " (count(d.written_runs - rows.len() as u64)) " more runs of " (count(d.written_runs)) "." }
+        }
     }
 }
 

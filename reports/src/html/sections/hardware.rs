@@ -33,8 +33,15 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
         vec!["dirty bits set by hardware".to_owned(), count(report.assists.d), per(report.assists.d)],
     ];
     let nested: u64 = w.nested_by_level.iter().sum();
-    let more =
-        [("of the second stage, speculative walks' too", nested), ("speculative walks", w.speculative)];
+    let more = [
+        ("of the second stage, speculative walks' too", nested),
+        ("speculative walks", w.speculative),
+        ("accesses that waited for another one's walk", w.merged),
+        ("walks that waited for a walker", w.queued),
+        ("cycles that they waited", w.queue_cycles),
+        ("exits for pages that the hypervisor had not mapped", report.exits.ept_violations),
+        ("cycles of these exits", report.exits.cycles),
+    ];
     walks.extend(
         more.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| vec![what.to_owned(), count(n), per(n)]),
     );

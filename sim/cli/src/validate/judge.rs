@@ -9,6 +9,7 @@ use daxsim_reports::validation::Point;
 use daxsim_types::PageSize;
 
 use super::measure::Measured;
+use super::memory;
 use crate::size;
 
 /// Reads a point off the measurements and compares it.
@@ -26,14 +27,14 @@ pub fn judge(point: &ValidationPoint, measured: &Measured) -> Result<Point> {
             let behind = at(x)?;
             ("knee", x.clone(), vec![*expect], vec![knee(x, &behind, *rise)], behind)
         }
+        Take::Peak { x, expect } => {
+            let behind = at(x)?;
+            ("peak", x.clone(), vec![*expect], vec![peak(x, &behind)], behind)
+        }
     };
     let verdict = Verdict::of(point.tolerance, &expected, &got);
     let (probe, series) = describe(&point.probe);
-    let x_unit = match (&point.probe, take) {
-        (_, "value") => "",
-        (ProbeSpec::AdUpdate { .. } | ProbeSpec::Shootdown { .. }, _) => "pages",
-        _ => "KiB",
-    };
+    let x_unit = point.probe.x_unit();
     Ok(Point {
         id: point.id.clone(),
         about: point.about.clone(),
@@ -42,7 +43,7 @@ pub fn judge(point: &ValidationPoint, measured: &Measured) -> Result<Point> {
         probe,
         series,
         take: take.to_owned(),
-        unit: if take == "knee" { x_unit } else { unit(&point.probe) }.to_owned(),
+        unit: if matches!(take, "knee" | "peak") { x_unit } else { unit(&point.probe) }.to_owned(),
         x_unit: x_unit.to_owned(),
         x,
         expected,
@@ -66,6 +67,13 @@ fn knee(x: &[f64], y: &[f64], rise: f64) -> f64 {
     at.and_then(|at| x.get(at)).or(x.last()).copied().unwrap_or_default()
 }
 
+/// The first x whose value is at least 99 % of the largest.
+fn peak(x: &[f64], y: &[f64]) -> f64 {
+    let most = y.iter().copied().fold(0.0, f64::max);
+    let at = y.iter().position(|value| *value >= 0.99 * most);
+    at.and_then(|at| x.get(at)).copied().unwrap_or_default()
+}
+
 /// How far off, and how far it may be.
 struct Verdict {
     kind: &'static str,
@@ -73,6 +81,9 @@ struct Verdict {
     allowed: f64,
     range: Option<[f64; 2]>,
 }
+
+/// The factor by which nothing is off something.
+const MOST_FACTOR: f64 = 1e6;
 
 /// What floating-point arithmetic may be off by.
 const EPSILON: f64 = 1e-9;
@@ -88,6 +99,13 @@ impl Verdict {
             Tolerance::Relative(allowed) => ("relative", worst(&mut share()), allowed, None),
             Tolerance::MeanRelative(allowed) => {
                 ("mean_relative", share().sum::<f64>() / expected.len().max(1) as f64, allowed, None)
+            }
+            Tolerance::Factor(allowed) => {
+                let factors = pairs().map(|(expected, got)| {
+                    let factor = (got / expected).max(expected / got);
+                    if factor.is_finite() { factor } else { MOST_FACTOR }
+                });
+                ("factor", worst(&mut factors.into_iter()), allowed, None)
             }
             Tolerance::Range(least, most) => {
                 let outside = got.iter().map(|got| (least - got).max(got - most).max(0.0));
@@ -119,6 +137,7 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
         ProbeSpec::FlushStorm { metric: StormMetric::FlushPercent, .. } => "%",
         ProbeSpec::Tlbdr => "found",
         ProbeSpec::Walks { .. } => "reads",
+        ProbeSpec::Memory { metric, .. } => metric.unit(),
     }
 }
 
@@ -170,6 +189,7 @@ fn describe(probe: &ProbeSpec) -> (String, String) {
         ProbeSpec::Walks { streams, accesses } => {
             (format!("walks, {} accesses of {}", accesses, streams.join(", ")), streams.join(", "))
         }
+        ProbeSpec::Memory { probe, metric } => memory::describe(probe, *metric),
     }
 }
 
@@ -187,6 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn the_peak_is_the_first_place_that_is_about_as_high_as_any() {
+        let x = [1.0, 2.0, 4.0, 8.0];
+        assert_eq!(peak(&x, &[2.9, 5.7, 6.5, 6.52]), 4.0);
+        assert_eq!(peak(&x, &[2.2, 2.2, 2.1, 1.5]), 1.0);
+        assert_eq!(peak(&x, &[0.0; 4]), 1.0);
+    }
+
+    #[test]
     fn errors_are_in_the_terms_of_the_tolerance() {
         let of = |tolerance, expected: &[f64], got: &[f64]| {
             let verdict = Verdict::of(tolerance, expected, got);
@@ -197,6 +225,9 @@ mod tests {
         assert_eq!(of(Tolerance::Relative(0.1), &[10.0, 100.0], &[12.0, 100.0]), (0.2, false));
         assert_eq!(of(Tolerance::MeanRelative(0.1), &[10.0, 100.0], &[12.0, 100.0]), (0.1, true));
         assert_eq!(of(Tolerance::Range(1.1, 2.5), &[1.5], &[2.0]), (0.0, true));
+        assert_eq!(of(Tolerance::Factor(1.5), &[10.0, 10.0], &[14.0, 8.0]), (1.4, true));
+        assert_eq!(of(Tolerance::Factor(1.5), &[10.0], &[5.0]), (2.0, false));
+        assert_eq!(of(Tolerance::Factor(1.5), &[10.0], &[0.0]), (MOST_FACTOR, false));
         let (error, passed) = of(Tolerance::Range(1.1, 2.5), &[1.5], &[3.0]);
         assert!((error - 0.5).abs() < EPSILON && !passed);
     }

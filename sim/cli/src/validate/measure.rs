@@ -7,7 +7,8 @@ use anyhow::{Context, Result, anyhow};
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::validation::{
-    self as config, ChaseMetric, FaultMetric, ProbeSpec, ShootdownMetric, StormMetric, Take, ValidationPoint,
+    self as config, ChaseMetric, FaultMetric, MemoryMetric, ProbeSpec, ShootdownMetric, StormMetric, Take,
+    ValidationPoint,
 };
 use daxsim_configs::{load_kernel, load_machine};
 use daxsim_sim::probe::{
@@ -17,6 +18,7 @@ use daxsim_sim::probe::{
 use daxsim_types::FileSystem;
 use rayon::prelude::*;
 
+use super::memory::{self, MemoryJob};
 use crate::config::parse_overrides;
 use crate::probe::stream_named;
 
@@ -55,6 +57,8 @@ enum Measurement {
     Tlbdr,
     /// The stream and the accesses.
     Walks(String, u64),
+    /// A probe of memory.
+    Memory(MemoryJob),
 }
 
 /// What a measurement gave.
@@ -65,6 +69,7 @@ enum Outcome {
     FlushStorm(StormPoint),
     Fault(FaultPoint),
     Number(f64),
+    Memory(BTreeMap<MemoryMetric, f64>),
 }
 
 /// What all measurements gave.
@@ -98,6 +103,9 @@ impl Measured {
                 FaultMetric::DeliveryCycles => p.delivery,
             }),
             (Outcome::Number(number), _) => Ok(*number),
+            (Outcome::Memory(values), ProbeSpec::Memory { metric, .. }) => {
+                values.get(metric).copied().with_context(|| format!("{}: no {}", point.id, metric.name()))
+            }
             _ => Err(anyhow!("{}: another measurement than was asked for", point.id)),
         }
     }
@@ -149,7 +157,7 @@ fn places(point: &ValidationPoint) -> Vec<f64> {
     match (&point.probe, &point.take) {
         (ProbeSpec::Walks { streams, .. }, _) => (0..streams.len()).map(|n| n as f64).collect(),
         (_, Take::Value { .. }) => vec![0.0],
-        (_, Take::Values { x, .. } | Take::Knee { x, .. }) => x.clone(),
+        (_, Take::Values { x, .. } | Take::Knee { x, .. } | Take::Peak { x, .. }) => x.clone(),
         (_, Take::Difference { x, .. }) => x.to_vec(),
     }
 }
@@ -189,6 +197,7 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
         ProbeSpec::Walks { streams, accesses } => {
             Measurement::Walks(streams.get(x as usize).cloned().unwrap_or_default(), *accesses)
         }
+        ProbeSpec::Memory { probe, .. } => Measurement::Memory(memory::job(probe, x)),
     };
     Job { machine: point.machine.clone(), kernel: point.kernel.clone(), set: point.set.clone(), what }
 }
@@ -204,7 +213,7 @@ const fn flush_cause(cause: config::FlushCause) -> FlushCause {
 }
 
 /// About how long a measurement takes.
-const fn cost(what: &Measurement) -> u64 {
+fn cost(what: &Measurement) -> u64 {
     match what {
         Measurement::Chase(chase, footprint) => *footprint / chase.stride,
         Measurement::AdUpdate(update, _) => update.pages,
@@ -216,6 +225,7 @@ const fn cost(what: &Measurement) -> u64 {
         Measurement::Fault(f) => f.pages,
         Measurement::Tlbdr => TLBDR_ACCESSES,
         Measurement::Walks(_, accesses) => *accesses,
+        Measurement::Memory(job) => job.cost(),
     }
 }
 
@@ -231,11 +241,13 @@ fn describe(what: &Measurement) -> String {
         Measurement::Fault(f) => format!("{} page faults", f.pages),
         Measurement::Tlbdr => "the experiments of TLB;DR".to_owned(),
         Measurement::Walks(stream, _) => format!("the walks of stream {stream}"),
+        Measurement::Memory(job) => job.describe(),
     }
 }
 
 fn run(what: &Measurement, machine: &MachineSpec, kernel: &KernelSpec) -> Result<Outcome> {
     Ok(match what {
+        Measurement::Memory(job) => Outcome::Memory(job.run(machine, kernel)?),
         Measurement::Chase(chase, footprint) => Outcome::Chase(chase.run(machine, kernel, *footprint)?),
         Measurement::AdUpdate(update, true) => Outcome::Number(update.dirty(machine, kernel)?.update),
         Measurement::AdUpdate(update, false) => Outcome::Number(update.accessed(machine, kernel)?.update),

@@ -2,6 +2,7 @@
 
 mod judge;
 mod measure;
+mod memory;
 
 use anyhow::{Result, bail};
 use daxsim_configs::validation::{ValidationPoint, builtin_points, load_points};

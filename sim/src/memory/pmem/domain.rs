@@ -51,6 +51,8 @@ pub(in crate::memory) struct Domain {
 /// Modified lines of 512 pages.
 struct Chunk {
     modified: [u64; CHUNK],
+    /// Lines that ever were, or that were written past the caches.
+    written: [u64; CHUNK],
     /// Pages with any.
     pages: u32,
 }
@@ -121,19 +123,21 @@ impl Domain {
         if let Some(Some(chunk)) = self.chunks.get_mut(chunk) {
             chunk.pages += u32::from(chunk.modified[slot] == 0);
             chunk.modified[slot] |= bit;
+            chunk.written[slot] |= bit;
         } else {
-            self.first_of_chunk(chunk, slot, bit);
+            let new = self.first_of_chunk(chunk);
+            new.pages = 1;
+            new.modified[slot] = bit;
+            new.written[slot] = bit;
         }
     }
 
     #[cold]
-    fn first_of_chunk(&mut self, chunk: usize, slot: usize, bit: u64) {
+    fn first_of_chunk(&mut self, chunk: usize) -> &mut Chunk {
         if self.chunks.len() <= chunk {
             self.chunks.resize_with(chunk + 1, || None);
         }
-        let mut new = Box::new(Chunk { modified: [0; CHUNK], pages: 1 });
-        new.modified[slot] = bit;
-        self.chunks[chunk] = Some(new);
+        self.chunks[chunk].insert(Box::new(Chunk { modified: [0; CHUNK], written: [0; CHUNK], pages: 0 }))
     }
 
     /// `line` was sent to its queue at `sent`, and no cache holds it modified any more; the queue has it from `accepted` on.
@@ -141,11 +145,15 @@ impl Domain {
     pub fn sent(&mut self, line: CacheLine, sent: Time, accepted: Time) {
         let (page, bit) = locate(line);
         let (chunk, slot) = self.slot(page);
-        if let Some(Some(chunk)) = self.chunks.get_mut(chunk)
-            && chunk.modified[slot] & bit != 0
-        {
-            chunk.modified[slot] &= !bit;
-            chunk.pages -= u32::from(chunk.modified[slot] == 0);
+        match self.chunks.get_mut(chunk) {
+            Some(Some(chunk)) => {
+                if chunk.modified[slot] & bit != 0 {
+                    chunk.modified[slot] &= !bit;
+                    chunk.pages -= u32::from(chunk.modified[slot] == 0);
+                }
+                chunk.written[slot] |= bit;
+            }
+            _ => self.first_of_chunk(chunk).written[slot] = bit,
         }
         let (mut watchers, mut kept) = (CoreSet::default(), None);
         if !(self.watches.is_empty() && self.kept.is_empty()) {
@@ -209,6 +217,17 @@ impl Domain {
             page += run;
         }
         found
+    }
+
+    /// Every line that was written, by page, ascending.
+    pub fn written_pages(&self) -> Vec<PageLines> {
+        let chunks = self.chunks.iter().zip((self.first..).step_by(CHUNK));
+        let pages = chunks.filter_map(|(chunk, first)| Some((chunk.as_ref()?, first)));
+        pages
+            .flat_map(|(chunk, first)| chunk.written.iter().zip(first..))
+            .filter(|(lines, _)| **lines != 0)
+            .map(|(lines, at)| PageLines { frame: Pfn(at), lines: *lines })
+            .collect()
     }
 
     /// Watches, for `core`, what is not in the domain at `now` of the runs of pages `runs`: (first frame, pages).

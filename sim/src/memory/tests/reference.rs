@@ -265,12 +265,21 @@ impl Model {
         self.device_writes += u64::from(dirty);
     }
 
+    fn clflush(&mut self, line: u64) {
+        self.clwb(line);
+        self.drop_everywhere(line);
+    }
+
     fn nt_store(&mut self, line: u64) {
+        self.drop_everywhere(line);
+        self.device_writes += 1;
+    }
+
+    fn drop_everywhere(&mut self, line: u64) {
         (0..self.l1.len()).for_each(|core| self.drop_from(core, line));
         for list in self.l3.values_mut() {
             list.take(line);
         }
-        self.device_writes += 1;
     }
 }
 
@@ -292,7 +301,7 @@ proptest! {
     #[test]
     fn it_agrees_with_the_obvious_model(
         shape in shapes(),
-        ops in prop::collection::vec((0..CORES, 0u64..40, 0u8..16, 0u64..1 << 40), 1..400),
+        ops in prop::collection::vec((0..CORES, 0u64..40, 0u8..17, 0u64..1 << 40), 1..400),
     ) {
         let cores = shape.cores;
         let mut memory = Memory::new(&shape.spec());
@@ -310,6 +319,11 @@ proptest! {
                 13 | 14 => {
                     memory.clwb(core, line(n), at);
                     model.clwb(n);
+                    continue;
+                }
+                15 => {
+                    memory.clflush(core, line(n), at);
+                    model.clflush(n);
                     continue;
                 }
                 _ => {

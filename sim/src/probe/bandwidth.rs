@@ -1,0 +1,228 @@
+//! How many bytes cores read or write in a time: the protocol of OptaneStudy's bandwidth tests (Yang et al., FAST 2020).
+//!
+//! Each thread has a core and a range of memory of its own. It makes accesses of some size one after another, to the next place or
+//! to a random one, without a fence; of a core's lines as many are under way as it has fill buffers. What is counted are the lines
+//! of a stretch of simulated time, after a shorter one in which queues and buffers fill.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_traces::generate::SplitMix;
+use daxsim_types::{LINE_BYTES, Time};
+
+use super::ProbeError;
+use super::device::{Device, Medium, Store};
+use crate::engine::Lines;
+
+/// Memory of a thread at most: LATTester's 2 GiB.
+const MOST_OF_A_THREAD: u64 = 2 << 30;
+
+/// What accesses do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Load.
+    Load,
+    /// Store.
+    Store(Store),
+    /// So many loads, then a non-temporal store, and so on.
+    Mixed(u8),
+}
+
+/// Where accesses go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Places {
+    /// One after another.
+    Sequential,
+    /// Anywhere, at multiples of their size.
+    Random,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bandwidth {
+    /// Threads, on the cores from 0 on.
+    pub threads: u16,
+    /// What they do.
+    pub operation: Operation,
+    /// Bytes of an access, whole lines.
+    pub access: u64,
+    /// Where.
+    pub places: Places,
+    /// What memory.
+    pub medium: Medium,
+    /// Whether it is that of the last socket, with the cores in the first.
+    pub remote: bool,
+    /// How long is counted; a quarter as long passes before.
+    pub time: Time,
+    /// What random places are drawn from.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BandwidthPoint {
+    /// Lines counted, of all threads.
+    pub lines: u64,
+    /// Gigabytes (10^9) a second.
+    pub gb_s: f64,
+    /// Bytes that the controllers were sent for each that went to the media (effective write ratio); 0 if none did.
+    pub effective_write_ratio: f64,
+    /// Bytes read from the media for each that was asked for; 0 if none was.
+    pub read_amplification: f64,
+    /// Writes that found their queue full, of 1.
+    pub stalled_writes: f64,
+}
+
+impl Bandwidth {
+    /// Measures on a machine of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError`] if accesses are no whole lines, or cores, sockets or memory are missing.
+    pub fn run(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<BandwidthPoint, ProbeError> {
+        let (access, count) = (self.access, machine.cpu.count);
+        if access == 0 || !access.is_multiple_of(LINE_BYTES) {
+            return Err(ProbeError::NotWhole { what: "access", bytes: access, unit: LINE_BYTES });
+        }
+        let sockets = if self.remote { machine.topology.sockets.max(1) } else { 1 };
+        let most = u16::try_from(u32::from(count) / u32::from(sockets)).unwrap_or(count);
+        if self.threads == 0 || self.threads > most {
+            return Err(ProbeError::Threads { threads: self.threads, count: most });
+        }
+        let device = Device::new(machine, kernel, self.medium, self.remote)?;
+        let own = (device.bytes() / u64::from(self.threads)).min(MOST_OF_A_THREAD) / access * access;
+        device.check_room(access * u64::from(self.threads))?;
+        let counted = Cell::new(0);
+        let snapshots = [RefCell::new(device.stats()), RefCell::new(device.stats())];
+        let works = (0..self.threads).map(|thread| {
+            let work = self.thread(&device, thread, own, &counted, &snapshots);
+            Box::pin(work) as Pin<Box<dyn Future<Output = ()>>>
+        });
+        device.run(works.collect())?;
+        let [before, after] = [&snapshots[0], &snapshots[1]].map(|stats| *stats.borrow());
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let grown = |field: fn(&crate::memory::DeviceStats) -> u64| field(&after) - field(&before);
+        let written = grown(|s| s.bytes_written);
+        Ok(BandwidthPoint {
+            lines: counted.get(),
+            gb_s: (counted.get() * LINE_BYTES) as f64 / self.time.as_ns(),
+            effective_write_ratio: share(written, grown(|s| s.media_bytes_written)),
+            read_amplification: share(grown(|s| s.media_bytes_read), grown(|s| s.bytes_read)),
+            stalled_writes: share(grown(|s| s.stalls), grown(|s| s.writes)),
+        })
+    }
+
+    /// One thread. The first one looks at the counters when the stretch begins and ends.
+    async fn thread(
+        &self,
+        device: &Device,
+        thread: u16,
+        own: u64,
+        counted: &Cell<u64>,
+        snapshots: &[RefCell<crate::memory::DeviceStats>; 2],
+    ) {
+        let (begin, end) = (Time(self.time.0 / 4), Time(self.time.0 / 4 + self.time.0));
+        let mut lines = device.lines(thread);
+        let mut rng = SplitMix::new(self.seed.wrapping_add(u64::from(thread)));
+        let (base, places) = (u64::from(thread) * own, own / self.access);
+        let mut begun = false;
+        for n in 0_u64.. {
+            let at = match self.places {
+                Places::Sequential => n % places,
+                Places::Random => rng.below(places),
+            };
+            let start = base + at * self.access;
+            for line in (0..self.access).step_by(LINE_BYTES as usize) {
+                self.line(&mut lines, device.line(start + line), n).await;
+                let now = lines.now();
+                if now >= begin && now < end {
+                    counted.set(counted.get() + 1);
+                    if thread == 0 && !std::mem::replace(&mut begun, true) {
+                        *snapshots[0].borrow_mut() = device.stats();
+                    }
+                }
+                if now >= end {
+                    if thread == 0 {
+                        *snapshots[1].borrow_mut() = device.stats();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn line(&self, lines: &mut Lines<'_>, line: daxsim_types::CacheLine, n: u64) {
+        match self.operation {
+            Operation::Store(store) => lines.write(line, store).await,
+            Operation::Mixed(loads) if n % (u64::from(loads) + 1) == u64::from(loads) => {
+                lines.write(line, Store::NonTemporal).await;
+            }
+            Operation::Load | Operation::Mixed(_) => {
+                lines.load(line).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daxsim_configs::{Override, load_kernel, load_machine};
+
+    use super::*;
+
+    const NT: Bandwidth = Bandwidth {
+        threads: 1,
+        operation: Operation::Store(Store::NonTemporal),
+        access: 256,
+        places: Places::Random,
+        medium: Medium::Pmem,
+        remote: false,
+        time: Time(200_000_000),
+        seed: 1,
+    };
+
+    fn run(bandwidth: Bandwidth, overrides: &[&str]) -> Result<BandwidthPoint, ProbeError> {
+        let overrides: Vec<_> = overrides.iter().map(|text| Override::parse(text).unwrap()).collect();
+        let machine = load_machine("skylake-sp-optane", &overrides).unwrap();
+        bandwidth.run(&machine, &load_kernel("linux-7.2", &[]).unwrap())
+    }
+
+    #[test]
+    fn a_quarter_of_a_media_line_has_a_quarter_of_the_write_ratio_and_of_the_bandwidth() {
+        let point = |access| run(Bandwidth { access, ..NT }, &["pmem.dimms=1"]).unwrap();
+        let [quarter, whole] = [64, 256].map(point);
+        assert!((0.22..0.28).contains(&quarter.effective_write_ratio), "{quarter:?}");
+        assert!((0.9..1.05).contains(&whole.effective_write_ratio), "{whole:?}");
+        assert!((3.0..5.0).contains(&(whole.gb_s / quarter.gb_s)), "{quarter:?} {whole:?}");
+    }
+
+    #[test]
+    fn fill_buffers_bound_the_loads_of_a_core() {
+        let load = Bandwidth { operation: Operation::Load, medium: Medium::Dram, ..NT };
+        let gb_s = |set: &[&str]| run(load, set).unwrap().gb_s;
+        let (five, ten) = (gb_s(&["cpu.fill_buffers=5"]), gb_s(&["cpu.fill_buffers=10"]));
+        assert!((1.8..2.2).contains(&(ten / five)), "{five} {ten}");
+        let threads = run(Bandwidth { threads: 4, ..load }, &[]).unwrap().gb_s;
+        assert!((3.5..4.1).contains(&(threads / ten)), "{ten} {threads}");
+    }
+
+    #[test]
+    fn memory_of_another_socket_is_slower_to_load() {
+        let load = Bandwidth { operation: Operation::Load, ..NT };
+        let two = ["topology.sockets=2", "topology.remote_memory=80 ns"];
+        let [local, remote] =
+            [false, true].map(|remote| run(Bandwidth { remote, ..load }, &two).unwrap().gb_s);
+        assert!(remote < 0.9 * local, "{local} {remote}");
+        assert_eq!(run(Bandwidth { remote: true, ..NT }, &[]), Err(ProbeError::OneSocket));
+    }
+
+    #[test]
+    fn more_threads_than_cores_are_refused() {
+        assert_eq!(
+            run(Bandwidth { threads: 25, ..NT }, &[]),
+            Err(ProbeError::Threads { threads: 25, count: 24 })
+        );
+    }
+}

@@ -15,6 +15,7 @@ pub use crate::dram::{
     DeviceWidth, DramBanksSpec, DramDensity, DramGeometry, DramPreset, DramRefresh, DramTiming, PagePolicy,
 };
 pub use crate::dram_mapping::{DramDigit, DramField, DramMapping};
+pub use crate::ipi::IpiSpec;
 pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
@@ -330,19 +331,6 @@ pub struct TrustSpec {
     pub handler_entry: Source,
     /// Of `ipi.handler_exit`.
     pub handler_exit: Source,
-}
-
-/// `[ipi]`: the interrupt path.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IpiSpec {
-    /// One write to the x2APIC ICR by the sender.
-    pub icr_write: Time,
-    /// From the ICR write to the target's acceptance.
-    pub delivery: Time,
-    /// Interrupt delivery on the target to the handler's first instruction.
-    pub handler_entry: Time,
-    /// EOI and IRET on the target.
-    pub handler_exit: Time,
 }
 
 /// `[dram]`

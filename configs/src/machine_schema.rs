@@ -6,8 +6,9 @@ use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::dram_schema;
+use crate::ipi::ipi;
 use crate::machine::{
-    AccessedBit, BufferReplacement, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec,
+    AccessedBit, BufferReplacement, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames,
     MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, StringStores, TrustSpec, WalkerReads,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
@@ -138,13 +139,6 @@ section!(cost: CostSpec, "cost" {
     tlb_write "tlb_write": TIME, "One write of a TLB entry by software (`arch.update_mmu_cache = \"preload\"`).";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
     string_line "string_line": TIME, "`rep movs` or `rep stos`, for each line that the L1D holds.";
-});
-
-section!(ipi: IpiSpec, "ipi" {
-    icr_write "icr_write": TIME, "One write to the x2APIC ICR by the sender.";
-    delivery "delivery": TIME, "From the ICR write to the target's acceptance.";
-    handler_entry "handler_entry": TIME, "From acceptance to the handler's first instruction.";
-    handler_exit "handler_exit": TIME, "EOI and IRET on the target.";
 });
 
 section!(dram: DramSpec, "dram" {

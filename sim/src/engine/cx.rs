@@ -161,6 +161,7 @@ impl<'s> Cx<'s> {
         let line = self.sys.with(|m| m.locks.line(id));
         self.rmw(line).await;
         for index in self.sys.with(|m| m.locks.demote(id)) {
+            self.sys.with(|m| m.count_lock_wait(self.cpu.index(), index, id));
             self.wake(index);
         }
     }

@@ -256,6 +256,7 @@ impl Sys {
     #[inline]
     pub(super) fn release(&self, m: &mut Machine, index: usize, id: LockId, mode: LockMode) {
         for next in m.locks.release(id, mode) {
+            m.count_lock_wait(index, next, id);
             self.wake(m, index, next);
         }
     }

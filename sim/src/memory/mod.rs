@@ -29,7 +29,7 @@ mod replacement;
 mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
-mod topology;
+pub(crate) mod topology;
 
 pub use balance::Imbalance;
 pub use coherence::Mesi;

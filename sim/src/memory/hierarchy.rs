@@ -167,20 +167,21 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
-        self.access_beyond_l1(core, line, write, now)
+        self.access_beyond_l1(core, line, access, now)
     }
 
     /// [`Self::access`] where [`Self::try_l1`] has just said no. A load need not look into the L1D again.
     #[inline]
     pub fn access_after_try(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
         match access {
-            Access::Read => self.access_beyond_l1(core, line, false, now),
-            Access::Write | Access::Rmw => self.access(core, line, access, now),
+            Access::Read => self.access_beyond_l1(core, line, access, now),
+            Access::Write | Access::WriteLine | Access::Rmw => self.access(core, line, access, now),
         }
     }
 
     /// The rest of [`Self::access`], where the L1D does not have the line.
-    fn access_beyond_l1(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> Outcome {
+    fn access_beyond_l1(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
+        let write = access.is_write();
         self.counts.l1d.misses += 1;
         let conflict = self.refills.after(core, line);
         self.l3.warm(self.topology.complex(core), line);

@@ -33,8 +33,9 @@ fn around(value: f64, share: f64) -> RangeInclusive<f64> {
     value * (1.0 - share)..=value * (1.0 + share)
 }
 
+/// Memory of one latency: two runs differ in what they are to differ in, and not in how they meet refreshes.
 fn bench(kernel: &str, fs: FileSystem, of_kernel: &[&str]) -> Bench {
-    Bench::with("skylake-sp-optane", kernel, fs, &["cpu.count=4"], of_kernel)
+    Bench::with("skylake-sp-optane", kernel, fs, &["cpu.count=4", "dram.timing=flat"], of_kernel)
 }
 
 /// Mean cycles of a fault of `kind`, and those of them that went to `part`.

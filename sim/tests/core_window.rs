@@ -163,7 +163,7 @@ fn walks_are_counted_by_walker_and_so_is_what_they_waited_for_one() {
 
 #[test]
 fn a_core_that_stalls_has_one_walker_at_work() {
-    let mut bench = bench(&["mmu.walkers=4"]);
+    let mut bench = bench(&["cpu.window=1", "mmu.walkers=4"]);
     taken(
         &mut bench,
         Accesses::Stride { start: VirtAddr(BASE), count: 9, stride: STRIDE, kind: AccessKind::Read },

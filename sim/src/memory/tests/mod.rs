@@ -8,8 +8,8 @@ mod topology;
 
 use daxsim_configs::load_machine;
 use daxsim_configs::machine::{
-    BufferReplacement, CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, DramTiming, MachineSpec,
-    PmemSpec,
+    BufferReplacement, CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, DramTiming,
+    MachineSpec, PmemSpec,
 };
 use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, Pfn, Time};
 

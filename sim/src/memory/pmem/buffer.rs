@@ -44,9 +44,9 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer.
-    pub fn new(spec: &PmemSpec, seed: u64) -> Self {
-        let capacity = spec.buffer_lines.max(1) as usize;
+    /// An empty buffer of so many lines.
+    pub fn new(spec: &PmemSpec, lines: u32, seed: u64) -> Self {
+        let capacity = lines.max(1) as usize;
         Self {
             slots: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
@@ -73,6 +73,11 @@ impl Buffer {
     /// Lines in it.
     pub const fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Whether it has `line`, which is no use of it.
+    pub fn holds(&self, line: u64) -> bool {
+        self.find(line).1.is_some()
     }
 
     #[inline]

@@ -26,6 +26,7 @@ pub(crate) fn machine_files() -> &'static [Builtin] {
         "machines": "skylake-sp-optane", "ice-lake-sp", "sapphire-rapids", "emerald-rapids", "granite-rapids", "xeon-6242",
         "cascadelake-optane-1dimm", "icelake-optane200", "nvdimm-n", "sapphire-cxl",
         "zen2-rome", "zen3-milan", "zen4-genoa", "zen5-turin", "i7-7800x", "i9-11900k", "i9-12900k", "ryzen-5900x",
+        "i9-7980xe", "i7-1165g7", "i9-13900k", "core-ultra-285k", "ryzen-7950x", "ryzen-9950x",
         "emr-guest", "qemu-tcg", "champsim",
     )
 }
@@ -36,6 +37,11 @@ pub(crate) fn kernel_files() -> &'static [Builtin] {
 
 pub(crate) fn semantics_files() -> &'static [Builtin] {
     files!("semantics": "pre-series", "patch-v1", "v1-intent", "merged")
+}
+
+/// Speed bins of main memory.
+pub(crate) fn dram_files() -> &'static [Builtin] {
+    files!("dram": "ddr4", "ddr5")
 }
 
 pub(crate) fn validation_files() -> &'static [Builtin] {

@@ -14,7 +14,7 @@ choices!(RELATIONS: L3Relation {
 });
 choices!(PREFETCHES: Prefetch { "off" => Off, "next-line" => NextLine, "stride" => Stride });
 choices!(ORDERS: FrameOrder { "sequential" => Sequential, "random" => Random, "coloured" => Coloured,
-    "rotated" => Rotated });
+    "rotated" => Rotated, "drifting" => Drifting });
 
 const CACHE_SIZE: Kind = Kind::Size { min: 64, max: 4 << 30, multiple: 64 };
 const WAYS: Kind = Kind::Count { min: 1, max: 65_536 };
@@ -101,10 +101,14 @@ section!(topology: TopologySpec, "topology" {
 section!(frames: FramesSpec, "dram" {
     order "frames": Kind::Choice(ORDERS),
         "Order in which user memory and page tables get frames: by number, random, random with consecutive colours, or the same \
-         with each run of colours beginning with another one.";
+         with each run of colours beginning with another one, or with some colours left out after each run.";
     seed "frames_seed": SEED, "Seed of that order.";
     turned "frames_turned" = "100": Kind::Count { min: 0, max: 100 },
         "Of 100 runs of rotated, those that begin with another colour than the first.";
+    run "frames_run" = "64": Kind::Count { min: 1, max: 65_536 },
+        "Frames of drifting that take colours in turn before some colours are left out, which other allocations took.";
+    skipped "frames_skipped" = "1": Kind::Count { min: 0, max: 64 },
+        "Colours that drifting leaves out after a run, in the mean: from none to twice as many.";
     colours "frame_colours": Kind::Count { min: 0, max: 65_536 },
         "Colours that consecutive frames take in turn; 0 for those of the L2, its bytes per way over 4 KiB.";
 });

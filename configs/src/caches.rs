@@ -119,6 +119,8 @@ pub enum FrameOrder {
     Coloured,
     /// As `Coloured`, but each run of consecutive frames begins with another colour, drawn from the seed.
     Rotated,
+    /// As `Coloured`, but after each run of consecutive frames some colours are left out, as if others had taken them.
+    Drifting,
 }
 
 /// `dram.frames*`: which frames user memory and page tables get.
@@ -130,6 +132,10 @@ pub struct FramesSpec {
     pub seed: u64,
     /// Of 100 runs of `Rotated`, those that begin with a colour of their own.
     pub turned: u32,
-    /// Colours of `Coloured` and `Rotated`; 0 for those of the L2: its sets of lines over 64 lines a page.
+    /// Frames of a run of `Drifting`.
+    pub run: u32,
+    /// Colours left out after such a run, in the mean.
+    pub skipped: u32,
+    /// Colours of all but `Sequential` and `Random`; 0 for those of the L2: its sets of lines over 64 lines a page.
     pub colours: u32,
 }

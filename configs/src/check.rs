@@ -2,7 +2,8 @@
 
 use daxsim_types::PageSize;
 
-use crate::machine::{CacheReplacement, host_table_bytes};
+use crate::dram_schema;
+use crate::machine::{CacheReplacement, HostFrames, host_table_bytes};
 use crate::reader::Reader;
 use crate::tlb_check::tlb;
 
@@ -22,6 +23,7 @@ pub(crate) fn machine(r: &mut Reader<'_>) {
     cache_geometry(r, "cache.l2", true);
     cache_geometry(r, "cache.l3", false);
     memory(r);
+    dram_schema::check(r);
 }
 
 /// Records every combination of kernel keys that means nothing.
@@ -33,6 +35,19 @@ pub(crate) fn kernel(r: &mut Reader<'_>) {
         r.bad("dax.fresh_write_sets_d", found, expected);
     }
     counted_pages(r);
+    isolation(r);
+}
+
+/// With page-table isolation one bit of the PCID tells user mode from the kernel (`X86_CR3_PTI_PCID_USER_BIT`), which leaves fewer
+/// numbers.
+fn isolation(r: &mut Reader<'_>) {
+    const MOST_WITH_PTI: u32 = (1 << 11) - 2;
+    if let Some(asids) = r.get::<u32>("tree.asids").filter(|n| *n > MOST_WITH_PTI)
+        && r.get("tree.pti") == Some(true)
+    {
+        let found = format!("{asids} with tree.pti = true");
+        r.bad("tree.asids", found, format!("at most {MOST_WITH_PTI}: a bit of the PCID is for user mode"));
+    }
 }
 
 /// Records a table of mapping counts without the reference that the insert asks for.
@@ -67,6 +82,15 @@ fn nested(r: &mut Reader<'_>) {
     let (Some(levels), Some(page_size)) = keys else { return };
     let ends = (r.get::<u64>("dram.capacity"), r.get::<u64>("pmem.base"), r.get::<u64>("pmem.capacity"));
     let (Some(dram), Some(base), Some(pmem)) = ends else { return };
+    if r.get("nested.pmem_frames") == Some(HostFrames::Random) {
+        for (key, bytes) in [("pmem.base", base), ("pmem.capacity", pmem)] {
+            if !bytes.is_multiple_of(page_size.bytes()) {
+                let expected =
+                    format!("a multiple of {page_size}, as nested.pmem_frames moves pages of that size");
+                r.bad(key, format!("{bytes:#x}"), expected);
+            }
+        }
+    }
     let needed = host_table_bytes(levels, page_size, base + pmem);
     if base >= dram && base - dram < needed {
         r.bad(
@@ -125,6 +149,10 @@ fn memory(r: &mut Reader<'_>) {
     {
         let found = format!("an end at {:#x}", base + size);
         r.bad("pmem.capacity", found, format!("an end at or below 2^{bits} (mmu.physical_bits)"));
+    }
+    if r.get("pmem.eadr") == Some(true) && r.get("pmem.adr") == Some(false) {
+        let expected = "true: what flushes the caches at a loss of power empties the queues, too".to_owned();
+        r.bad("pmem.adr", "false with pmem.eadr = true".to_owned(), expected);
     }
     if let (Some(interleave), Some(line)) = (r.get::<u64>("pmem.interleave"), r.get::<u64>("pmem.media_line"))
         && !interleave.is_multiple_of(line)

@@ -68,7 +68,7 @@ pub fn parse_kernel(
 
 fn machine_from(document: &Document, overrides: &[Override]) -> Result<MachineSpec, ConfigError> {
     let entries = merged(&MACHINES, document, overrides)?;
-    let mut reader = Reader::new(&document.source, &entries, machine_keys(), machine_schema::OPTIONAL);
+    let mut reader = Reader::new(&document.source, &entries, machine_keys(), machine_schema::optional());
     check::machine(&mut reader);
     let spec = machine_schema::read(&document.name(), &reader);
     finish(spec, reader, &document.source)
@@ -99,17 +99,17 @@ pub(crate) struct Category {
     pub what: &'static str,
     pub folder: &'static str,
     pub builtins: fn() -> &'static [Builtin],
-    pub optional: &'static [&'static str],
+    pub optional: fn() -> &'static [&'static str],
 }
 
 const MACHINES: Category = Category {
     what: "machine",
     folder: "machines",
     builtins: builtin::machine_files,
-    optional: machine_schema::OPTIONAL,
+    optional: machine_schema::optional,
 };
 const KERNELS: Category =
-    Category { what: "kernel", folder: "kernels", builtins: builtin::kernel_files, optional: &[] };
+    Category { what: "kernel", folder: "kernels", builtins: builtin::kernel_files, optional: || &[] };
 
 /// The text of a file.
 pub(crate) fn read_text(path: &Path) -> Result<String, Box<Problem>> {
@@ -244,12 +244,12 @@ fn distrust(layer: &[Entry], merged: &mut BTreeMap<String, Entry>) {
 
 /// Adds an entry to those before it. `TABLE = "absent"` takes the table away, a key of it brings it back.
 fn put(category: &Category, merged: &mut BTreeMap<String, Entry>, entry: Entry) {
-    if is_absent(&entry, category.optional) {
+    let optional = (category.optional)();
+    if is_absent(&entry, optional) {
         merged.retain(|key, _| !is_inside(key, &entry.key));
     }
-    for table in category.optional {
-        if is_inside(&entry.key, table) && merged.get(*table).is_some_and(|e| is_absent(e, category.optional))
-        {
+    for table in optional {
+        if is_inside(&entry.key, table) && merged.get(*table).is_some_and(|e| is_absent(e, optional)) {
             merged.remove(*table);
         }
     }

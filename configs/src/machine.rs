@@ -11,6 +11,10 @@ pub use crate::caches::{
     TopologySpec,
 };
 pub use crate::cost::{Basis, Source, Trust};
+pub use crate::dram::{
+    DeviceWidth, DramBanksSpec, DramDensity, DramGeometry, DramPreset, DramRefresh, DramTiming, PagePolicy,
+};
+pub use crate::dram_mapping::{DramDigit, DramField, DramMapping};
 pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
@@ -40,6 +44,10 @@ pub struct MachineSpec {
     pub ipi: IpiSpec,
     /// Main memory.
     pub dram: DramSpec,
+    /// Its banks and its controller, if it is not flat.
+    pub dram_banks: DramBanksSpec,
+    /// Its devices: the speed bin of `dram.preset`.
+    pub dram_preset: DramPreset,
     /// The order in which its frames are given out.
     pub frames: FramesSpec,
     /// Persistent memory, which holds the DAX files.
@@ -70,6 +78,8 @@ pub struct CpuSpec {
     pub store_buffer: u32,
     /// From a non-temporal store until its line leaves the core.
     pub nt_store_latency: Time,
+    /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
+    pub run_ahead: bool,
 }
 
 /// `[mmu]`
@@ -186,7 +196,9 @@ pub struct NestedSpec {
     pub page_size: PageSize,
     /// Which host frames back the guest's DRAM.
     pub frames: HostFrames,
-    /// Seed of the permutation, if they are random.
+    /// Which of the device's back the guest's persistent memory.
+    pub pmem_frames: HostFrames,
+    /// Seed of the permutations, if they are random.
     pub seed: u64,
     /// Entries of the translation cache for the frames of guest tables; 0 if there is none.
     pub tlb: u32,
@@ -200,6 +212,8 @@ pub struct NestedSpec {
     pub pde: u32,
     /// Cost of the lookup that precedes each translation of a guest-physical address.
     pub latency: Time,
+    /// What the first touch of a host page costs: exit, the hypervisor's work, entry. Zero if it has mapped all pages beforehand.
+    pub exit: Time,
 }
 
 /// Bytes of all entries of `level` (0 = page table) that map guest-physical addresses below `limit`, in whole tables.
@@ -214,7 +228,7 @@ pub fn host_table_bytes(levels: u32, page_size: PageSize, limit: u64) -> u64 {
     (page_size.level()..levels).map(|level| host_level_bytes(level, limit)).sum()
 }
 
-/// Where a hypervisor puts the pages of a guest's DRAM. Its persistent memory is one piece of the host's.
+/// Where a hypervisor puts the pages of a guest's DRAM, or of its persistent memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostFrames {
     /// One after another.
@@ -416,6 +430,8 @@ pub struct PmemSpec {
     pub media_read_occupancy: Time,
     /// Time that writing one media line occupies the media.
     pub media_write_occupancy: Time,
+    /// Whether the write pending queues are in the persistence domain (ADR).
+    pub adr: bool,
     /// Whether the caches are in the persistence domain, too (eADR).
     pub eadr: bool,
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
+use crate::dram_schema;
 use crate::machine::{
     AccessedBit, BufferReplacement, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec,
     MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
@@ -13,17 +14,13 @@ use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, 
 use crate::tlb_schema;
 
 /// Tables that a file may leave out or set to `"absent"`.
-pub(crate) const OPTIONAL: &[&str] = &[
-    "tlb.dtlb_2m",
-    "tlb.dtlb_1g",
-    "tlb.dtlb_store",
-    "tlb.itlb_4k",
-    "tlb.itlb_2m",
-    "tlb.itlb2",
-    "tlb.stlb_1g",
-    "nested",
-    "trust",
-];
+pub(crate) fn optional() -> &'static [&'static str] {
+    static TABLES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let arrays = tlb_schema::ARRAYS.iter().filter(|table| table.optional).map(|table| table.name);
+        arrays.chain(["nested", "trust"]).collect()
+    });
+    &TABLES
+}
 
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
 choices!(WALKER_READS: WalkerReads { "l1d" => L1d, "l2" => L2 });
@@ -52,6 +49,9 @@ section!(cpu: CpuSpec, "cpu" {
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
     nt_store_latency "nt_store_latency" = "\"0 ns\"": TIME,
         "From a non-temporal store until its line leaves the core, on top of what its controller takes.";
+    run_ahead "run_ahead" = "false": Kind::Bool,
+        "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
+         then has been walked for, which sets A but never D.";
 });
 
 section!(mmu: MmuSpec, "mmu" {
@@ -102,8 +102,10 @@ section!(nested: NestedSpec, "nested" {
     levels "levels" = "4": Kind::Count { min: 4, max: 5 }, "Levels of the hypervisor's tables (EPT, NPT).";
     page_size "page_size": Kind::Choice(PAGES), "Size of the pages that they map.";
     frames "frames": Kind::Choice(HOST_FRAMES),
-        "Which host frames back the guest's DRAM: one after another, or in random order. Its persistent memory is one piece.";
-    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random order.";
+        "Which host frames back the guest's DRAM: one after another, or in random order.";
+    pmem_frames "pmem_frames" = "sequential": Kind::Choice(HOST_FRAMES),
+        "The same of its persistent memory: one piece of the device, or the blocks of a fragmented file.";
+    seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "Seed of the random orders.";
     tlb "tlb": PSC_ENTRIES,
         "Entries of the fully associative cache of translated guest-physical pages that hold guest tables; 0 if there is none.";
     pml5e "pml5e" = "0": PSC_ENTRIES, "Entries of the structure cache of PML5 entries; 0 if there is none.";
@@ -111,6 +113,9 @@ section!(nested: NestedSpec, "nested" {
     pdpte "pdpte": PSC_ENTRIES, "Entries of the structure cache of PDPT entries; 0 if there is none.";
     pde "pde": PSC_ENTRIES, "Entries of the structure cache of PD entries; 0 if there is none.";
     latency "latency" = "0 ns": TIME, "The lookup that precedes the translation of a guest-physical address.";
+    exit "exit" = "0 ns": TIME,
+        "What the first touch of a host page of user or persistent memory costs: the exit for an EPT violation, the hypervisor's \
+         work, and the way back (2 to 4 us, from memory); 0 if the hypervisor has mapped all memory beforehand.";
 });
 
 section!(cost: CostSpec, "cost" {
@@ -208,6 +213,8 @@ section!(pmem: PmemSpec, "pmem" {
         "Read bandwidth of one DIMM's media: how long reading a media line occupies it.";
     media_write_occupancy "media_write_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
         "Write bandwidth of one DIMM's media: how long writing a media line occupies it.";
+    adr "adr" = "true": Kind::Bool,
+        "Whether a loss of power spares the write pending queues (ADR). If not, a line is durable once it has left its queue for the DIMM.";
     eadr "eadr": Kind::Bool, "Whether a loss of power spares the caches, too (eADR), and not only the write pending queues.";
 });
 
@@ -256,6 +263,7 @@ pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
         cost::KEYS,
         ipi::KEYS,
         dram::KEYS,
+        dram_schema::banks::KEYS,
         frames::KEYS,
         pmem::KEYS,
         trust::KEYS,
@@ -292,6 +300,8 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
         cost: cost::read(r)?,
         ipi: ipi::read(r)?,
         dram: dram::read(r)?,
+        dram_banks: dram_schema::banks::read(r)?,
+        dram_preset: dram_schema::preset(r)?,
         frames: frames::read(r)?,
         pmem: pmem::read(r)?,
         trust,
@@ -322,6 +332,7 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     cost::show(&spec.cost, shown);
     ipi::show(&spec.ipi, shown);
     dram::show(&spec.dram, shown);
+    dram_schema::banks::show(&spec.dram_banks, shown);
     frames::show(&spec.frames, shown);
     pmem::show(&spec.pmem, shown);
     if let Some(trust) = &spec.trust {

@@ -112,6 +112,7 @@ macro_rules! section {
                     $($($fixed: $value,)*)?
                 })
             }
+            #[allow(dead_code)]
             pub(crate) fn show(spec: &$t, shown: &mut $crate::schema::Shown) {
                 $(shown.put(concat!($prefix, ".", $key), &spec.$field);)*
             }

@@ -20,7 +20,7 @@ use crate::value::{Entry, Place, Value};
 pub(crate) const KEY: &str = "semantics";
 
 const SEMANTICS: Category =
-    Category { what: "semantics", folder: "semantics", builtins: builtin::semantics_files, optional: &[] };
+    Category { what: "semantics", folder: "semantics", builtins: builtin::semantics_files, optional: || &[] };
 
 /// The knobs that `entry` (`semantics = TEXT`) stands for; paths in it are relative to `folder`.
 pub(crate) fn layer(entry: &Entry, folder: &Path) -> Result<Vec<Entry>, ConfigError> {

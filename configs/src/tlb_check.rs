@@ -5,24 +5,14 @@ use daxsim_types::PageSize;
 use crate::check::count;
 use crate::machine::{Replacement, SetIndex};
 use crate::reader::Reader;
+use crate::tlb_schema;
 
 const FIRST: [(&str, PageSize); 3] =
     [("tlb.dtlb_4k", PageSize::Size4K), ("tlb.dtlb_2m", PageSize::Size2M), ("tlb.dtlb_1g", PageSize::Size1G)];
-const ARRAYS: [&str; 9] = [
-    "tlb.dtlb_4k",
-    "tlb.dtlb_2m",
-    "tlb.dtlb_1g",
-    "tlb.dtlb_store",
-    "tlb.itlb_4k",
-    "tlb.itlb_2m",
-    "tlb.itlb2",
-    "tlb.stlb",
-    "tlb.stlb_1g",
-];
 
 /// Records every combination that no machine can have.
 pub(crate) fn tlb(r: &mut Reader<'_>) {
-    for array in ARRAYS {
+    for array in tlb_schema::ARRAYS.iter().map(|table| table.name) {
         geometry(r, array);
         policy(r, array);
         coalescing(r, array);

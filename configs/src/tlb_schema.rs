@@ -45,15 +45,40 @@ macro_rules! array {
         } {});
     };
 }
-array!(dtlb_4k, "tlb.dtlb_4k", first);
-array!(dtlb_2m, "tlb.dtlb_2m", first);
-array!(dtlb_1g, "tlb.dtlb_1g", first);
-array!(dtlb_store, "tlb.dtlb_store", first);
-array!(itlb_4k, "tlb.itlb_4k", first);
-array!(itlb_2m, "tlb.itlb_2m", first);
-array!(itlb2, "tlb.itlb2", second);
-array!(stlb, "tlb.stlb", second);
-array!(stlb_1g, "tlb.stlb_1g", second);
+
+/// A table of an array.
+pub(crate) struct ArrayTable {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a file may leave it out.
+    pub optional: bool,
+}
+
+macro_rules! arrays {
+    ($($module:ident $name:literal $level:ident $presence:ident;)*) => {
+        $(array!($module, $name, $level);)*
+
+        /// Every array, in the order of the documentation.
+        pub(crate) const ARRAYS: &[ArrayTable] =
+            &[$(ArrayTable { name: $name, optional: matches!(stringify!($presence).as_bytes(), b"optional") }),*];
+
+        /// Every key, in that order.
+        pub(crate) fn keys() -> Vec<KeyDef> {
+            [common::KEYS, $($module::KEYS),*].concat()
+        }
+    };
+}
+arrays! {
+    dtlb_4k "tlb.dtlb_4k" first always;
+    dtlb_2m "tlb.dtlb_2m" first optional;
+    dtlb_1g "tlb.dtlb_1g" first optional;
+    dtlb_store "tlb.dtlb_store" first optional;
+    itlb_4k "tlb.itlb_4k" first optional;
+    itlb_2m "tlb.itlb_2m" first optional;
+    itlb2 "tlb.itlb2" second optional;
+    stlb "tlb.stlb" second always;
+    stlb_1g "tlb.stlb_1g" second optional;
+}
 
 /// What holds for all arrays.
 pub(crate) struct Common {
@@ -72,23 +97,6 @@ section!(common: Common, "tlb" {
         "Whether a walk for a page has the next one translated into the second level, off the critical path.";
     seed "seed" = "0": Kind::Count { min: 0, max: u32::MAX as u64 }, "What random replacement starts from.";
 });
-
-/// Every key, in the order of the documentation.
-pub(crate) fn keys() -> Vec<KeyDef> {
-    [
-        common::KEYS,
-        dtlb_4k::KEYS,
-        dtlb_2m::KEYS,
-        dtlb_1g::KEYS,
-        dtlb_store::KEYS,
-        itlb_4k::KEYS,
-        itlb_2m::KEYS,
-        itlb2::KEYS,
-        stlb::KEYS,
-        stlb_1g::KEYS,
-    ]
-    .concat()
-}
 
 /// The TLBs, if every key is there and right.
 pub(crate) fn read(r: &Reader<'_>) -> Option<TlbsSpec> {

@@ -26,6 +26,7 @@ pub fn title(report: &RunReport) -> String {
 #[must_use]
 pub fn sentences(report: &RunReport) -> Vec<String> {
     let mut out = vec![faults(report)];
+    out.extend(general_protections(report));
     out.extend(dominant(report));
     out.extend(shootdowns(report));
     out.extend(agreement(report));
@@ -85,6 +86,7 @@ pub fn part_in_words(name: &str) -> &str {
         "ipi" | "ipi wait" | "ipi_wait" => "waiting for IPIs",
         "assist" => "setting accessed and dirty bits",
         "memory" => "waiting for memory",
+        "exit" => "exits to the hypervisor",
         name => name,
     }
 }
@@ -107,6 +109,13 @@ fn faults(report: &RunReport) -> String {
     } else {
         format!("{total} in {accesses}: {}.", list(&kinds))
     }
+}
+
+fn general_protections(report: &RunReport) -> Option<String> {
+    let n = report.faults.general_protection;
+    let what = "general-protection exception";
+    (n > 0)
+        .then(|| format!("{} for addresses that are not canonical.", counted(n, what, &format!("{what}s"))))
 }
 
 fn dominant(report: &RunReport) -> Option<String> {

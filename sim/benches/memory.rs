@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use daxsim_configs::load_machine;
-use daxsim_configs::machine::MachineSpec;
+use daxsim_configs::machine::{DramTiming, MachineSpec};
 use daxsim_sim::memory::{Access, Memory};
 use daxsim_types::{CacheLine, Time};
 use rand_core::{Rng, SeedableRng};
@@ -83,6 +83,26 @@ fn bench(c: &mut Criterion) {
                     s.run(|line, now| m.access(0, line, access, now).latency);
                 }
                 group.bench_function(format!("{access:?} {name}, {cores} cores"), |b| {
+                    b.iter(|| s.run(|line, now| black_box(m.access(0, line, access, now).latency)));
+                });
+            }
+        }
+    }
+
+    for (name, random_lines) in [("row hits", false), ("random", true)] {
+        for timing in [DramTiming::Flat, DramTiming::Banks] {
+            let mut spec = machine(1);
+            spec.dram_banks.timing = timing;
+            let span = 64 << 20;
+            let lines =
+                if random_lines { random(0, span, 1 << 20) } else { (0..1 << 20).map(CacheLine).collect() };
+            for access in [Access::Read, Access::Write] {
+                let mut m = Memory::new(&spec);
+                let mut s = Stream::new(lines.clone());
+                for _ in 0..(1 << 20) / BATCH {
+                    s.run(|line, now| m.access(0, line, access, now).latency);
+                }
+                group.bench_function(format!("{access:?} DRAM, {name}, {timing:?}"), |b| {
                     b.iter(|| s.run(|line, now| black_box(m.access(0, line, access, now).latency)));
                 });
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
-use daxsim_types::{CpuClock, Pfn, Time};
+use daxsim_types::{Pfn, Time};
 
 use crate::apic::ShootdownIpi;
 use crate::kernel::tlbstate::CpuTlbState;
@@ -30,8 +30,8 @@ pub(crate) enum RunState {
 
 /// One simulated CPU: clock, translation state, interrupts, attribution.
 pub struct Cpu {
-    pub(crate) clock: CpuClock,
-    pub(crate) milli_cpi: u64,
+    /// Time of an instruction whose operands hit the L1D, in femtoseconds.
+    instruction_femtoseconds: u64,
     pub(crate) now: Time,
     pub(crate) state: RunState,
     /// What time is attributed to at the moment.
@@ -66,8 +66,7 @@ pub struct Cpu {
 impl Cpu {
     pub(crate) fn new(spec: &MachineSpec, index: u16, boot_root: Pfn) -> Self {
         Self {
-            clock: spec.cpu.clock,
-            milli_cpi: u64::from(spec.cpu.milli_cpi),
+            instruction_femtoseconds: u64::from(spec.cpu.milli_cpi) * spec.cpu.clock.period_ps(),
             now: Time::ZERO,
             state: RunState::Parked,
             part: Part::User,
@@ -110,7 +109,7 @@ impl Cpu {
     /// Executes a building block whose loads and stores hit the L1D.
     pub(crate) fn work(&mut self, block: PathLength) {
         self.count(block);
-        self.spend(Time(u64::from(block.instructions) * self.milli_cpi * self.clock.period_ps() / 1000));
+        self.spend(Time(u64::from(block.instructions) * self.instruction_femtoseconds / 1000));
     }
 
     /// Counts a block whose time is not that of its instructions: a string operation.

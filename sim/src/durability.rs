@@ -11,6 +11,7 @@ use crate::kernel::extent::BlockState;
 use crate::kernel::{FileId, MmId};
 use crate::machine::Machine;
 use crate::memory::{PageLines, Tag, Unaccepted};
+use crate::mmu::nested::HostMap;
 
 /// A call, or another step of the program, at a moment of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +163,9 @@ impl Machine {
     /// A sync call of `covered` begins: what of it is not durable now, the call will promise. `watcher` is a number below 256
     /// that no other call under way has: the CPU's.
     pub(crate) fn begin_sync(&mut self, watcher: usize, covered: &[Covered], now: Time) {
+        let guest = covered.iter().flat_map(|(file, first, last)| self.frames(*file, *first, *last));
         let runs: Vec<(Pfn, u64)> =
-            covered.iter().flat_map(|(file, first, last)| self.frames(*file, *first, *last)).collect();
+            guest.flat_map(|(pfn, pages)| on_host(self.host.as_ref(), pfn, pages)).collect();
         self.memory.watch(watcher, &runs, now);
     }
 
@@ -225,13 +227,15 @@ impl Machine {
         pages: u64,
     ) -> Vec<DaxEntry> {
         let call = self.ledger.call(cpu, self.cpus[cpu.index()].now);
-        let Self { files, memory, ledger, .. } = self;
+        let Self { files, memory, ledger, host, .. } = self;
         let entries = &mut files[file.0 as usize].entries;
         let end = first.saturating_add(pages);
         let inside = entries.iter().filter(|(at, entry)| *at < end && at + entry.pages() > first);
         for (_, entry) in inside.filter(|(_, entry)| entry.dirty) {
-            for page in memory.modified_pages(entry.pfn, entry.pages()) {
-                ledger.marks_lost.insert(page.frame, call);
+            for (pfn, pages) in on_host(host.as_ref(), entry.pfn, entry.pages()) {
+                for page in memory.modified_pages(pfn, pages) {
+                    ledger.marks_lost.insert(of_guest(host.as_ref(), page.frame), call);
+                }
             }
         }
         entries.remove_range(first, pages)
@@ -251,7 +255,8 @@ impl Machine {
         }
         let owners = Owners::of(self);
         let mut last = None;
-        for lines in self.memory.unaccepted(at) {
+        for mut lines in self.memory.unaccepted(at) {
+            lines.of.frame = of_guest(self.host.as_ref(), lines.of.frame);
             let count = u64::from(lines.of.lines.count_ones());
             let first_of_page = !lines.in_flight && last.replace(lines.of.frame) != Some(lines.of.frame);
             match owners.find(lines.of.frame) {
@@ -323,6 +328,16 @@ impl Machine {
             }
         }
     }
+}
+
+/// Where a host has a run of frames of the file system.
+fn on_host(host: Option<&HostMap>, pfn: Pfn, pages: u64) -> Vec<(Pfn, u64)> {
+    host.map_or_else(|| vec![(pfn, pages)], |host| host.runs(pfn, pages).collect())
+}
+
+/// The file system's frame that one of the device is.
+fn of_guest(host: Option<&HostMap>, pfn: Pfn) -> Pfn {
+    host.map_or(pfn, |host| host.guest_frame(pfn))
 }
 
 /// Which file pages a frame holds: several, if files share its block.

@@ -1,6 +1,6 @@
 //! Which frames of main memory user pages and page tables get, one after another.
 
-use daxsim_configs::machine::{FrameOrder, MachineSpec};
+use daxsim_configs::machine::{FrameOrder, FramesSpec, MachineSpec};
 use daxsim_types::{PageSize, Pfn};
 
 /// Rounds of the Feistel network.
@@ -70,12 +70,62 @@ pub(crate) struct Region {
     colours: u64,
     /// Of 100 rows, those that begin with a colour of their own.
     turned: u64,
+    drift: Drift,
+}
+
+/// How the colours of consecutive frames fall behind their numbers: after each run some are left out. The number of a frame with
+/// those left out counted is its *turn*.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Drift {
+    /// Frames of a run.
+    run: u64,
+    /// Colours left out after a run, in the mean; 0 if there is no drift.
+    skipped: u64,
+    seed: u64,
+}
+
+impl Drift {
+    const NONE: Self = Self { run: 1, skipped: 0, seed: 0 };
+
+    fn new(frames: &FramesSpec) -> Self {
+        match frames.order {
+            FrameOrder::Drifting => {
+                Self { run: u64::from(frames.run), skipped: u64::from(frames.skipped), seed: frames.seed }
+            }
+            _ => Self::NONE,
+        }
+    }
+
+    /// Frames in so many turns at least.
+    const fn frames(&self, turns: u64) -> u64 {
+        // The first run may begin late, and so may the last.
+        turns.saturating_sub(self.skipped) / (self.run + self.skipped) * self.run
+    }
+
+    /// The turn of the first frame of a run. Runs begin at even distances, each up to `skipped` turns late.
+    const fn start(&self, run: u64) -> u64 {
+        let drawn = (run ^ self.seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let drawn = (drawn ^ drawn >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40;
+        run * (self.run + self.skipped) + drawn % (self.skipped + 1)
+    }
+
+    const fn turn(&self, frame: u64) -> u64 {
+        self.start(frame / self.run) + frame % self.run
+    }
+
+    /// The frame of a turn, if it was not left out.
+    fn frame(&self, turn: u64) -> Option<u64> {
+        let latest = turn / (self.run + self.skipped);
+        let run = if self.start(latest) <= turn { latest } else { latest.checked_sub(1)? };
+        let at = turn - self.start(run);
+        (at < self.run).then_some(run * self.run + at)
+    }
 }
 
 impl Region {
     /// Frames from `first` on, by their number.
     pub const fn sequential(first: u64) -> Self {
-        Self { first, count: 0, shift: 0, order: None, colours: 1, turned: 0 }
+        Self { first, count: 0, shift: 0, order: None, colours: 1, turned: 0, drift: Drift::NONE }
     }
 
     /// The frames of `first..end` in the order of the machine. What is beyond the last one is given out by its number.
@@ -88,15 +138,30 @@ impl Region {
         let (frames, l2) = (&spec.frames, &spec.cache.l2);
         let of_l2 = l2.size / u64::from(l2.ways.max(1)) / PageSize::Size4K.bytes();
         let colours = match (frames.order, frames.colours) {
-            (FrameOrder::Coloured | FrameOrder::Rotated, 0) if shift == 0 => of_l2.max(1),
-            (FrameOrder::Coloured | FrameOrder::Rotated, n) if shift == 0 => u64::from(n),
+            (FrameOrder::Coloured | FrameOrder::Rotated | FrameOrder::Drifting, 0) if shift == 0 => {
+                of_l2.max(1)
+            }
+            (FrameOrder::Coloured | FrameOrder::Rotated | FrameOrder::Drifting, n) if shift == 0 => {
+                u64::from(n)
+            }
             _ => 1,
         };
         let rows = (end.saturating_sub(first) >> shift) / colours;
         let shuffled = frames.order != FrameOrder::Sequential && rows > 1;
         let order = shuffled.then(|| Permutation::new(rows, frames.seed ^ first << 32));
         let turned = if frames.order == FrameOrder::Rotated { u64::from(frames.turned) } else { 0 };
-        Self { first, count: rows * colours, shift, order, colours, turned }
+        let drift = if shift == 0 { Drift::new(frames) } else { Drift::NONE };
+        Self { first, count: rows * colours, shift, order, colours, turned, drift }
+    }
+
+    /// Groups that it has before `end`, its own.
+    const fn groups(&self, end: u64) -> u64 {
+        (end.saturating_sub(self.first) >> self.shift).saturating_sub(self.count - self.ordered())
+    }
+
+    /// Groups that the order gives out; those after it come behind all of them, by their number.
+    const fn ordered(&self) -> u64 {
+        self.drift.frames(self.count)
     }
 
     /// The first frame of group number `index`.
@@ -106,33 +171,40 @@ impl Region {
     }
 
     /// The number of the group that a frame is in.
-    #[inline]
+    #[inline(always)]
     pub fn index(&self, frame: Pfn) -> Option<u64> {
         let position = frame.0.checked_sub(self.first)? >> self.shift;
-        Some(match self.order {
-            Some(order) if position < self.count => {
-                let (row, colour) = (position / self.colours, position % self.colours);
-                let turned = self.colours - self.turn(row);
-                order.undo(row) * self.colours + (colour + turned) % self.colours
-            }
-            _ => position,
-        })
+        match &self.order {
+            Some(order) if position < self.count => self.unshuffled(order, position),
+            Some(_) => Some(position - self.count + self.ordered()),
+            None => Some(position),
+        }
+    }
+
+    #[inline(never)]
+    fn unshuffled(&self, order: &Permutation, position: u64) -> Option<u64> {
+        let (row, colour) = (position / self.colours, position % self.colours);
+        let turned = self.colours - self.turned(row);
+        let turn = order.undo(row) * self.colours + (colour + turned) % self.colours;
+        self.drift.frame(turn).filter(|index| *index < self.ordered())
     }
 
     /// Rows are permuted; within a row colours follow each other.
     #[inline]
     fn position(&self, index: u64) -> u64 {
         match self.order {
-            Some(order) if index < self.count => {
-                let row = order.apply(index / self.colours);
-                row * self.colours + (index + self.turn(row)) % self.colours
+            Some(order) if index < self.ordered() => {
+                let turn = self.drift.turn(index);
+                let row = order.apply(turn / self.colours);
+                row * self.colours + (turn + self.turned(row)) % self.colours
             }
-            _ => index,
+            Some(_) => index - self.ordered() + self.count,
+            None => index,
         }
     }
 
     /// The colour that a row begins with. The row, as a place in memory, is random already.
-    const fn turn(&self, row: u64) -> u64 {
+    const fn turned(&self, row: u64) -> u64 {
         let drawn = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         if drawn % 100 < self.turned { drawn / 100 % self.colours } else { 0 }
     }
@@ -182,7 +254,7 @@ impl UserFrames {
         let [after_small, after_huge, end] = self.ends;
         let (next, end) = match page {
             _ if self.together => (self.small.frame(self.next_small).0.next_multiple_of(page.pages()), end),
-            PageSize::Size4K => (self.small.first + self.next_small, after_small),
+            PageSize::Size4K => (self.next_small, self.small.groups(after_small)),
             PageSize::Size2M => (self.huge.first + (self.next_huge << self.huge.shift), after_huge),
             PageSize::Size1G => (self.next_giant.next_multiple_of(page.pages()), end),
         };
@@ -297,7 +369,13 @@ mod tests {
     #[test]
     fn pages_of_no_two_sizes_overlap() {
         let (first, end) = (100_000, 100_000 + (8 << 18));
-        for order in [FrameOrder::Sequential, FrameOrder::Random, FrameOrder::Coloured, FrameOrder::Rotated] {
+        for order in [
+            FrameOrder::Sequential,
+            FrameOrder::Random,
+            FrameOrder::Coloured,
+            FrameOrder::Rotated,
+            FrameOrder::Drifting,
+        ] {
             let mut user = UserFrames::new(&spec(order, 7), first, end);
             let mut seen = BTreeSet::new();
             for n in 0..2000u64 {
@@ -346,6 +424,25 @@ mod tests {
         spec.frames.turned = 0;
         let region = Region::new(&spec, 0, 64 * 64);
         assert!((0..64).all(|run| region.frame(run * 64).0.is_multiple_of(64)));
+    }
+
+    #[test]
+    fn a_drift_leaves_out_colours_after_each_run_and_no_frame_comes_twice() {
+        let mut spec = spec(FrameOrder::Drifting, 1);
+        (spec.frames.colours, spec.frames.run, spec.frames.skipped) = (64, 32, 2);
+        let region = Region::new(&spec, 0, 64 * 64);
+        let frames: Vec<u64> = (0..region.groups(64 * 64)).map(|n| region.frame(n).0).collect();
+        assert!(frames.len() > 3700 && frames.iter().all(|frame| *frame < 64 * 64));
+        let left_out: Vec<u64> =
+            frames.windows(2).map(|pair| (pair[1] % 64 + 127 - pair[0] % 64) % 64).collect();
+        assert!(left_out.iter().enumerate().all(|(n, gap)| *gap == 0 || (n % 32 == 31 && *gap <= 4)));
+        assert_eq!(left_out.iter().collect::<BTreeSet<_>>().len(), 5, "none to twice as many as in the mean");
+        let mut owners: Vec<u64> = (0..64 * 64).filter_map(|frame| region.index(Pfn(frame))).collect();
+        owners.sort_unstable();
+        assert!(owners.into_iter().eq(0..frames.len() as u64));
+        for n in 0..5000 {
+            assert_eq!(region.index(region.frame(n)), Some(n));
+        }
     }
 
     #[test]

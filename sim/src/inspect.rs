@@ -107,7 +107,7 @@ impl Machine {
     /// The lines of a frame of the device that some cache holds modified, as a mask.
     #[must_use]
     pub fn modified_lines(&self, frame: Pfn) -> u64 {
-        self.memory.modified_lines(frame)
+        self.memory.modified_lines(self.host.as_ref().map_or(frame, |host| host.frame(frame)))
     }
 
     /// Time of a CPU so far, by part.

@@ -99,7 +99,14 @@ impl Machine {
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
             memory: Memory::new(&spec),
-            host: spec.nested.as_ref().map(|nested| HostMap::new(nested, &spec)),
+            host: spec.nested.as_ref().map(|nested| {
+                let end = spec.pmem.base + spec.pmem.capacity;
+                HostMap::new(nested, &spec).mapping_on_touch(
+                    nested.exit,
+                    layout::USER_SIXTEENTH * sixteenth,
+                    end,
+                )
+            }),
             pages: PageMap::new(layout::PAGE_MAP_SIXTEENTH * sixteenth, 4 * sixteenth),
             allocator: BlockAllocator::new(fs, base, spec.pmem.capacity >> 12)
                 .with_device_alignment(spec.pmem.devdax_alignment),
@@ -339,7 +346,7 @@ impl Machine {
         } else {
             let now = self.cpus[index].now;
             let access = if write { Access::Write } else { Access::Read };
-            let latency = self.memory.access(index, line, access, now).latency;
+            let latency = self.memory.access_after_try(index, line, access, now).latency;
             let hit = hit_cost.min(latency);
             self.cpus[index].spend_as(Part::User, hit);
             self.cpus[index].spend_as(Part::Memory, latency - hit);
@@ -349,23 +356,30 @@ impl Machine {
     }
 
     /// A kernel access to a named line: an L1D hit is part of the counted path length, what goes beyond it is memory time.
+    #[inline(always)]
     pub(crate) fn kernel_access(&mut self, index: usize, line: CacheLine, access: Access) {
         self.kernel_access_as(index, line, access, Part::Memory);
     }
 
     /// The same, attributed to `part`.
+    #[inline(always)]
     pub(crate) fn kernel_access_as(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
         let line = self.host_line(line);
         if !self.memory.try_l1(index, line, access.is_write()) {
-            let now = self.cpus[index].now;
-            let latency = self.memory.access(index, line, access, now).latency;
-            let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
-            self.cpus[index].spend_as(part, stall);
+            self.kernel_access_beyond_l1(index, line, access, part);
         }
         if access == Access::Rmw {
             let cost = self.spec.cost.locked_rmw;
             self.cpus[index].spend(cost);
         }
+    }
+
+    #[inline(never)]
+    fn kernel_access_beyond_l1(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
+        let now = self.cpus[index].now;
+        let latency = self.memory.access_after_try(index, line, access, now).latency;
+        let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
+        self.cpus[index].spend_as(part, stall);
     }
 
     /// A CLWB by the kernel; when its write-back is accepted.
@@ -400,6 +414,7 @@ impl Machine {
     }
 
     /// Notes a step of the fault that the CPU is handling, if faults are recorded.
+    #[inline]
     pub(crate) fn note_in_fault(&mut self, cpu: CpuId, step: PathStep) {
         if self.measure.keep_faults {
             self.trails[cpu.index()].path.push(step);

@@ -14,7 +14,7 @@ use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
 use crate::measure::{Measurements, Part, Parts};
-use crate::memory::MemoryStats;
+use crate::memory::{DeviceProfile, MemoryStats};
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
 use crate::program::{Action, Step, StepOutcome, fence, run_accesses, write_lines};
@@ -139,6 +139,8 @@ pub struct Results {
     pub translation: Vec<(&'static str, TlbStats)>,
     /// Caches and devices.
     pub memory: MemoryStats,
+    /// What main memory and persistent memory did over time.
+    pub devices: [DeviceProfile; 2],
     /// What is durable at the end, or at the crash.
     pub durability: Durability,
     /// Where the machine lost power, if it did.
@@ -218,6 +220,7 @@ impl Simulation {
         self.sys.with(|m| {
             let before = std::mem::replace(&mut m.cpus[cpu.index()].part, Part::Dispatch);
             m.switch_mm(cpu, mm);
+            m.enter_user_half(cpu.index());
             m.cpus[cpu.index()].part = before;
         });
         Ok(())
@@ -380,6 +383,7 @@ impl Simulation {
             instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
             translation,
             memory: machine.memory.stats(),
+            devices: machine.memory.profiles(),
             durability: Durability {
                 written: self.crash.as_ref().map_or_else(Vec::new, |crash| machine.written(crash.at)),
                 ..machine.durability(end)
@@ -399,9 +403,10 @@ async fn run_steps(cx: Cx<'_>, steps: Vec<Step>, delays: Vec<Time>, result: &Cel
             c.wait_until(until, Part::Idle);
         });
         cx.sync().await;
-        if let Some(mm) = step.mm {
-            cx.with(|m| m.run_on(cx.cpu(), mm));
-        }
+        cx.with(|m| match step.mm {
+            Some(mm) => m.run_in_user_mode(cx.cpu(), mm),
+            None => drop(m.enter_kernel_half(cx.cpu().index())),
+        });
         let Step { line, thread, cpu, .. } = step;
         cx.with(|m| {
             m.ledger.begin(Call { name: step.action.name(), line, thread, cpu, at: m.cpus[cpu.index()].now })
@@ -495,11 +500,18 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
 }
 
 impl Machine {
+    /// Lets a thread of `mm` go on in user mode on a CPU.
+    fn run_in_user_mode(&mut self, cpu: CpuId, mm: MmId) {
+        self.run_on(cpu, mm);
+        self.enter_user_half(cpu.index());
+    }
+
     /// Lets a thread of `mm` run on a CPU: a switch if it runs another mm, the end of lazy mode if it idled.
     pub(crate) fn run_on(&mut self, cpu: CpuId, mm: MmId) {
         let state = &self.cpus[cpu.index()].tlb_state;
         if state.loaded_mm != Some(mm) || state.lazy {
             let before = std::mem::replace(&mut self.cpus[cpu.index()].part, Part::Dispatch);
+            self.enter_kernel_half(cpu.index());
             self.cpus[cpu.index()].work(self.kernel.path_length.common.task_switch);
             self.switch_mm(cpu, mm);
             self.cpus[cpu.index()].part = before;

@@ -160,9 +160,10 @@ fn racing_programs_leave_every_machine_in_order() {
             );
             runner
                 .run(
-                    &(programs.clone(), files.clone(), machines.clone(), any::<u64>()),
-                    |(program, new, machine, seed)| {
-                        let bench = Bench::with(machine, kernel, fs, &["cpu.count=4"], &[]);
+                    &(programs.clone(), files.clone(), machines.clone(), any::<bool>(), any::<u64>()),
+                    |(program, new, machine, pti, seed)| {
+                        let pti = format!("tree.pti={pti}");
+                        let bench = Bench::with(machine, kernel, fs, &["cpu.count=4"], &[&pti]);
                         explore(bench, new, &program, seed)
                     },
                 )

@@ -4,8 +4,9 @@ mod common;
 
 use common::{BASE, Bench, NEW, PAGE, step, touch};
 use daxsim_sim::measure::{Part, Parts};
+use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::program::{Access, Accesses, Action};
-use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
+use daxsim_types::{AccessKind, CpuId, FileSystem, Time, VirtAddr};
 
 /// A load that misses every cache, on `skylake-sp-optane`: 35.035 ns to the L3's miss and 46.365 ns of DRAM.
 const MISS_PS: u64 = 81_400;
@@ -128,7 +129,44 @@ fn accesses_to_a_page_under_way_share_its_walk() {
     let mut bench = bench(WINDOW);
     let loads = (0..32).map(|line| Access::new(VirtAddr(BASE + 64 * line), AccessKind::Read)).collect();
     taken(&mut bench, run(loads));
-    assert_eq!(bench.measured(|m| (m.walks, m.merged_walks)), (1, 31));
+    assert_eq!(bench.measured(|m| (m.walks, m.walk_queue.merged)), (1, 31));
+}
+
+#[test]
+fn walks_are_counted_by_walker_and_so_is_what_they_waited_for_one() {
+    let queue = |walkers: u64| {
+        let of = format!("mmu.walkers={walkers}");
+        let mut bench = bench(&["cpu.window=224", "cpu.fill_buffers=64", &of]);
+        let accesses =
+            Accesses::Stride { start: VirtAddr(BASE), count: 64, stride: STRIDE, kind: AccessKind::Read };
+        taken(&mut bench, accesses);
+        bench.measured(|m| (m.walks, m.walk_queue.clone()))
+    };
+    let (walks, one) = queue(1);
+    assert_eq!((walks, one.walks_by_walker(walks)), (64, vec![64]));
+    assert_eq!(one.queued, 63, "all but the first find the walker busy");
+    let (walks, four) = queue(4);
+    let by_walker = four.walks_by_walker(walks);
+    assert_eq!((by_walker.len(), by_walker.iter().sum::<u64>()), (4, 64));
+    assert!(by_walker.iter().all(|n| *n > 0));
+    // All come at once: the last of n waits for n / walkers walks.
+    assert!(
+        four.queued >= 56 && four.time.0 < one.time.0 / 2 && four.time.0 > one.time.0 / 8,
+        "{four:?} {one:?}"
+    );
+    let (walks, many) = queue(64);
+    assert_eq!((walks, many.queued, many.time), (64, 0, Time::ZERO));
+}
+
+#[test]
+fn a_core_that_stalls_has_one_walker_at_work() {
+    let mut bench = bench(&["mmu.walkers=4"]);
+    taken(
+        &mut bench,
+        Accesses::Stride { start: VirtAddr(BASE), count: 9, stride: STRIDE, kind: AccessKind::Read },
+    );
+    let (walks, queue) = bench.measured(|m| (m.walks, m.walk_queue.clone()));
+    assert_eq!((queue.walks_by_walker(walks), queue.queued), (vec![9], 0));
 }
 
 #[test]
@@ -187,4 +225,31 @@ fn racing_threads_give_the_same_every_time() {
     assert!(totals.iter().all(|total| *total == end));
     let again = race();
     assert_eq!((again.1, again.2), (parts, end));
+}
+
+#[test]
+fn walks_ahead_of_a_fault_set_a_and_leave_d_to_the_store() {
+    let counts = |run_ahead: &str| {
+        let overrides = ["cpu.count=4", "cpu.window=224", "mmu.walkers=4", run_ahead];
+        let mut bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &overrides, &[]);
+        bench.sim.with(|m| m.map_anonymous(bench.mm, BASE, 4));
+        bench.store(BASE);
+        for page in 1..4 {
+            let old = bench.pte(BASE + page * PAGE).mkold();
+            bench.inject(BASE + page * PAGE, 0, Entry(old.0 & !Entry::D));
+        }
+        // A miss of the caches, a page that nobody mapped, stores to pages that nobody used.
+        let before = bench.measured(|m| (m.accessed_assists, m.dirty_assists));
+        let stores = (1..4).map(|page| Access::new(VirtAddr(BASE + page * PAGE), AccessKind::Write));
+        let missing = Access::new(VirtAddr(BASE + (1 << 30)), AccessKind::Read);
+        let first = Access::new(VirtAddr(BASE + 0x940), AccessKind::Read);
+        taken(&mut bench, run([first, missing].into_iter().chain(stores).collect()));
+        let after = bench.measured(|m| (m.accessed_assists, m.dirty_assists, m.walk_counts.speculative));
+        assert!((1..4).all(|page| bench.pte(BASE + page * PAGE).hw_dirty()));
+        assert_eq!(bench.sim.with(|m| m.check_consistency()), Ok(()));
+        (after.0 - before.0, after.1 - before.1, after.2)
+    };
+    // The walk of a store sets both bits at once, and counts as setting D.
+    assert_eq!(counts("cpu.run_ahead=false"), (0, 3, 0));
+    assert_eq!(counts("cpu.run_ahead=true"), (3, 3, 3));
 }

@@ -222,6 +222,45 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn without_adr_a_line_is_durable_later_but_is(ops in ops(), when in moments()) {
+        // Queues of which the media is far behind.
+        let slow = ["pmem.dimms=1", "pmem.buffer_lines=1", "pmem.media_write_bandwidth=0.1 GB/s"];
+        let at = |adr: &str, at: Time| {
+            let machine: Vec<&str> = [TWO, SMALL, adr].into_iter().chain(slow).collect();
+            found(&run(&ops, &machine, Some(at)).0)
+        };
+        let machine: Vec<&str> = [TWO, SMALL].into_iter().chain(slow).collect();
+        let ends = run(&ops, &machine, None).1;
+        let when = moment(&ends, when);
+        let (with, without) = (at("pmem.adr=true", when), at("pmem.adr=false", when));
+        for (line, state) in &without {
+            prop_assert!(*state != "durable" || with.get(line) == Some(&"durable"));
+            prop_assert_eq!(*state == "dirty", with.get(line) == Some(&"dirty"));
+        }
+        let later = Time(ends.last().unwrap().0 + 500_000_000);
+        prop_assert_eq!(at("pmem.adr=true", later), at("pmem.adr=false", later));
+    }
+}
+
+#[test]
+fn without_adr_a_fence_promises_nothing() {
+    let ops: Vec<(u16, Op)> =
+        (0..LINES).map(|line| (0, Op::Write(LineWrite::NtStore, line))).chain([(0, Op::Fence)]).collect();
+    let machine = |adr| {
+        [TWO, SMALL, "pmem.dimms=1", "pmem.buffer_lines=1", "pmem.media_write_bandwidth=0.01 GB/s", adr]
+    };
+    let end = *run(&ops, &machine("pmem.adr=true"), None).1.last().unwrap();
+    let states = |adr, at| found(&run(&ops, &machine(adr), Some(at)).0).into_values().collect::<Vec<_>>();
+    let after = Time(end.0 + 1);
+    assert_eq!(states("pmem.adr=true", after), ["durable"; LINES]);
+    assert!(states("pmem.adr=false", after).contains(&"in flight"));
+    assert_eq!(states("pmem.adr=false", Time(end.0 + 900_000_000)), ["durable"; LINES]);
+}
+
 /// What one step costs, after others.
 fn cost(before: &[Op], op: Op) -> f64 {
     let mut bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &[TWO], &[]);

@@ -3,7 +3,7 @@ use daxsim_types::{PageSize, Time};
 use super::{kernel_text, machine_text};
 use crate::kernel::{BusyTest, Mismatch, SwBits, WpCallback};
 use crate::machine::{HostFrames, host_table_bytes};
-use crate::machine_schema::OPTIONAL;
+use crate::machine_schema::optional;
 use crate::reader::is_inside;
 use crate::{
     KeyValue, builtin_kernels, builtin_machines, describe_kernel, describe_machine, kernel_keys, load_kernel,
@@ -34,6 +34,12 @@ fn every_builtin_loads_and_has_a_description() {
             "i9-11900k",
             "i9-12900k",
             "ryzen-5900x",
+            "i9-7980xe",
+            "i7-1165g7",
+            "i9-13900k",
+            "core-ultra-285k",
+            "ryzen-7950x",
+            "ryzen-9950x",
             "emr-guest",
             "qemu-tcg",
             "champsim",
@@ -114,7 +120,7 @@ fn a_description_is_a_file_that_loads_to_the_same() {
     for b in builtin_machines().unwrap() {
         let spec = load_machine(b.name, &[]).unwrap();
         let values = describe_machine(&spec);
-        let table = |key: &str| OPTIONAL.iter().copied().find(|table| is_inside(key, table));
+        let table = |key: &str| optional().iter().copied().find(|table| is_inside(key, table));
         let there: Vec<_> = values.iter().filter_map(|v| table(v.key)).collect();
         let left_out = |key: &str| table(key).is_some_and(|table| !there.contains(&table));
         assert_eq!(values.len(), machine_keys().iter().filter(|k| !left_out(k.key)).count());
@@ -193,6 +199,7 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
                 | "qemu-tcg"
                 | "xeon-6242"
                 | "i7-7800x"
+                | "i9-7980xe"
                 | "champsim"
         );
         assert_eq!(

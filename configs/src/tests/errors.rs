@@ -64,8 +64,9 @@ fn missing_keys() {
         machine("iret = ", "# iret = "),
         format!("foo.toml: cost.iret: missing key: expected a time up to 1 s {TIME}")
     );
-    let optional =
-        |key: &str| crate::machine_schema::OPTIONAL.iter().any(|table| crate::reader::is_inside(key, table));
+    let optional = |key: &str| {
+        crate::machine_schema::optional().iter().any(|table| crate::reader::is_inside(key, table))
+    };
     let required = crate::machine_keys().iter().filter(|k| k.default.is_none() && !optional(k.key)).count();
     let empty = message(parse_machine("foo.toml", "", &[]));
     let told = empty.lines().count() - 1;
@@ -224,6 +225,43 @@ fn impossible_geometry() {
 }
 
 #[test]
+fn main_memory_that_cannot_be_built() {
+    for (text, expected) in [
+        (
+            "dram.preset = \"DDR4-2667V\"",
+            "2:15: dram.preset: \"DDR4-2667V\": expected \"DDR4-2666V\", or another of DDR4-2400R, DDR4-2666V, DDR4-2933Y, \
+             DDR4-3200AA, DDR5-4800BN, DDR5-5600AN, DDR5-6400AN",
+        ),
+        ("dram.ranks = 3", "2:14: dram.ranks: 3: expected a power of two"),
+        ("dram.row_size = \"3 KiB\"", "2:17: dram.row_size: 3072 B: expected a power of two"),
+        (
+            "dram.write_high = 33",
+            "2:19: dram.write_high: 33: expected at most 32, the lines of dram.write_queue",
+        ),
+        ("dram.write_low = 26", "2:18: dram.write_low: 26: expected less than 26, dram.write_high"),
+        (
+            "dram.mapping = \"row bank lane\"",
+            "2:16: dram.mapping: \"row bank lane\": expected the words row, rank, group, bank, column and channel, the most \
+             significant first, each perhaps with :N for N bits of it, such as \"row rank bank column group channel\"",
+        ),
+        (
+            "dram = { timing = \"banks\", mapping = \"row bank column group channel\" }",
+            "2:38: dram.mapping: no values of rank: expected 2 values of rank, as the machine has",
+        ),
+        (
+            "dram = { timing = \"banks\", density = \"32Gb\" }",
+            "2:38: dram.density: 4 GiB a device with DDR4-2666V: expected a density that the preset has a refresh time for",
+        ),
+        (
+            "dram = { timing = \"banks\", channels = 1, ranks = 1, device_width = \"x16\", capacity = \"8 GiB\" }",
+            "2:86: dram.capacity: 0x200000000 bytes: expected at most 0x100000000, the bytes of 1 channel of 1 rank",
+        ),
+    ] {
+        assert_eq!(derived(text), format!("foo.toml:{expected}"));
+    }
+}
+
+#[test]
 fn page_sizes_have_one_first_level_array() {
     assert_eq!(
         derived("tlb.dtlb_2m = \"absent\""),
@@ -358,4 +396,25 @@ fn arrays_beside_those_of_loads() {
     let m = parse_machine("foo.toml", &text, &[]).unwrap();
     assert_eq!(m.tlb.arrays().count(), 9);
     assert_eq!(m.tlb.stlb.ways_of(daxsim_types::PageSize::Size2M), 12);
+}
+
+#[test]
+fn isolation_leaves_half_the_pcids() {
+    let of = |text: &str| parse_kernel("k.toml", &format!("base = \"linux-7.2\"\n{text}\n"), &[]);
+    assert!(of("tree.asids = 4094").is_ok() && of("tree.pti = true").is_ok());
+    assert_eq!(
+        message(of("tree.pti = true\ntree.asids = 2047")),
+        "k.toml:3:14: tree.asids: 2047 with tree.pti = true: expected at most 2046: a bit of the PCID is for user mode"
+    );
+}
+
+#[test]
+fn host_pages_of_persistent_memory_move_as_a_whole() {
+    let text = "base = \"skylake-sp-optane\"\npmem.base = 0xa00200000\n[nested]\npage_size = \"1G\"\n\
+                frames = \"random\"\npmem_frames = \"random\"\ntlb = 0\npml4e = 0\npdpte = 0\npde = 0\n";
+    assert_eq!(
+        message(parse_machine("m.toml", text, &[])),
+        "m.toml:2:13: pmem.base: 0xa00200000: expected a multiple of 1G, as nested.pmem_frames moves pages of that size"
+    );
+    assert!(parse_machine("m.toml", &text.replace("pmem_frames = \"random\"\n", ""), &[]).is_ok());
 }

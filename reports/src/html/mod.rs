@@ -41,7 +41,7 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
         sections::shootdowns(report),
         sections::translation(report),
         sections::caches(report),
-        sections::memory(report),
+        sections::memory(report)?,
         sections::durability(report),
         sections::replay(report),
         sections::caveats(report),

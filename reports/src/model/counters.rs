@@ -1,8 +1,10 @@
 //! Counts: of faults, lookups, walks, flushes and memory traffic.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::rounding;
+use super::{Activity, rounding};
 
 /// The fault kinds in reading order, as `faults` and `latency` name them.
 pub const FAULT_KINDS: [&str; 23] = [
@@ -96,6 +98,8 @@ pub struct Faults {
     pub access_flags: u64,
     /// None of the above.
     pub other: u64,
+    /// General-protection exceptions, for addresses that are not canonical. They are no page faults, and not in `total`.
+    pub general_protection: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // Its form is serde's.
@@ -171,6 +175,16 @@ pub struct Walks {
     pub speculative_references: u64,
     /// Walks of both kinds that ended without a translation.
     pub refused: u64,
+    /// Times that a walk began again because an entry had changed when a bit of it was to be set.
+    pub restarts: u64,
+    /// Accesses that missed the TLBs and waited for the walk of another access to the same page.
+    pub merged: u64,
+    /// Walks that had to wait until a walker was free.
+    pub queued: u64,
+    /// Cycles that those waited.
+    pub queue_cycles: u64,
+    /// Walks of each walker of a core, summed over cores; together `count`.
+    pub by_walker: Vec<u64>,
 }
 
 /// Bits of page-table entries that the hardware set.
@@ -322,14 +336,58 @@ pub struct Memory {
     /// Time they waited.
     #[serde(serialize_with = "rounding::serialize")]
     pub stalls_ns: f64,
+    /// `bytes_written / media_bytes_written`, the effective write ratio; `None` if the medium wrote nothing.
+    #[serde(serialize_with = "rounding::serialize_option", skip_serializing_if = "Option::is_none")]
+    pub effective_write_ratio: Option<f64>,
+    /// What else was counted of it, by name: rows, buffers, translation caches.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u64>,
+    /// Its queues, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub queues: BTreeMap<String, QueueDepth>,
+    /// Latencies, and what it did over time; left out if it did nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
+}
+
+/// How full queues of a kind were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueDepth {
+    /// Entries of one queue, the mean over the time of the run.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub mean: f64,
+    /// Most entries of one at a time.
+    pub most: u64,
 }
 
 impl Memory {
-    /// Sets [`write_amplification`](Self::write_amplification) from the byte counts.
+    /// Sets [`write_amplification`](Self::write_amplification) and
+    /// [`effective_write_ratio`](Self::effective_write_ratio) from the byte counts.
     #[must_use]
     pub fn with_amplification(mut self) -> Self {
         self.write_amplification = (self.bytes_written > 0)
             .then(|| rounding::round3(self.media_bytes_written as f64 / self.bytes_written as f64));
+        self.effective_write_ratio = (self.media_bytes_written > 0)
+            .then(|| rounding::round3(self.bytes_written as f64 / self.media_bytes_written as f64));
         self
+    }
+}
+
+/// Exits to the hypervisor of a guest. Left out of the document where there were none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exits {
+    /// For a page that the hypervisor had not mapped (EPT violation, nested page fault).
+    pub ept_violations: u64,
+    /// Cycles until the guest went on, summed.
+    pub cycles: u64,
+}
+
+impl Exits {
+    /// Whether there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }

@@ -1,5 +1,6 @@
 //! The document: everything a run reports, and nothing about how it came to be.
 
+mod activity;
 mod attribution;
 mod counters;
 mod durability;
@@ -13,10 +14,11 @@ use std::collections::BTreeMap;
 use daxsim_types::FileSystem;
 use serde::{Deserialize, Serialize};
 
+pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Arch, Assists, Cache, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory, Shootdowns,
-    Walks, flush_reason_text,
+    Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory,
+    QueueDepth, Shootdowns, Walks, flush_reason_text,
 };
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
@@ -74,6 +76,9 @@ pub struct RunReport {
     /// What the kernel or the machine does about TLBs and access flags that x86 does not.
     #[serde(skip_serializing_if = "Arch::is_empty")]
     pub arch: Arch,
+    /// Exits to the hypervisor.
+    #[serde(skip_serializing_if = "Exits::is_empty")]
+    pub exits: Exits,
     /// TLB shootdowns.
     pub shootdowns: Shootdowns,
     /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
@@ -118,6 +123,7 @@ impl Default for RunReport {
             assists: Assists::default(),
             kernel_work: KernelWork::default(),
             arch: Arch::default(),
+            exits: Exits::default(),
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
             caches: BTreeMap::new(),

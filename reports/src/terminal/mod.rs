@@ -20,6 +20,7 @@ pub fn summary(report: &RunReport) -> String {
         sections::parts(report),
         sections::shootdowns(report),
         sections::translation(report),
+        sections::memory(report),
         durability::durability(report),
         sections::replay(report),
         sections::warnings(report),

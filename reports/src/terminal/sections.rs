@@ -2,7 +2,7 @@
 
 use super::table::aligned;
 use crate::model::{Agreement, Latency, RunReport};
-use crate::units::{average, count, percent, ratio, time};
+use crate::units::{average, bytes, count, percent, ratio, time};
 
 /// Kinds whose parts are shown.
 const TOP_KINDS: usize = 3;
@@ -90,7 +90,7 @@ pub(super) fn translation(report: &RunReport) -> String {
     let table =
         aligned("TLBs and paging-structure caches", &["structure", "lookups", "misses", "hit rate"], rows);
     let (w, a) = (&report.walks, &report.assists);
-    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() {
+    if w.count == 0 && a.a == 0 && a.d == 0 && report.arch.is_empty() && report.exits.is_empty() {
         return table;
     }
     let mut walks = format!(
@@ -101,10 +101,58 @@ pub(super) fn translation(report: &RunReport) -> String {
         count(a.a),
         count(a.d)
     );
+    if w.merged > 0 || w.queued > 0 {
+        walks.push_str(&format!(
+            "; {} accesses waited for another one's walk, {} walks for a walker, {} cycles each",
+            count(w.merged),
+            count(w.queued),
+            average(w.queue_cycles, w.queued)
+        ));
+    }
+    if !report.exits.is_empty() {
+        let (n, cycles) = (report.exits.ept_violations, report.exits.cycles);
+        walks.push_str(&format!(
+            "; {} exits to the hypervisor, {} cycles each",
+            count(n),
+            average(cycles, n)
+        ));
+    }
     for (what, n) in report.arch.rows().into_iter().filter(|(_, n)| *n > 0) {
         walks.push_str(&format!("; {what}: {}", count(n)));
     }
     if table.is_empty() { walks } else { format!("{table}\n\n{walks}") }
+}
+
+pub(super) fn memory(report: &RunReport) -> String {
+    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
+    let rows = report
+        .memory
+        .iter()
+        .filter(|(_, m)| m.reads + m.writes > 0)
+        .map(|(name, m)| {
+            let read = m.activity.as_ref().map(|activity| &activity.read_latency).filter(|l| l.count > 0);
+            let [p50, p99] = read.map_or(["–"; 2].map(str::to_owned), |l| [l.p50, l.p99].map(time));
+            let mut row = vec![name.clone(), count(m.reads), p50, p99, count(m.writes), count(m.stalls)];
+            row.extend([
+                bytes(m.media_bytes_read),
+                bytes(m.media_bytes_written),
+                ratio(m.effective_write_ratio),
+            ]);
+            row
+        })
+        .collect();
+    let heads = [
+        "device",
+        "reads",
+        "read p50",
+        "read p99",
+        "writes",
+        "stalled",
+        "media read",
+        "media written",
+        "write ratio",
+    ];
+    aligned("Memory devices", &heads, rows)
 }
 
 pub(super) fn replay(report: &RunReport) -> String {

@@ -119,10 +119,15 @@ pub fn report() -> RunReport {
             memory_references: 71_362,
             cycles: 2_204_118,
             by_level: vec![61_230, 10_120, 12, 0, 0],
+            restarts: 3,
+            merged: 40_111,
+            queued: 2_012,
+            queue_cycles: 90_540,
+            by_walker: vec![33_120, 28_110],
             ..Walks::default()
         },
         assists: Assists { a: 12_288, d: 4_102 },
-        arch: Arch::default(),
+        exits: Exits { ept_violations: 96, cycles: 604_800 },
         shootdowns: Shootdowns {
             requests: 512,
             ipis_sent: 3_072,
@@ -191,8 +196,24 @@ fn faults() -> Faults {
         pmd_write: 32,
         pmd_fallback: 7,
         sigbus: 1,
+        general_protection: 2,
         ..Faults::default()
     }
+}
+
+/// Three stretches of a device.
+fn activity() -> Activity {
+    let mut activity = Activity {
+        read_latency: latency("read", 500, 134_400, &[("device", 1)]),
+        stretch_ns: 1048.576,
+        ..Activity::default()
+    };
+    for (read, written, read_ns, stall_ns) in
+        [(64_000, 0, 2400.0, 0.0), (0, 0, 0.0, 0.0), (6400, 32_000, 135.0, 880.0)]
+    {
+        activity.push(read, written, read_ns, stall_ns);
+    }
+    activity
 }
 
 fn memory() -> BTreeMap<String, Memory> {
@@ -205,7 +226,10 @@ fn memory() -> BTreeMap<String, Memory> {
         media_bytes_written: 5_990_656,
         stalls: 1_188,
         stalls_ns: 412_118.5,
-        write_amplification: None,
+        activity: Some(activity()),
+        counts: named(vec![("buffer read hits", 12_004), ("migrations", 0)]),
+        queues: named(vec![("write pending", QueueDepth { mean: 1.25, most: 8 })]),
+        ..Memory::default()
     };
     let dram = Memory {
         reads: 9_003,

@@ -9,7 +9,7 @@ use daxsim_reports::model::{self, HistogramUnit};
 use daxsim_reports::{LatencyBuilder, RunReport, attribute};
 use daxsim_sim::Results;
 use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts};
-use daxsim_sim::memory::{CacheStats, DeviceStats};
+use daxsim_sim::memory::{CacheStats, DeviceProfile, DeviceStats, DramStats, Waits};
 use daxsim_types::{CpuClock, FileSystem};
 
 /// What was simulated.
@@ -56,6 +56,11 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             speculative: m.walk_counts.speculative,
             speculative_references: m.walk_counts.speculative_references,
             refused: m.walk_counts.refused,
+            restarts: m.walk_counts.restarts,
+            merged: m.walk_queue.merged,
+            queued: m.walk_queue.queued,
+            queue_cycles: clock.to_cycles(m.walk_queue.time),
+            by_walker: m.walk_queue.walks_by_walker(m.walks),
         },
         assists: model::Assists { a: m.accessed_assists, d: m.dirty_assists },
         kernel_work: model::KernelWork {
@@ -70,6 +75,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
             access_flag_faults: m.access_flag_faults,
             dirty_updates: m.dirty_updates,
         },
+        exits: model::Exits { ept_violations: m.exits.count, cycles: clock.to_cycles(m.exits.time) },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         attribution: attribution(results, clock)?,
@@ -83,7 +89,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         });
     }
     lookups(results, &mut report);
-    memory(results, &mut report);
+    memory(results, &mut report)?;
     for (kind, latency) in m.latencies.iter() {
         let parts = latency.parts.iter().filter(|(_, t)| t.0 > 0).map(|(p, t)| (p.name().to_owned(), t.0));
         let built = LatencyBuilder::new(kind.name(), &latency.histogram, HistogramUnit::Picoseconds)
@@ -176,6 +182,7 @@ fn faults(m: &Measurements) -> model::Faults {
         sigsegv: m.faults.sigsegv,
         access_flags: of(FaultKind::AccessFlags),
         other: m.faults.oom,
+        general_protection: m.general_protections,
     }
 }
 
@@ -241,7 +248,7 @@ fn lookups(results: &Results, report: &mut RunReport) {
     }
 }
 
-fn memory(results: &Results, report: &mut RunReport) {
+fn memory(results: &Results, report: &mut RunReport) -> Result<()> {
     let stats = &results.memory;
     let cache = |c: &CacheStats| model::Cache {
         lookups: c.lookups,
@@ -252,9 +259,68 @@ fn memory(results: &Results, report: &mut RunReport) {
     for (name, level) in [("l1d", &stats.l1d), ("l2", &stats.l2), ("l3", &stats.l3)] {
         report.caches.insert(name.into(), cache(level));
     }
-    for (name, device) in [("dram", &stats.dram), ("pmem", &stats.pmem)] {
-        report.memory.insert(name.into(), device_counters(device));
+    let [dram, pmem] = &results.devices;
+    for (name, device, profile) in [("dram", &stats.dram, dram), ("pmem", &stats.pmem, pmem)] {
+        let counters = model::Memory { activity: activity(profile)?, ..device_counters(device) };
+        report.memory.insert(name.into(), counters);
     }
+    if let Some(dram) = report.memory.get_mut("dram") {
+        banks(&stats.dram_banks, dram);
+    }
+    Ok(())
+}
+
+/// What the banks and queues of main memory counted.
+fn banks(banks: &DramStats, dram: &mut model::Memory) {
+    let counts = [
+        ("row hits", banks.row_hits),
+        ("row misses", banks.row_misses),
+        ("row conflicts", banks.row_conflicts),
+        ("activates", banks.activates),
+        ("precharges", banks.precharges),
+        ("refreshes", banks.refreshes),
+        ("bus turnarounds", banks.switches),
+        ("reads from the write queue", banks.forwarded_reads),
+        ("write bursts", banks.write_bursts),
+    ];
+    let any = counts.iter().any(|(_, n)| *n > 0);
+    dram.counts.extend(counts.into_iter().filter(|_| any).map(|(what, n)| (what.to_owned(), n)));
+    let depth = |mean: Option<f64>, most| mean.map(|mean| model::QueueDepth { mean, most });
+    let queues = [
+        ("read queue of a channel", depth(banks.read_queue_mean(), banks.read_queue_max)),
+        ("write queue of a channel", depth(banks.write_queue_mean(), banks.write_queue_max)),
+    ];
+    let filled = queues.into_iter().filter_map(|(queue, depth)| Some((queue.to_owned(), depth?)));
+    dram.queues.extend(filled);
+}
+
+/// What a device did over time, if it did anything.
+fn activity(profile: &DeviceProfile) -> Result<Option<model::Activity>> {
+    let timeline = &profile.timeline;
+    if timeline.stretches().is_empty() {
+        return Ok(None);
+    }
+    let mut activity = model::Activity {
+        read_latency: waits("read", &profile.reads)?,
+        write_latency: waits("write", &profile.writes)?,
+        stretch_ns: timeline.length().as_ns(),
+        ..model::Activity::default()
+    };
+    for of in timeline.stretches() {
+        let (read_ns, stall_ns) = (of.read_time.as_ns(), of.write_stall.as_ns());
+        activity.push(of.bytes_read(), of.bytes_written(), read_ns, stall_ns);
+    }
+    Ok(Some(activity))
+}
+
+fn waits(kind: &str, waits: &Waits) -> Result<model::Latency> {
+    let (Some(histogram), Some((least, most))) = (waits.histogram(), waits.extremes) else {
+        return Ok(model::Latency::default());
+    };
+    let builder = LatencyBuilder::new(kind, &histogram, HistogramUnit::Picoseconds);
+    // Where the time went in the device is not told apart.
+    let whole = builder.sum_ps(waits.sum.0).part("device", waits.sum.0);
+    Ok(whole.extremes_ps(least.0, most.0).build()?)
 }
 
 fn device_counters(d: &DeviceStats) -> model::Memory {
@@ -265,9 +331,9 @@ fn device_counters(d: &DeviceStats) -> model::Memory {
         bytes_written: d.bytes_written,
         media_bytes_read: d.media_bytes_read,
         media_bytes_written: d.media_bytes_written,
-        write_amplification: None,
         stalls: d.stalls,
         stalls_ns: model::round3(d.stall_time.as_ns()),
+        ..model::Memory::default()
     }
     .with_amplification()
 }

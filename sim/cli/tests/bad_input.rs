@@ -240,13 +240,30 @@ fn maps_that_cannot_be() {
     map("0 0 100 rw shared 0x100000000000").refuses(&["s.txt:2:13: found `100`", "a multiple of 4096"]);
     map("0 0 64k rw shared 0x100000000001")
         .refuses(&["s.txt:2:27: found `0x100000000001`", "aligned to 4096"]);
-    map("0 0 64k rw shared 0x800000000000").refuses(&["s.txt:2:27:", "the lower half"]);
+    map("0 0 64k rw shared 0x100000000000000").refuses(&["s.txt:2:27:", "the lower half"]);
     map("0 0 64k rw shared 0x7fffffffffff000").refuses(&["s.txt:2:27:", "the lower half"]);
     map("0 7 64k rw shared 0x100000000000").refuses(&["s.txt:2:11: found `7`", "aligned to 4096"]);
     map("1 0 64k rw shared 0x100000000000")
         .refuses(&["s.txt:2:9: found `1`", "the number of a `file` above (defined: 0)"]);
     map("0 0 64k rx shared 0x100000000000").refuses(&["s.txt:2:17: found `rx`", "r, rw, none"]);
     map("0 0 64k rw").refuses(&["s.txt:2:19: found the end of the line", "as in `map M F off len"]);
+}
+
+#[test]
+fn addresses_that_the_machine_lacks_are_told_and_those_that_it_has_are_used() {
+    let text = "0 file 0 f 64k fill\n0 map 0 0 0 64k rw shared 0x10000000000000\n0 st 0 0\n";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s.txt"), text).unwrap();
+    replay(dir.path(), "s.txt", &["-q"]).exits(0);
+    let four = report(dir.path());
+    let (count, detail) = warning(&four, "system calls that failed");
+    assert_eq!(count, 1);
+    assert!(detail.contains("line 2: ENOMEM") && detail.contains("mmu.levels"), "{detail}");
+    assert_eq!((&four["faults"]["total"], &four["faults"]["general_protection"]), (&0.into(), &1.into()));
+    replay(dir.path(), "s.txt", &["-q", "--set", "mmu.levels=5"]).exits(0);
+    let five = report(dir.path());
+    assert_eq!((&five["faults"]["total"], &five["faults"]["general_protection"]), (&1.into(), &0.into()));
+    assert_eq!(five["faults"]["write"], 1);
 }
 
 #[test]
@@ -257,13 +274,13 @@ fn numbers_that_are_none_or_too_large() {
     script("0 file 0 f 0xffffffffffffffff sparse\n0 nop\n", &[])
         .refuses(&["s.txt:1:12:", "a size of at most 9223372036854775807"]);
     script("70000 nop\n", &[]).refuses(&["s.txt:1:1: found `70000`", "a thread id below 1024"]);
-    third_line("0 ld 0 0xffffffffffff")
-        .refuses(&["s.txt:3:8:", "a range that ends at or below 0x800000000000"]);
+    third_line("0 ld 0 0xffffffffffffff")
+        .refuses(&["s.txt:3:8:", "a range that ends at or below 0x100000000000000"]);
 }
 
 #[test]
 fn runs_of_accesses_without_end_are_refused() {
-    third_line("0 ldr 0 0 0xffffffffffff 1").refuses(&["s.txt:3:11:", "a range that ends at or below"]);
+    third_line("0 ldr 0 0 0xffffffffffffff 1").refuses(&["s.txt:3:11:", "a range that ends at or below"]);
     third_line("0 str 0 0 0x600000000000 1").refuses(&[
         "s.txt:3:26: found `1`",
         "a stride of at least 24576",

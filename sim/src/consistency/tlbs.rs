@@ -53,8 +53,11 @@ impl Machine {
     /// cached goes before it is used.
     fn owner_of(&self, cpu: CpuId, pcid: u16) -> Option<MmId> {
         let state = &self.cpus[cpu.index()].tlb_state;
-        // See `kern_pcid`; without PCIDs all is cached under 0, which is the one slot in use.
-        let asid = if self.spec.mmu.pcid { usize::from(pcid).checked_sub(1)? } else { 0 };
+        // Without PCIDs all is cached under 0, which is the one slot in use.
+        let (asid, user) = self.asid_of(pcid)?;
+        if user && state.user_flushes.has(asid) {
+            return None;
+        }
         let Some(slot) = state.slots.get(asid) else {
             return self.mms.iter().find(|mm| mm.global_asid == Some(asid)).map(|mm| mm.id);
         };

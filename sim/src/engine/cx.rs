@@ -6,6 +6,7 @@ use std::task::Poll;
 use daxsim_configs::kernel::{CommonPath, PathLength};
 use daxsim_types::{CacheLine, CpuId, Time};
 
+use super::touch::{GiveWay, TakeLock, Touch, Unlock};
 use super::{LockId, LockMode, Moment, StringOp, Sys};
 use crate::cpu::{Cpu, RunState};
 use crate::kernel::FaultTrail;
@@ -45,11 +46,13 @@ impl<'s> Cx<'s> {
     }
 
     /// Looks at or changes the machine, in no time.
+    #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
         self.sys.with(f)
     }
 
     /// Looks at or changes this CPU.
+    #[inline(always)]
     pub(crate) fn on_cpu<R>(&self, f: impl FnOnce(&mut Cpu) -> R) -> R {
         self.sys.with(|m| f(&mut m.cpus[self.cpu.index()]))
     }
@@ -77,34 +80,19 @@ impl<'s> Cx<'s> {
     }
 
     /// Waits until no other CPU with something to do is behind this one, taking interrupts that are due.
-    pub(crate) async fn sync(&self) {
-        loop {
-            self.give_way().await;
-            let index = self.cpu.index();
-            let due = self.on_cpu(|c| c.next_interrupt().is_some_and(|arrives| arrives <= c.now));
-            if !due {
-                return;
-            }
-            self.sys.with(|m| m.handle_interrupt(self.sys, index));
-        }
+    pub(crate) fn sync(&self) -> GiveWay<'s> {
+        GiveWay::new(self.sys, self.cpu.index(), true)
     }
 
     /// Waits until no other CPU with something to do is behind this one. Interrupts have to wait.
-    pub(crate) async fn give_way(&self) {
-        poll_fn(|_| {
-            let moment = Moment { time: self.now(), cpu: self.cpu.index() };
-            if moment > self.sys.horizon.get() { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
+    pub(crate) fn give_way(&self) -> GiveWay<'s> {
+        GiveWay::new(self.sys, self.cpu.index(), false)
     }
 
     /// Gives way until another CPU wakes this one.
     pub(crate) async fn blocked(&self) {
-        poll_fn(|_| match self.on_cpu(|c| c.state) {
-            RunState::Blocked(_) | RunState::Asleep(_) => Poll::Pending,
-            RunState::Ready | RunState::Parked => Poll::Ready(()),
-        })
-        .await;
+        poll_fn(|_| if self.on_cpu(|c| c.state.is_waiting()) { Poll::Pending } else { Poll::Ready(()) })
+            .await;
     }
 
     /// Lets the thread sleep: the CPU is idle, and lazy about its address space, until then.
@@ -133,63 +121,39 @@ impl<'s> Cx<'s> {
     }
 
     /// A kernel load of a named line. Its stall beyond the L1D is memory time.
-    pub(crate) async fn load(&self, line: CacheLine) {
-        self.touch(line, Access::Read).await;
+    pub(crate) fn load(&self, line: CacheLine) -> Touch<'s> {
+        Touch::new(self.sys, self.cpu.index(), line, Access::Read)
     }
 
     /// A kernel store.
-    pub(crate) async fn store(&self, line: CacheLine) {
-        self.touch(line, Access::Write).await;
+    pub(crate) fn store(&self, line: CacheLine) -> Touch<'s> {
+        Touch::new(self.sys, self.cpu.index(), line, Access::Write)
     }
 
     /// A locked read-modify-write.
-    pub(crate) async fn rmw(&self, line: CacheLine) {
-        self.touch(line, Access::Rmw).await;
+    pub(crate) fn rmw(&self, line: CacheLine) -> Touch<'s> {
+        Touch::new(self.sys, self.cpu.index(), line, Access::Rmw)
     }
 
     /// A locked read-modify-write of a count in a `struct page`.
-    pub(crate) async fn rmw_struct_page(&self, line: CacheLine) {
-        self.rmw(line).await;
-        self.sys.with(|m| m.measure.struct_page_rmws += 1);
-    }
-
-    async fn touch(&self, line: CacheLine, access: Access) {
-        self.sys.stall(self.cpu.index());
-        self.sync().await;
-        self.sys.with(|m| m.kernel_access(self.cpu.index(), line, access));
+    pub(crate) fn rmw_struct_page(&self, line: CacheLine) -> impl Future<Output = ()> + use<'s> {
+        self.rmw(line).and(|m| m.measure.struct_page_rmws += 1)
     }
 
     /// Takes a lock, waiting for it if need be.
-    pub(crate) async fn lock(&self, id: LockId, mode: LockMode) {
-        let line = self.sys.with(|m| m.locks.line(id));
-        self.rmw(line).await;
-        let index = self.cpu.index();
-        let taken = self.sys.with(|m| {
-            let taken = m.locks.acquire(id, mode, index);
-            if !taken {
-                m.block(index, Part::Locks);
-            }
-            taken
-        });
-        if !taken {
-            self.blocked().await;
-            // The hand-over: the word's line comes from the CPU that released it.
-            self.rmw(line).await;
-        }
+    pub(crate) fn lock(&self, id: LockId, mode: LockMode) -> TakeLock<'s> {
+        TakeLock::new(self.sys, self.cpu.index(), id, mode)
     }
 
     /// Takes a lock if that needs no waiting.
-    pub(crate) async fn try_lock(&self, id: LockId, mode: LockMode) -> bool {
+    pub(crate) fn try_lock(&self, id: LockId, mode: LockMode) -> impl Future<Output = bool> + use<'s> {
         let line = self.sys.with(|m| m.locks.line(id));
-        self.rmw(line).await;
-        self.sys.with(|m| m.locks.try_acquire(id, mode))
+        self.rmw(line).and(move |m| m.locks.try_acquire(id, mode))
     }
 
     /// Gives a lock up.
-    pub(crate) async fn unlock(&self, id: LockId, mode: LockMode) {
-        let line = self.sys.with(|m| m.locks.line(id));
-        self.store(line).await;
-        self.release(id, mode);
+    pub(crate) fn unlock(&self, id: LockId, mode: LockMode) -> Unlock<'s> {
+        Unlock::new(self.sys, self.cpu.index(), id, mode)
     }
 
     /// Goes on as a reader with a lock held for writing.
@@ -203,18 +167,12 @@ impl<'s> Cx<'s> {
 
     /// The hand-over of a lock whose word was already stored: its next holders go on from now.
     pub(crate) fn release(&self, id: LockId, mode: LockMode) {
-        for index in self.sys.with(|m| m.locks.release(id, mode)) {
-            self.wake(index);
-        }
+        self.sys.with(|m| self.sys.release(m, self.cpu.index(), id, mode));
     }
 
     /// Lets a blocked CPU go on from this CPU's time.
     pub(crate) fn wake(&self, index: usize) {
-        let moment = self.sys.with(|m| {
-            let now = m.cpus[self.cpu.index()].now;
-            m.wake(index, now)
-        });
-        self.sys.pull_horizon(moment);
+        self.sys.with(|m| self.sys.wake(m, self.cpu.index(), index));
     }
 
     /// Executes a named building block of the kernel's path.
@@ -250,6 +208,7 @@ impl<'s> Cx<'s> {
     }
 
     /// Notes a step on the fault's path, if faults are recorded.
+    #[inline]
     pub(crate) fn note(&self, step: PathStep) {
         self.sys.with(|m| m.note_in_fault(self.cpu, step));
     }

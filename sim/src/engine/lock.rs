@@ -105,13 +105,14 @@ impl Locks {
     }
 
     /// Gives the lock up; returns the CPUs that hold it from now on, in queue order.
+    #[inline]
     pub(crate) fn release(&mut self, id: LockId, mode: LockMode) -> Vec<usize> {
         let lock = &mut self.0[id.0 as usize];
         match mode {
             LockMode::Shared => lock.readers = lock.readers.saturating_sub(1),
             LockMode::Exclusive => lock.writer = false,
         }
-        lock.admit_queued()
+        if lock.queue.is_empty() { Vec::new() } else { lock.admit_queued() }
     }
 
     /// `downgrade_write`: the writer goes on as a reader, and readers in front of the queue come in beside it. Returns them.

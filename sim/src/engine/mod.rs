@@ -10,10 +10,12 @@
 
 mod cx;
 mod exec;
+mod exit;
 mod jitter;
 mod lines;
 mod lock;
 mod string_op;
+mod touch;
 mod window;
 
 pub use cx::Cx;
@@ -79,16 +81,22 @@ impl Sys {
     }
 
     /// Lets the host take a CPU away before its next access, if it is time for that.
+    #[inline(always)]
     pub(crate) fn stall(&self, index: usize) {
-        if !self.stalling.get() {
-            return;
+        if self.stalling.get() {
+            self.stall_now(index);
         }
+    }
+
+    #[cold]
+    fn stall_now(&self, index: usize) {
         if let Some(pause) = self.stalls.borrow_mut().as_mut().and_then(Stalls::draw) {
             self.with(|m| m.cpus[index].spend_as(Part::Stolen, pause));
         }
     }
 
     /// Looks at or changes the machine. Not to be called from within itself.
+    #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
         f(&mut self.machine.borrow_mut())
     }

@@ -44,6 +44,7 @@ impl<'s> StringOp<'s> {
 
     /// Stores a line past the caches; it is in flight until its controller has accepted it.
     pub(crate) async fn nt_store(&mut self, line: CacheLine) {
+        self.cx.map_on_host(line.addr().pfn()).await;
         self.free_buffer().await;
         let accepted = self.cx.with(|m| m.kernel_nt_store(self.cx.cpu().index(), line));
         self.fly(accepted);
@@ -60,6 +61,7 @@ impl<'s> StringOp<'s> {
     async fn access(&mut self, line: CacheLine, access: Access) {
         let index = self.cx.cpu().index();
         self.cx.sys().stall(index);
+        self.cx.map_on_host(line.addr().pfn()).await;
         self.cx.sync().await;
         if !self.cx.with(|m| m.memory.try_l1(index, m.host_line(line), access.is_write())) {
             self.free_buffer().await;

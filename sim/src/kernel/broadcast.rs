@@ -6,6 +6,7 @@ use daxsim_types::{CpuId, Time};
 
 use super::flush::{FlushInfo, flush_tlb_multi};
 use super::mm::MmId;
+use super::pti::{kern_pcid, user_pcid};
 use super::tlbstate::DYNAMIC_ASIDS;
 use crate::engine::{Cx, LockId, LockMode};
 use crate::machine::Machine;
@@ -67,16 +68,6 @@ impl GlobalAsids {
         self.freed[asid] = true;
         self.available += 1;
     }
-}
-
-/// `kern_pcid`: 0 is for address spaces without a PCID.
-pub(super) const fn kern_pcid(asid: usize) -> u16 {
-    asid as u16 + 1
-}
-
-/// `user_pcid`, of the half of the page tables that user mode has under PTI.
-const fn user_pcid(asid: usize) -> u16 {
-    kern_pcid(asid) | 1 << 11
 }
 
 /// Ticks from the start to a time.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use daxsim_types::Pfn;
 
+use super::page_tree::PageTree;
+
 /// Pages that a PMD entry covers.
 pub const PMD_PAGES: u64 = 512;
 
@@ -52,7 +54,9 @@ impl DaxEntry {
 /// The entries of one file.
 #[derive(Clone, Debug, Default)]
 pub struct DaxEntries {
-    entries: BTreeMap<u64, DaxEntry>,
+    entries: PageTree<DaxEntry>,
+    /// How many of them cover 2 MiB: only then an entry may cover a page that is not its first.
+    huge: usize,
     /// CPUs that wait for an entry's lock, by the entry's first page, first come first served.
     waiters: BTreeMap<u64, VecDeque<usize>>,
 }
@@ -61,33 +65,44 @@ impl DaxEntries {
     /// The entry that covers `page`, with its first page.
     #[must_use]
     pub fn find(&self, page: u64) -> Option<(u64, &DaxEntry)> {
-        if let Some(entry) = self.entries.get(&page) {
+        if let Some(entry) = self.entries.get(page) {
             return Some((page, entry));
         }
+        if self.huge == 0 {
+            return None;
+        }
         let head = page & !(PMD_PAGES - 1);
-        self.entries.get(&head).filter(|e| e.pmd).map(|e| (head, e))
+        self.entries.get(head).filter(|e| e.pmd).map(|e| (head, e))
     }
 
-    /// The entry whose first page is `head`, to be changed.
+    /// The entry whose first page is `head`, to be changed, but not in size.
     pub fn get_mut(&mut self, head: u64) -> Option<&mut DaxEntry> {
-        self.entries.get_mut(&head)
+        self.entries.get_mut(head)
     }
 
     /// Whether any 4 KiB entry lies in the 2 MiB range of `page` (with its first page), or a PMD entry.
     #[must_use]
     pub fn first_in_pmd_range(&self, page: u64) -> Option<(u64, &DaxEntry)> {
         let head = page & !(PMD_PAGES - 1);
-        self.entries.range(head..head + PMD_PAGES).next().map(|(at, e)| (*at, e))
+        self.entries.range(head..head + PMD_PAGES).next()
     }
 
     /// Stores an entry at its first page.
     pub fn store(&mut self, head: u64, entry: DaxEntry) {
-        self.entries.insert(head, entry);
+        self.huge += usize::from(entry.pmd);
+        let old = self.entries.insert(head, entry);
+        self.huge -= usize::from(old.is_some_and(|old| old.pmd));
+    }
+
+    fn take(&mut self, head: u64) -> Option<DaxEntry> {
+        let entry = self.entries.remove(head)?;
+        self.huge -= usize::from(entry.pmd);
+        Some(entry)
     }
 
     /// Removes an entry; returns the CPUs that waited for it.
     pub fn remove(&mut self, head: u64) -> Vec<usize> {
-        self.entries.remove(&head);
+        self.take(head);
         self.waiters.remove(&head).map(Vec::from).unwrap_or_default()
     }
 
@@ -101,29 +116,29 @@ impl DaxEntries {
     /// file's invalidate lock, and has waited for those that were locked. Returns what was removed.
     pub fn remove_range(&mut self, first: u64, pages: u64) -> Vec<DaxEntry> {
         let (from, to) = self.span(first, pages);
-        let heads: Vec<u64> = self.entries.range(from..to.max(from)).map(|(at, _)| *at).collect();
-        heads.into_iter().filter_map(|head| self.entries.remove(&head)).collect()
+        let heads: Vec<u64> = self.entries.range(from..to).map(|(at, _)| at).collect();
+        heads.into_iter().filter_map(|head| self.take(head)).collect()
     }
 
     /// The first entry at or after `page`.
     #[must_use]
     pub fn next_at(&self, page: u64) -> Option<(u64, &DaxEntry)> {
-        self.entries.range(page..).next().map(|(at, e)| (*at, e))
+        self.entries.range(page..u64::MAX).next()
     }
 
     /// Removes the entries of a range that are neither dirty nor being written back (`__dax_invalidate_entry`). Returns them.
     pub fn remove_clean(&mut self, first: u64, pages: u64) -> Vec<DaxEntry> {
         let (from, to) = self.span(first, pages);
-        let clean = self.entries.range(from..to.max(from)).filter(|(_, e)| !e.dirty && !e.towrite);
-        let heads: Vec<u64> = clean.map(|(at, _)| *at).collect();
-        heads.into_iter().filter_map(|head| self.entries.remove(&head)).collect()
+        let clean = self.entries.range(from..to).filter(|(_, e)| !e.dirty && !e.towrite);
+        let heads: Vec<u64> = clean.map(|(at, _)| at).collect();
+        heads.into_iter().filter_map(|head| self.take(head)).collect()
     }
 
     /// The first page of the first locked entry of a range.
     #[must_use]
     pub fn first_locked(&self, first: u64, pages: u64) -> Option<u64> {
         let (from, to) = self.span(first, pages);
-        self.entries.range(from..to).find(|(_, e)| e.locked).map(|(at, _)| *at)
+        self.entries.range(from..to).find(|(_, e)| e.locked).map(|(at, _)| at)
     }
 
     /// Queues a CPU for an entry's lock.
@@ -139,7 +154,7 @@ impl DaxEntries {
 
     /// Unlocks an entry; returns the next CPU in its queue (`dax_wake_entry` wakes one).
     pub fn unlock(&mut self, head: u64) -> Option<usize> {
-        if let Some(entry) = self.entries.get_mut(&head) {
+        if let Some(entry) = self.entries.get_mut(head) {
             entry.locked = false;
         }
         self.next_waiter(head)
@@ -158,18 +173,18 @@ impl DaxEntries {
 
     /// `mapping_tagged` of the dirty mark: whether any entry of the file has it.
     pub fn any_dirty(&self) -> bool {
-        self.entries.values().any(|entry| entry.dirty)
+        self.entries.iter().any(|(_, entry)| entry.dirty)
     }
 
     /// Tags the dirty entries that cover pages `first..=last` for writeback.
     pub fn tag_dirty_for_writeback(&mut self, first: u64, last: u64) {
         let head = first & !(PMD_PAGES - 1);
-        for (at, entry) in self.entries.range_mut(head..=last) {
-            let end = at + if entry.pmd { PMD_PAGES } else { 1 };
+        self.entries.change(head..last.saturating_add(1), |at, entry| {
+            let end = at + entry.pages();
             if end > first && entry.dirty {
                 entry.towrite = true;
             }
-        }
+        });
     }
 
     /// The first entry at or after `page` (counting one that covers it) that is tagged for writeback, up to `last`.
@@ -177,14 +192,14 @@ impl DaxEntries {
     pub fn next_towrite(&self, page: u64, last: u64) -> Option<u64> {
         let head = page & !(PMD_PAGES - 1);
         self.entries
-            .range(head..=last)
-            .find(|(at, e)| e.towrite && **at + if e.pmd { PMD_PAGES } else { 1 } > page)
-            .map(|(at, _)| *at)
+            .range(head..last.saturating_add(1))
+            .find(|(at, e)| e.towrite && at + e.pages() > page)
+            .map(|(at, _)| at)
     }
 
     /// Entries in page order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &DaxEntry)> {
-        self.entries.iter().map(|(at, e)| (*at, e))
+        self.entries.iter()
     }
 }
 

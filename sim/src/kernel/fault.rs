@@ -11,7 +11,7 @@ use super::fs::{Order, fs_fault};
 use super::mm::MmId;
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::{Backing, Vma};
-use super::vmf::{FaultTrail, Vmf};
+use super::vmf::Vmf;
 use super::zap::{zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
 use crate::measure::{Callback, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
@@ -44,12 +44,12 @@ pub(crate) struct FaultEnd {
 /// #PF: entry, `do_user_addr_fault`, exit. The access is then to be tried again, unless there is a signal.
 pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_code: ErrorCode) -> FaultEnd {
     let raised = cx.now();
-    enter_kernel(cx);
-    cx.with(|m| m.trails[cx.cpu().index()] = FaultTrail::default());
+    let from_user = enter_kernel(cx);
+    cx.with(|m| m.trails[cx.cpu().index()].reset());
     let ret = do_user_addr_fault(cx, origin.mm, va, error_code).await;
-    leave_kernel(cx);
+    leave_kernel(cx, from_user);
     cx.with(|m| {
-        let trail = std::mem::take(&mut m.trails[cx.cpu().index()]);
+        let trail = &mut m.trails[cx.cpu().index()];
         let signal = match ret {
             None => Some(Signal::Sigsegv),
             Some(ret) if ret.contains(VmFault::SIGSEGV) => Some(Signal::Sigsegv),
@@ -72,6 +72,7 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
         counts.oom += u64::from(ret.is_some_and(|r| r.contains(VmFault::OOM)));
         counts.major += u64::from(ret.is_some_and(|r| r.contains(VmFault::MAJOR)));
         if m.measure.keep_faults {
+            let trail = std::mem::take(trail);
             let record = FaultRecord {
                 line: origin.line,
                 thread: origin.thread,
@@ -97,31 +98,35 @@ pub(crate) async fn page_fault(cx: &Cx<'_>, origin: Origin, va: VirtAddr, error_
 /// #GP for an address that is not canonical (`exc_general_protection`): SIGSEGV, or the end of the kernel's own copy. The mm core is
 /// not asked.
 pub(crate) fn general_protection(cx: &Cx<'_>) {
-    enter_kernel(cx);
+    let from_user = enter_kernel(cx);
     cx.with(|m| m.measure.general_protections += 1);
-    leave_kernel(cx);
+    leave_kernel(cx, from_user);
 }
 
-fn enter_kernel(cx: &Cx<'_>) {
+/// The entry; whether it switched from the tables of user mode.
+fn enter_kernel(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
         let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);
         let index = cx.cpu().index();
         m.cpus[index].spend_as(Part::Entry, entry);
-        m.switch_cr3_half(index);
+        let from_user = m.enter_kernel_half(index);
         let cpu = &mut m.cpus[index];
         cpu.part = Part::Entry;
         cpu.work(path);
         cpu.part = Part::Dispatch;
-    });
+        from_user
+    })
 }
 
-fn leave_kernel(cx: &Cx<'_>) {
+fn leave_kernel(cx: &Cx<'_>, to_user: bool) {
     cx.with(|m| {
         let (iret, path) = (m.spec.cost.iret, m.kernel.path_length.common.exit);
         let index = cx.cpu().index();
         m.cpus[index].part = Part::Entry;
         m.cpus[index].work(path);
-        m.switch_cr3_half(index);
+        if to_user {
+            m.enter_user_half(index);
+        }
         let cpu = &mut m.cpus[index];
         cpu.spend(iret);
         cpu.part = Part::User;
@@ -505,9 +510,8 @@ async fn wp_page_reuse(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
 }
 
 /// The kernel's read of a page-table entry.
-pub(crate) async fn read_entry(cx: &Cx<'_>, slot: Slot) -> Entry {
-    cx.load(slot.line()).await;
-    cx.with(|m| m.tables.read(slot))
+pub(crate) fn read_entry<'s>(cx: &Cx<'s>, slot: Slot) -> impl Future<Output = Entry> + use<'s> {
+    cx.load(slot.line()).and(move |m| m.tables.read(slot))
 }
 
 /// The table of `level` for an address, allocated with those above it if need be (`__pmd_alloc` and so on). `None` if there

@@ -2,8 +2,9 @@
 
 use daxsim_types::{CacheLine, CpuId, Time, VirtAddr};
 
-use super::broadcast::{broadcast_tlb_flush, consider_global_asid, kern_pcid};
+use super::broadcast::{broadcast_tlb_flush, consider_global_asid};
 use super::mm::MmId;
+use super::pti::kern_pcid;
 use crate::apic::{ShootdownIpi, icr_writes};
 use crate::engine::{Cx, Moment, Sys};
 use crate::machine::Machine;
@@ -199,11 +200,17 @@ impl Machine {
         let began = cpu.now;
         let interrupted = std::mem::replace(&mut cpu.part, Part::IpiHandler);
         cpu.spend(entry);
+        // An idle CPU is in the kernel.
+        let lazy = cpu.tlb_state.lazy;
+        let from_user = !lazy && self.enter_kernel_half(index);
         let csd = self.csd_line(target);
         self.kernel_access_as(index, csd, Access::Rmw, Part::IpiHandler);
         self.flush_tlb_func(target, &ipi.info, true);
         self.kernel_access_as(index, csd, Access::Write, Part::IpiHandler);
         let answered = self.cpus[index].now;
+        if from_user {
+            self.enter_user_half(index);
+        }
         self.cpus[index].spend(exit);
         self.cpus[index].part = interrupted;
         self.measure.shootdowns.ipis_received += 1;
@@ -270,19 +277,18 @@ impl Machine {
     }
 
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {
-        let user_half = self.user_half_invalidation();
         let mut va = info.start;
         while va < info.end {
-            self.invlpg(index, VirtAddr(va));
-            self.cpus[index].spend(user_half);
+            self.flush_tlb_one_user(index, VirtAddr(va));
             va += 1 << info.stride_shift;
         }
         self.measure.shootdowns.pages += info.strides();
     }
 
-    /// Reloads CR3 as it is, without NOFLUSH.
+    /// `flush_tlb_local`: marks the user half and reloads CR3 as it is, without NOFLUSH.
     fn flush_current_pcid(&mut self, index: usize) {
         let (root, pcid) = (self.cpus[index].cr3, self.cpus[index].pcid);
+        self.invalidate_user_asid(index, self.cpus[index].tlb_state.asid);
         self.mov_cr3(index, root, pcid, false);
     }
 
@@ -341,6 +347,9 @@ impl Machine {
             None => state.tlb_state.choose_asid(mm, generation, pcid_enabled),
         };
         state.tlb_state.load(asid, mm, generation);
+        if flush {
+            self.invalidate_user_asid(index, asid);
+        }
         self.mov_cr3(index, root, kern_pcid(asid), !flush);
         self.flush_event(cpu, FlushReason::TaskSwitch, if flush { None } else { Some(0) });
     }

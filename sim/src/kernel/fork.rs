@@ -167,7 +167,7 @@ async fn copy_huge_pmd(
 pub(crate) async fn exit_mmap(cx: &Cx<'_>, mm: MmId) {
     let lock = cx.with(|m| m.mm(mm).mmap_lock);
     cx.lock(lock, LockMode::Exclusive).await;
-    unmap_locked(cx, mm, 0, super::syscall::USER_END).await;
+    unmap_locked(cx, mm, 0, cx.with(|m| m.user_end())).await;
     cx.unlock(lock, LockMode::Exclusive).await;
     mm_free_global_asid(cx, mm).await;
 }

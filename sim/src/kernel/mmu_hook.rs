@@ -45,7 +45,7 @@ impl Machine {
     pub(crate) fn local_flush_tlb_page(&mut self, index: usize, mm: MmId, va: VirtAddr) {
         if self.runs_mm(index, mm) {
             let before = std::mem::replace(&mut self.cpus[index].part, Part::Flush);
-            self.invlpg(index, va);
+            self.flush_tlb_one_user(index, va);
             self.cpus[index].part = before;
             self.measure.local_invalidations += 1;
         }

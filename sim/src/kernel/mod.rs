@@ -27,6 +27,7 @@ mod mmu_hook;
 mod mprotect;
 mod mremap;
 pub mod page;
+mod page_tree;
 mod pti;
 pub mod refcount;
 mod reflink;
@@ -47,7 +48,7 @@ pub use file_ops::FallocMode;
 pub use gup::PinKind;
 pub use mm::MmId;
 pub use mremap::RemapRequest;
-pub use syscall::{Advice, MapRequest, SyscallError, USER_END};
+pub use syscall::{Advice, DEFAULT_MAP_WINDOW, MapRequest, SyscallError};
 pub(crate) use syscall::{
     clear_young, clone, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap,
     msync, munmap, pin, pread, pwrite, sync_file_range, unpin,

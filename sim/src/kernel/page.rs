@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use daxsim_configs::kernel::BusyTest;
 use daxsim_types::{CacheLine, FileSystem, PageSize, Pfn, PhysAddr};
-use rustc_hash::FxHashMap;
 
 use super::dax_entry::EntryKind;
 use super::file::FileId;
+use super::page_tree::PageTree;
 use crate::engine::Cx;
 use crate::machine::Machine;
 use crate::measure::PathStep;
@@ -57,7 +57,7 @@ impl PageCounts {
 pub struct PageMap {
     base: u64,
     span: u64,
-    counts: FxHashMap<u64, PageCounts>,
+    counts: PageTree<PageCounts>,
     /// CPUs that wait for a frame to be idle, first come first.
     waiters: BTreeMap<u64, Vec<usize>>,
 }
@@ -67,7 +67,7 @@ impl PageMap {
     /// around in it: their lines are then shared, as in a cache index.
     #[must_use]
     pub fn new(base: u64, span: u64) -> Self {
-        Self { base, span: span.max(64), counts: FxHashMap::default(), waiters: BTreeMap::new() }
+        Self { base, span: span.max(64), counts: PageTree::default(), waiters: BTreeMap::new() }
     }
 
     /// The line of a frame's `struct page`: flags, mapping, index, `_mapcount` and `_refcount` share it (spec 1.5).
@@ -79,16 +79,16 @@ impl PageMap {
     /// The counts of a frame.
     #[must_use]
     pub fn counts(&self, pfn: Pfn) -> PageCounts {
-        self.counts.get(&pfn.0).copied().unwrap_or_default()
+        self.counts.get(pfn.0).copied().unwrap_or_default()
     }
 
     /// Changes the counts of a frame; frames back at rest are forgotten.
     pub fn update(&mut self, pfn: Pfn, change: impl FnOnce(&mut PageCounts)) -> PageCounts {
-        let counts = self.counts.entry(pfn.0).or_default();
+        let counts = self.counts.get_or_default(pfn.0);
         change(counts);
         let now = *counts;
         if now == PageCounts::default() {
-            self.counts.remove(&pfn.0);
+            self.counts.remove(pfn.0);
         }
         now
     }
@@ -102,7 +102,7 @@ impl PageMap {
     /// The frames whose counts are not at rest, ascending.
     #[must_use]
     pub fn in_use(&self) -> BTreeMap<Pfn, PageCounts> {
-        self.counts.iter().map(|(pfn, counts)| (Pfn(*pfn), *counts)).collect()
+        self.counts.iter().map(|(pfn, counts)| (Pfn(pfn), *counts)).collect()
     }
 
     /// A frame that a CPU waits for, if there is one.
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(map.counts(Pfn(7)).refs, 1);
         assert!(!map.is_idle(Pfn(7)) && map.is_idle(Pfn(8)));
         map.update(Pfn(7), |c| c.refs -= 1);
-        assert_eq!(map.counts.len(), 0);
+        assert!(map.in_use().is_empty());
     }
 
     #[test]

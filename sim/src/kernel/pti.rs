@@ -1,31 +1,131 @@
 //! Kernel page-table isolation: two sets of tables for an address space (spec 5.2, 5.4).
 //!
-//! With PCIDs each half has its own, so that switching keeps the TLB. One tag stands for both here, as only user addresses are
-//! looked up: what a flush drops is dropped in both halves, and only its cost tells them apart.
+//! With PCIDs each half has its own, so that switching keeps the TLB: what user mode cached is found by user mode alone, and the
+//! kernel's copies to and from user memory have entries of their own. A flush drops both: a page by INVLPG and INVPCID, an
+//! address space by marking the PCID of the user half, which the way back to user mode then flushes. The two roots are one here:
+//! Linux keeps the entries of user addresses in both.
 
-use daxsim_types::Time;
+use daxsim_types::VirtAddr;
 
+use super::tlbstate::DYNAMIC_ASIDS;
 use crate::machine::Machine;
 use crate::measure::Part;
+use crate::mmu::invalidate::Invpcid;
+
+/// `X86_CR3_PTI_PCID_USER_BIT` of a PCID.
+const USER: u16 = 1 << 11;
+
+/// `kern_pcid`: 0 is for address spaces without a PCID.
+pub(super) const fn kern_pcid(asid: usize) -> u16 {
+    asid as u16 + 1
+}
+
+/// `user_pcid`, of the half of the page tables that user mode has.
+pub(super) const fn user_pcid(asid: usize) -> u16 {
+    kern_pcid(asid) | USER
+}
 
 impl Machine {
-    /// `SWITCH_TO_KERNEL_CR3` or `SWITCH_TO_USER_CR3` at the border of the kernel, if it is isolated. Without PCIDs the write of CR3
-    /// empties the TLB.
-    pub(crate) fn switch_cr3_half(&mut self, index: usize) {
-        if !self.kernel.tree.pti {
+    /// `SWITCH_TO_KERNEL_CR3` where the kernel is entered. False if nothing was to switch: no isolation, or in the kernel already.
+    pub(crate) fn enter_kernel_half(&mut self, index: usize) -> bool {
+        let state = &mut self.cpus[index].tlb_state;
+        if !std::mem::take(&mut state.user_half) {
+            return false;
+        }
+        let asid = state.asid;
+        self.switch_half(index, kern_pcid(asid), false);
+        true
+    }
+
+    /// `SWITCH_TO_USER_CR3` on the way back to user mode, which does the flush that the half is marked for. Without PCIDs the
+    /// write of CR3 empties the TLB anyway.
+    pub(crate) fn enter_user_half(&mut self, index: usize) {
+        let state = &mut self.cpus[index].tlb_state;
+        if !self.kernel.tree.pti || std::mem::replace(&mut state.user_half, true) {
             return;
         }
+        let asid = state.asid;
+        let flush = state.user_flushes.take(asid);
+        self.switch_half(index, user_pcid(asid), flush);
+    }
+
+    fn switch_half(&mut self, index: usize, pcid: u16, flush: bool) {
         let cpu = &mut self.cpus[index];
-        let (root, pcid) = (cpu.cr3, cpu.pcid);
+        let root = cpu.cr3;
         let part = std::mem::replace(&mut cpu.part, Part::Entry);
-        self.mov_cr3(index, root, pcid, true);
+        self.mov_cr3(index, root, pcid, !flush);
         self.cpus[index].part = part;
     }
 
-    /// What `flush_tlb_one_user` adds to the INVLPG of a page: an INVPCID for the user half. Without PCIDs the way back to user
-    /// mode drops it. A full flush adds nothing: it marks the user PCID, and the CR3 write of the way back, paid anyway, flushes it.
-    pub(super) fn user_half_invalidation(&self) -> Time {
-        let two_pcids = self.kernel.tree.pti && self.spec.mmu.pcid;
-        if two_pcids { self.spec.cost.invpcid } else { Time::ZERO }
+    /// `flush_tlb_one_user`: a page in both halves. Without PCIDs the way back to user mode drops it there.
+    pub(super) fn flush_tlb_one_user(&mut self, index: usize, va: VirtAddr) {
+        self.invlpg(index, va);
+        if self.has_user_pcids() {
+            let pcid = user_pcid(self.cpus[index].tlb_state.asid);
+            self.invpcid(index, Invpcid::Address(pcid, va));
+        }
+    }
+
+    /// `invalidate_user_asid`: the user half of an ASID is to be flushed on the way back to user mode.
+    pub(super) fn invalidate_user_asid(&mut self, index: usize, asid: usize) {
+        if self.has_user_pcids() {
+            self.cpus[index].tlb_state.user_flushes.mark(asid);
+        }
+    }
+
+    /// The ASID that a PCID belongs to, and whether it is that of the user half; `None` for PCID 0 of a machine that has them.
+    pub(crate) fn asid_of(&self, pcid: u16) -> Option<(usize, bool)> {
+        if !self.spec.mmu.pcid {
+            return Some((0, false));
+        }
+        let user = self.has_user_pcids() && pcid & USER != 0;
+        let kernel = if user { pcid & !USER } else { pcid };
+        Some((usize::from(kernel).checked_sub(1)?, user))
+    }
+
+    /// Drops a page from whatever half of the loaded address space has it, in no time: what a trace implies but does not show.
+    pub(crate) fn forget_page(&mut self, index: usize, va: VirtAddr) {
+        let halves = self.has_user_pcids();
+        let cpu = &mut self.cpus[index];
+        cpu.tlbs.drop_page(va, cpu.pcid);
+        if halves {
+            let asid = cpu.tlb_state.asid;
+            for pcid in [kern_pcid(asid), user_pcid(asid)] {
+                cpu.tlbs.drop_page(va, pcid);
+            }
+        }
+    }
+
+    const fn has_user_pcids(&self) -> bool {
+        self.kernel.tree.pti && self.spec.mmu.pcid
+    }
+}
+
+/// The user halves of dynamic ASIDs that are to be flushed: `user_pcid_flush_mask`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserFlushes(u8);
+
+impl UserFlushes {
+    const fn bit(asid: usize) -> u8 {
+        // What all CPUs share is flushed by INVLPGB.
+        if asid < DYNAMIC_ASIDS { 1 << asid } else { 0 }
+    }
+
+    /// Marks an ASID.
+    pub const fn mark(&mut self, asid: usize) {
+        self.0 |= Self::bit(asid);
+    }
+
+    /// Takes the mark away; whether there was one.
+    pub const fn take(&mut self, asid: usize) -> bool {
+        let marked = self.has(asid);
+        self.0 &= !Self::bit(asid);
+        marked
+    }
+
+    /// Whether an ASID is marked.
+    #[must_use]
+    pub const fn has(&self, asid: usize) -> bool {
+        self.0 & Self::bit(asid) != 0
     }
 }

@@ -14,6 +14,7 @@ use super::mremap::{RemapRequest, do_mremap};
 use super::vma::{Backing, Vma};
 use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range};
+use crate::Machine;
 use crate::engine::{Cx, LockId, LockMode};
 use crate::measure::Part;
 use crate::program::{Accesses, StepOutcome, run_accesses};
@@ -53,6 +54,19 @@ pub enum SyscallError {
         start: u64,
         /// Bytes.
         len: u64,
+    },
+    /// A map that leaves the user addresses of the machine.
+    #[error(
+        "ENOMEM: {len:#x} bytes at {start:#x}: expected a map that ends at or below {limit:#x}, where user addresses end with \
+         as many levels of paging as this machine has (mmu.levels)"
+    )]
+    NoAddresses {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// Where user addresses end.
+        limit: u64,
     },
     /// No single mapping holds the range.
     #[error("EFAULT: no single mapping holds {start:#x}..{end:#x}")]
@@ -122,12 +136,24 @@ pub enum SyscallError {
     Io,
 }
 
-/// End of the user half of a 4-level address space (`TASK_SIZE_MAX`).
-pub const USER_END: u64 = 0x7fff_ffff_f000;
+/// Where user addresses end that a process gets without asking for more (`DEFAULT_MAP_WINDOW`): those of four levels of paging.
+pub const DEFAULT_MAP_WINDOW: u64 = (1 << 47) - 4096;
 
-fn check_range(start: u64, len: u64) -> Result<u64, SyscallError> {
+impl Machine {
+    /// Where user addresses end (`TASK_SIZE_MAX`). With five levels there are more above [`DEFAULT_MAP_WINDOW`], which mmap uses
+    /// for an address that asks for them alone (Documentation/arch/x86/x86_64/5level-paging.rst): every map here has its address.
+    pub(crate) const fn user_end(&self) -> u64 {
+        (1 << (11 + 9 * self.spec.mmu.levels)) - 4096
+    }
+}
+
+fn check_range(cx: &Cx<'_>, start: u64, len: u64) -> Result<u64, SyscallError> {
+    range_below(cx.with(|m| m.user_end()), start, len)
+}
+
+fn range_below(limit: u64, start: u64, len: u64) -> Result<u64, SyscallError> {
     let page = PageSize::Size4K.bytes();
-    let end = start.checked_add(len).filter(|end| *end <= USER_END);
+    let end = start.checked_add(len).filter(|end| *end <= limit);
     match end {
         Some(end) if len > 0 && start.is_multiple_of(page) && len.is_multiple_of(page) => Ok(end),
         _ => Err(SyscallError::Invalid { start, len }),
@@ -137,26 +163,30 @@ fn check_range(start: u64, len: u64) -> Result<u64, SyscallError> {
 /// Runs a system call's body between its entry and exit.
 macro_rules! in_syscall {
     ($cx:expr, $body:expr) => {{
-        enter($cx);
+        let from_user = enter($cx);
         let result = $body;
-        leave($cx);
+        leave($cx, from_user);
         result
     }};
 }
 
-fn enter(cx: &Cx<'_>) {
+/// The entry; whether it switched from the tables of user mode.
+fn enter(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_entry, cx.cpu().index());
         m.cpus[index].spend_as(Part::Entry, cost);
-        m.switch_cr3_half(index);
+        let from_user = m.enter_kernel_half(index);
         m.cpus[index].part = Part::Dispatch;
-    });
+        from_user
+    })
 }
 
-fn leave(cx: &Cx<'_>) {
+fn leave(cx: &Cx<'_>, to_user: bool) {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_exit, cx.cpu().index());
-        m.switch_cr3_half(index);
+        if to_user {
+            m.enter_user_half(index);
+        }
         let cpu = &mut m.cpus[index];
         cpu.spend_as(Part::Entry, cost);
         cpu.part = Part::User;
@@ -165,7 +195,11 @@ fn leave(cx: &Cx<'_>) {
 
 /// mmap with MAP_FIXED: what was there is unmapped first.
 pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(), SyscallError> {
-    let end = check_range(request.start, request.len)?;
+    let (start, len, limit) = (request.start, request.len, cx.with(|m| m.user_end()));
+    if start.checked_add(len).is_none_or(|end| end > limit) {
+        return Err(SyscallError::NoAddresses { start, len, limit });
+    }
+    let end = range_below(limit, start, len)?;
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
@@ -202,7 +236,7 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
 
 /// munmap.
 pub(crate) async fn munmap(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
-    let end = check_range(start, len)?;
+    let end = check_range(cx, start, len)?;
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
@@ -260,7 +294,7 @@ pub(crate) async fn madvise(
     len: u64,
     advice: Advice,
 ) -> Result<(), SyscallError> {
-    let end = check_range(start, len)?;
+    let end = check_range(cx, start, len)?;
     in_syscall!(cx, {
         match advice {
             Advice::DontNeed => dont_need(cx, mm, start, end).await,
@@ -304,7 +338,7 @@ async fn populate(cx: &Cx<'_>, mm: MmId, start: u64, end: u64, write: bool) {
 
 /// msync(MS_SYNC): writes back the part of each file that is mapped there.
 pub(crate) async fn msync(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
-    let end = check_range(start, len)?;
+    let end = check_range(cx, start, len)?;
     let any_file = cx.with(|m| {
         let covered = m.synced_by_msync(mm, start, end);
         m.begin_sync(cx.cpu().index(), &covered, m.cpus[cx.cpu().index()].now);
@@ -360,7 +394,8 @@ pub(crate) async fn pin(
     write: bool,
     kind: PinKind,
 ) -> Result<(), SyscallError> {
-    let end = start.checked_add(len).filter(|end| *end <= USER_END && len > 0);
+    let limit = cx.with(|m| m.user_end());
+    let end = start.checked_add(len).filter(|end| *end <= limit && len > 0);
     let end = end.ok_or(SyscallError::Invalid { start, len })?;
     let held = in_syscall!(cx, gup(cx, mm, (start, end), write, kind).await);
     held.map_err(|at| SyscallError::BadAddress { at: at.0 })
@@ -375,7 +410,7 @@ pub(crate) async fn unpin(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result
 
 /// A kernel thread's sweep over the accessed bits of a range. Not a call: it has no entry and exit.
 pub(crate) async fn clear_young(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
-    let end = check_range(start, len)?;
+    let end = check_range(cx, start, len)?;
     super::young::clear_young(cx, mm, start, end).await;
     Ok(())
 }
@@ -394,7 +429,7 @@ pub(crate) async fn mprotect(
     read: bool,
     write: bool,
 ) -> Result<(), SyscallError> {
-    let end = check_range(start, len)?;
+    let end = check_range(cx, start, len)?;
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
@@ -407,8 +442,8 @@ pub(crate) async fn mprotect(
 
 /// mremap.
 pub(crate) async fn mremap(cx: &Cx<'_>, mm: MmId, request: RemapRequest) -> Result<(), SyscallError> {
-    check_range(request.start, request.len)?;
-    check_range(request.to.unwrap_or(request.start), request.new_len)?;
+    check_range(cx, request.start, request.len)?;
+    check_range(cx, request.to.unwrap_or(request.start), request.new_len)?;
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
@@ -496,11 +531,12 @@ mod tests {
 
     #[test]
     fn ranges_must_be_aligned_non_empty_and_in_the_user_half() {
-        assert_eq!(check_range(0x1000, 0x2000), Ok(0x3000));
+        let limit = DEFAULT_MAP_WINDOW;
+        assert_eq!(range_below(limit, 0x1000, 0x2000), Ok(0x3000));
         for (start, len) in
-            [(0x1001, 0x1000), (0x1000, 0), (0x1000, 0x10), (u64::MAX - 0xfff, 0x2000), (USER_END, 0x1000)]
+            [(0x1001, 0x1000), (0x1000, 0), (0x1000, 0x10), (u64::MAX - 0xfff, 0x2000), (limit, 0x1000)]
         {
-            assert!(check_range(start, len).is_err(), "{start:#x} {len:#x}");
+            assert!(range_below(limit, start, len).is_err(), "{start:#x} {len:#x}");
         }
     }
 }

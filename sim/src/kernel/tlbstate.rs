@@ -3,6 +3,7 @@
 use daxsim_types::CpuId;
 
 use super::mm::MmId;
+use super::pti::UserFlushes;
 
 /// `TLB_NR_DYN_ASIDS` (arch/x86/include/asm/tlbflush.h).
 pub const DYNAMIC_ASIDS: usize = 6;
@@ -31,6 +32,10 @@ pub struct CpuTlbState {
     pub next_asid: usize,
     /// `is_lazy`.
     pub lazy: bool,
+    /// Whether CR3 has the tables of user mode. Stays false without page-table isolation.
+    pub user_half: bool,
+    /// `user_pcid_flush_mask`.
+    pub user_flushes: UserFlushes,
 }
 
 impl CpuTlbState {
@@ -44,6 +49,8 @@ impl CpuTlbState {
             slots: [AsidSlot::default(); DYNAMIC_ASIDS],
             next_asid: 0,
             lazy: false,
+            user_half: false,
+            user_flushes: UserFlushes::default(),
         }
     }
 

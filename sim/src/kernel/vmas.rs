@@ -85,8 +85,8 @@ impl Machine {
                 self.tables.write(slot, Entry::NONE);
                 self.count_at_once(mm, old, level, -1);
                 self.mm_mut(mm).rss_anon -= i64::from(self.is_private_copy(&vma, old));
-                for cpu in &mut self.cpus {
-                    cpu.tlbs.drop_page(va, cpu.pcid);
+                for index in 0..self.cpus.len() {
+                    self.forget_page(index, va);
                 }
             }
         }

@@ -61,6 +61,15 @@ pub(crate) struct FaultTrail {
 }
 
 impl FaultTrail {
+    /// Begins again, in place: a trail takes much room, and most faults are not recorded.
+    pub(crate) fn reset(&mut self) {
+        self.path.clear();
+        self.handlers.clear();
+        (self.old, self.new, self.pfn, self.refs_at_insert) = (None, None, None, None);
+        (self.ret, self.kind) = (None, None);
+        (self.pmd_fallback, self.outside_dax) = (false, false);
+    }
+
     /// What the fault turned out to be. Private copies and upgrades share their code with those of DAX mappings.
     pub(crate) fn kind(&self) -> FaultKind {
         match self.kind {

@@ -219,6 +219,7 @@ async fn dax_flush(cx: &Cx<'_>, pfn: Pfn, pages: u64, durable: &mut Time) {
     for line in 0..pages * (PageSize::Size4K.bytes() / LINE_BYTES) {
         cx.sync().await;
         cx.with(|m| m.measure.kernel.clwb_lines += 1);
+        cx.map_on_host(CacheLine(first + line).addr().pfn()).await;
         let accepted = cx.with(|m| m.kernel_clwb(cx.cpu().index(), CacheLine(first + line)));
         *durable = (*durable).max(accepted);
     }

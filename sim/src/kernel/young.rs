@@ -1,6 +1,6 @@
 //! Clearing of accessed bits, by which idle-page tracking and reclaim find out what is used (spec 5.6).
 
-use daxsim_types::{PageSize, VirtAddr};
+use daxsim_types::{PageSize, Pfn, VirtAddr};
 
 use super::fault::read_entry;
 use super::flush::flush_tlb_mm_range;
@@ -41,7 +41,7 @@ pub(crate) async fn clear_young(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) -> 
 }
 
 /// The entries of one table.
-async fn clear_young_ptes(cx: &Cx<'_>, table: daxsim_types::Pfn, start: u64, end: u64) -> u64 {
+async fn clear_young_ptes(cx: &Cx<'_>, table: Pfn, start: u64, end: u64) -> u64 {
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return 0 };
     let mut young = 0;
     cx.lock(ptl, LockMode::Exclusive).await;
@@ -57,7 +57,18 @@ async fn clear_young_ptes(cx: &Cx<'_>, table: daxsim_types::Pfn, start: u64, end
 /// `ptep_clear_flush_young`, which on x86 flushes nothing: a translation that stays cached hides uses of the page for a while.
 async fn ptep_clear_flush_young(cx: &Cx<'_>, slot: Slot) -> bool {
     let entry = read_entry(cx, slot).await;
-    entry.is_present() && entry.accessed() && test_and_clear_young(cx, slot).await
+    let young = entry.is_present() && entry.accessed() && test_and_clear_young(cx, slot).await;
+    if entry.is_present() && !cx.with(|m| m.is_device_frame(entry.pfn())) {
+        folio_clear_referenced(cx, entry.pfn()).await;
+    }
+    young
+}
+
+/// `folio_clear_referenced`: the page's own bit goes with that of its entry (`clear_refs_pte_range`, `folio_referenced_one`). Pages of
+/// persistent memory are on no list of reclaim.
+async fn folio_clear_referenced(cx: &Cx<'_>, pfn: Pfn) {
+    let line = cx.with(|m| m.pages.line(pfn));
+    cx.rmw(line).await;
 }
 
 /// `pmdp_clear_flush_young`: flushes 2 MiB in strides of 4 KiB, that is everything, if the bit was set.

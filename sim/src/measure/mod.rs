@@ -16,7 +16,7 @@ pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
-pub use walks::WalkCounts;
+pub use walks::{WalkCounts, WalkQueue};
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
 use std::collections::BTreeMap;
@@ -108,8 +108,8 @@ pub struct Measurements {
     pub writes: u64,
     /// Page walks.
     pub walks: u64,
-    /// Accesses that missed the TLBs while another one's walk for their page was under way or queued, and waited for that.
-    pub merged_walks: u64,
+    /// What accesses waited for before their walks, or instead of one.
+    pub walk_queue: WalkQueue,
     /// Paging-structure entries that walks read, those of the second stage included.
     pub walk_references: u64,
     /// What walks read, by level, and the walks that no access waited for.
@@ -124,6 +124,8 @@ pub struct Measurements {
     pub dirty_updates: u64,
     /// Accesses refused because software is to set A or D.
     pub access_flag_faults: u64,
+    /// Exits to the hypervisor.
+    pub exits: Exits,
     /// #GPs, for addresses that are not canonical.
     pub general_protections: u64,
     /// Counts of faults.
@@ -158,6 +160,15 @@ pub struct Measurements {
     pub keep_faults: bool,
     /// Faults counted but not kept, because the log was full ([`MOST_FAULTS_KEPT`]).
     pub faults_not_kept: u64,
+}
+
+/// Exits to the hypervisor, for pages that it had not mapped (EPT violations).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exits {
+    /// How many.
+    pub count: u64,
+    /// Time until the guest went on.
+    pub time: Time,
 }
 
 /// Count and pages of one flush reason.

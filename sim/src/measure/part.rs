@@ -40,13 +40,15 @@ pub enum Part {
     IpiWait,
     /// A target handling a shootdown interrupt.
     IpiHandler,
+    /// Exits to the hypervisor, which maps a page.
+    Exit,
     /// The host of a virtual machine ran something else; only where interleavings are explored.
     Stolen,
 }
 
 impl Part {
     /// Every part, in the order of reports.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::User,
         Self::Idle,
         Self::Walk,
@@ -63,6 +65,7 @@ impl Part {
         Self::Flush,
         Self::IpiWait,
         Self::IpiHandler,
+        Self::Exit,
         Self::Stolen,
     ];
 
@@ -86,6 +89,7 @@ impl Part {
             Self::Flush => "flush",
             Self::IpiWait => "ipi wait",
             Self::IpiHandler => "ipi handler",
+            Self::Exit => "exit",
             Self::Stolen => "stolen",
         }
     }

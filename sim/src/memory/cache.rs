@@ -168,6 +168,12 @@ fn equal(words: &[u32], low: u32) -> u32 {
     fours.fold(0, |mask, (at, four)| mask | equal_of_four(*four, low) << (4 * at))
 }
 
+/// [`equal`] for the lows of a set of `WAYS` ways, known when this is compiled.
+#[inline(always)]
+fn equal_ways<const WAYS: usize>(set: &[u32], low: u32) -> u32 {
+    set[LOWS..].first_chunk::<WAYS>().map_or(0, |lows| equal(lows, low))
+}
+
 /// [`Cache::hit`] in a set of `WAYS` stamped ways, whose `WORDS` words are known when this is compiled. `None` if it takes a
 /// longer look.
 #[inline(always)]
@@ -257,7 +263,15 @@ impl Cache {
     #[inline]
     fn way(&self, start: usize, line: CacheLine) -> Option<usize> {
         let set = &self.words[start..start + self.stride];
-        let mut candidates = equal(&set[LOWS..self.highs], line.0 as u32) & set[VALID];
+        let low = line.0 as u32;
+        let mut candidates = set[VALID]
+            & match self.highs - LOWS {
+                8 => equal_ways::<8>(set, low),
+                12 => equal_ways::<12>(set, low),
+                16 => equal_ways::<16>(set, low),
+                20 => equal_ways::<20>(set, low),
+                words => equal(&set[LOWS..LOWS + words], low),
+            };
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize;
             let high = set[self.highs + way / 2] >> (16 * (way % 2)) & 0xffff;

@@ -6,11 +6,14 @@ use daxsim_types::{CacheLine, Time};
 use super::Level;
 use super::dram::Dram;
 use super::pmem::Pmem;
+use super::profile::DeviceProfile;
 
 /// DRAM and persistent memory behind the L3.
 pub(super) struct Devices {
     pub dram: Dram,
     pub pmem: Pmem,
+    pub dram_profile: DeviceProfile,
+    pub pmem_profile: DeviceProfile,
     dram_write_latency: Time,
     pmem_write_latency: Time,
 }
@@ -19,8 +22,10 @@ impl Devices {
     /// Idle devices.
     pub fn new(spec: &MachineSpec) -> Self {
         Self {
-            dram: Dram::new(&spec.dram, spec.pmem.wpq_lines),
+            dram: Dram::new(spec),
             pmem: Pmem::new(&spec.pmem),
+            dram_profile: DeviceProfile::default(),
+            pmem_profile: DeviceProfile::default(),
             // An estimate, for want of a parameter: a write is accepted after the time that a read
             // takes from the L3's miss. Measured (NVSL OptaneStudy, FAST'20): store and CLWB
             // 57.3 ns; load 81.4 ns, of which some 24 ns lie before the miss.
@@ -33,9 +38,13 @@ impl Devices {
     #[inline]
     pub fn read(&mut self, line: CacheLine, arrive: Time) -> (Time, Level) {
         if self.pmem.holds(line) {
-            (self.pmem.read(line, arrive), Level::Pmem)
+            let latency = self.pmem.read(line, arrive);
+            self.pmem_profile.read(arrive, latency);
+            (latency, Level::Pmem)
         } else {
-            (self.dram.read(line, arrive), Level::Dram)
+            let latency = self.dram.read(line, arrive);
+            self.dram_profile.read(arrive, latency);
+            (latency, Level::Dram)
         }
     }
 
@@ -43,9 +52,13 @@ impl Devices {
     #[inline]
     pub fn post(&mut self, line: CacheLine, sent: Time, arrive: Time) -> Time {
         if self.pmem.holds(line) {
-            self.pmem.write(line, sent, arrive)
+            let stall = self.pmem.write(line, sent, arrive);
+            self.pmem_profile.write(arrive, stall);
+            stall
         } else {
-            self.dram.write(line, arrive)
+            let stall = self.dram.write(line, arrive);
+            self.dram_profile.write(arrive, stall);
+            stall
         }
     }
 
@@ -62,6 +75,9 @@ impl Devices {
     pub fn write(&mut self, line: CacheLine, now: Time, data: Time) -> Time {
         let latency = if self.pmem.holds(line) { self.pmem_write_latency } else { self.dram_write_latency };
         let arrive = latency + data;
-        arrive + self.post(line, now, now + arrive)
+        let accepted = arrive + self.post(line, now, now + arrive);
+        let profile = if self.pmem.holds(line) { &mut self.pmem_profile } else { &mut self.dram_profile };
+        profile.writes.record(accepted);
+        accepted
     }
 }

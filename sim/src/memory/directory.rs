@@ -13,6 +13,8 @@ const MAX_WORDS: usize = MAX_CORES / WORD_BITS;
 const OWNED: u64 = 1;
 const VALID: u64 = 2;
 const SHIFT: u32 = 2;
+/// Lines whose entries lie together: those that a line of the host's has room for, up to 64 cores.
+const NEIGHBOURS: u64 = 4;
 
 /// A set of cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,11 +114,15 @@ impl Directory {
         self.used
     }
 
+    /// Where a key would go. Neighbouring lines go side by side, into one line of the host's: pages are stored, moved and
+    /// flushed line after line.
     #[inline]
     fn home(&self, word: u64) -> usize {
+        let line = word >> SHIFT;
         // Fibonacci hashing: the high bits of a product with 2^64 / golden ratio.
-        let hash = (word >> SHIFT).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (hash >> (64 - self.capacity.trailing_zeros())) as usize
+        let hash = (line / NEIGHBOURS).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let group = hash >> (64 - self.capacity.trailing_zeros());
+        (group & !(NEIGHBOURS - 1) | line % NEIGHBOURS) as usize
     }
 
     /// The slot of the key, or the empty slot where it would go.

@@ -7,6 +7,7 @@ use super::cache::{Cache, DIRTY, OWNED, Victim};
 use super::devices::Devices;
 use super::directory::{CoreSet, Directory, Held};
 use super::prefetch::Prefetcher;
+use super::profile::DeviceProfile;
 use super::stats::MemoryStats;
 use super::topology::Topology;
 use super::{Access, Level, Outcome};
@@ -163,6 +164,20 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
+        self.access_beyond_l1(core, line, write, now)
+    }
+
+    /// [`Self::access`] where [`Self::try_l1`] has just said no. A load need not look into the L1D again.
+    #[inline]
+    pub fn access_after_try(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
+        match access {
+            Access::Read => self.access_beyond_l1(core, line, false, now),
+            Access::Write | Access::Rmw => self.access(core, line, access, now),
+        }
+    }
+
+    /// The rest of [`Self::access`], where the L1D does not have the line.
+    fn access_beyond_l1(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> Outcome {
         self.counts.l1d.misses += 1;
         let conflict = self.refills.after(core, line);
         self.l3.warm(self.topology.complex(core), line);
@@ -363,6 +378,12 @@ impl Memory {
         self.evicted_from_l2(core, victim, flags & OWNED | dirty, arrive)
     }
 
+    /// What the devices did over time: main memory, persistent memory.
+    #[must_use]
+    pub fn profiles(&self) -> [DeviceProfile; 2] {
+        [self.devices.dram_profile.clone(), self.devices.pmem_profile.clone()]
+    }
+
     /// The counters since the memory was built.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
@@ -370,7 +391,8 @@ impl Memory {
             l1d: self.counts.l1d.totalled(),
             l2: self.counts.l2.totalled(),
             l3: self.counts.l3.totalled(),
-            dram: self.devices.dram.stats,
+            dram: self.devices.dram.stats(),
+            dram_banks: self.devices.dram.bank_stats(),
             pmem: self.devices.pmem.stats(),
             ..self.counts
         }

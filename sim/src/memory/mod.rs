@@ -8,8 +8,8 @@
 //! device's `busy_until` waits for it, and no difference of times can underflow.
 //!
 //! The L2 includes the L1D. The L3 of a core complex takes the L2s' victims, clean or modified (Skylake-SP, Zen), includes
-//! the L2s, or is filled with them. What is not modelled: instruction fetch and its cache, DRAM banks and refresh, wear
-//! levelling, and limits on outstanding misses: the caller decides how many accesses overlap. The prefetcher is a
+//! the L2s, or is filled with them. Main memory has one latency, or banks with rows, refresh and write queues (`dram`). What is
+//! not modelled: instruction fetch and its cache, and limits on outstanding misses: the caller decides how many accesses overlap. The prefetcher is a
 //! simple one (`prefetch`), and off by default.
 
 mod balance;
@@ -24,6 +24,7 @@ mod l3;
 mod persist;
 mod pmem;
 mod prefetch;
+mod profile;
 mod replacement;
 mod stats;
 #[cfg(test)]
@@ -34,7 +35,8 @@ pub use balance::Imbalance;
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
 pub use pmem::{PageLines, Tag, Unaccepted};
-pub use stats::{CacheStats, DeviceStats, MemoryStats};
+pub use profile::{DeviceProfile, Stretch, Timeline, Waits};
+pub use stats::{CacheStats, DeviceStats, DramStats, MemoryStats};
 
 use daxsim_types::Time;
 

@@ -34,10 +34,11 @@ pub struct DeviceStats {
     pub bytes_read: u64,
     /// Bytes that writes brought.
     pub bytes_written: u64,
-    /// Bytes read from the media (for DRAM the same as `bytes_read`), read-modify-writes included.
+    /// Bytes read from the media (for DRAM `bytes_read` less what its write queue
+    /// answered), read-modify-writes included.
     pub media_bytes_read: u64,
-    /// Bytes written to the media (for DRAM the same as `bytes_written`). Lines still in the
-    /// on-DIMM buffer are not in it yet.
+    /// Bytes written to the media (for DRAM as `bytes_written`). Lines still in the on-DIMM buffer,
+    /// or in the write queue of a DRAM channel, are not in it yet.
     pub media_bytes_written: u64,
     /// Writes that found their write queue full.
     pub stalls: u64,
@@ -115,6 +116,61 @@ impl DeviceStats {
     }
 }
 
+/// What happened in the banks of main memory, all channels together; zero where `dram.timing` is flat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DramStats {
+    /// Reads and writes that found their row open.
+    pub row_hits: u64,
+    /// Those that found no row open in their bank.
+    pub row_misses: u64,
+    /// Those that found another row open.
+    pub row_conflicts: u64,
+    /// Rows opened.
+    pub activates: u64,
+    /// Rows closed, by a precharge command, with an access, or for a refresh.
+    pub precharges: u64,
+    /// Refreshes of a rank until the end of the last transfer.
+    pub refreshes: u64,
+    /// Changes of a channel's bus from reads to writes or back.
+    pub switches: u64,
+    /// Reads that the write queue answered.
+    pub forwarded_reads: u64,
+    /// Times that the write queue of a channel was so full that writes went before reads.
+    pub write_bursts: u64,
+    /// Sum over all reads from the controller, of the time until their read command.
+    pub read_wait: Time,
+    /// Sum over all written lines, of the time until their write command.
+    pub write_wait: Time,
+    /// Most reads of a channel that waited at a time.
+    pub read_queue_max: u64,
+    /// Most lines in a channel's write queue at a time.
+    pub write_queue_max: u64,
+    /// From the start to the end of the last transfer.
+    pub observed: Time,
+    /// Channels, subchannels counted.
+    pub channels: u64,
+}
+
+impl DramStats {
+    /// Reads that waited in a channel, the mean over the time; `None` before the first transfer.
+    #[must_use]
+    pub fn read_queue_mean(&self) -> Option<f64> {
+        self.mean(self.read_wait)
+    }
+
+    /// Lines in the write queue of a channel, the mean over the time; `None` before the first transfer.
+    #[must_use]
+    pub fn write_queue_mean(&self) -> Option<f64> {
+        self.mean(self.write_wait)
+    }
+
+    /// The time that all spent in the queues, over the time that went by (Little's law).
+    fn mean(&self, wait: Time) -> Option<f64> {
+        let elapsed = self.observed.0 * self.channels;
+        (elapsed > 0).then(|| wait.0 as f64 / elapsed as f64)
+    }
+}
+
 /// The whole memory system since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStats {
@@ -148,6 +204,8 @@ pub struct MemoryStats {
     pub nt_stores: u64,
     /// Main memory.
     pub dram: DeviceStats,
+    /// Its banks and queues.
+    pub dram_banks: DramStats,
     /// Persistent memory.
     pub pmem: DeviceStats,
 }

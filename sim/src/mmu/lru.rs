@@ -11,6 +11,7 @@ pub(super) struct Lru {
     slots: Vec<(u64, u64)>,
     ways: usize,
     set_mask: u64,
+    live: usize,
     stats: TlbStats,
 }
 
@@ -23,6 +24,7 @@ impl Lru {
             slots: vec![(EMPTY, 0); entries as usize],
             ways: ways as usize,
             set_mask: u64::from(sets) - 1,
+            live: 0,
             stats: TlbStats::default(),
         }
     }
@@ -40,8 +42,10 @@ impl Lru {
             return None;
         }
         self.stats.lookups += 1;
+        // Of a set, no more slots can be full than of all.
+        let most = self.live.min(self.ways);
         let set = self.set(index);
-        let Some(at) = set.iter().position(|slot| slot.0 == tag) else {
+        let Some(at) = set[..most].iter().position(|slot| slot.0 == tag) else {
             self.stats.misses += 1;
             return None;
         };
@@ -64,20 +68,25 @@ impl Lru {
         let old = set[at].0;
         set[..=at].rotate_right(1);
         set[0] = (tag, word);
+        self.live += usize::from(old == EMPTY);
         self.stats.replaced += u64::from(old == tag);
         self.stats.evictions += u64::from(old != tag && old != EMPTY);
     }
 
     /// Drops every entry whose tag `keep` says no to. Returns how many went.
     pub fn retain(&mut self, keep: impl Fn(u64) -> bool) -> u32 {
-        let mut dropped = 0;
+        let (mut dropped, mut left) = (0, self.live);
         for set in self.slots.chunks_mut(self.ways.max(1)) {
+            if left == 0 {
+                break;
+            }
             let mut kept = 0;
-            for at in 0..set.len() {
+            for at in 0..set.len().min(left) {
                 let slot = set[at];
                 if slot.0 == EMPTY {
                     break;
                 }
+                left -= 1;
                 set[at].0 = EMPTY;
                 if keep(slot.0) {
                     set[kept] = slot;
@@ -87,13 +96,14 @@ impl Lru {
                 }
             }
         }
+        self.live -= dropped as usize;
         self.stats.invalidations += u64::from(dropped);
         dropped
     }
 
     /// Live entries.
-    pub fn len(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.0 != EMPTY).count()
+    pub const fn len(&self) -> usize {
+        self.live
     }
 
     /// Counts since the array was made.

@@ -1,11 +1,12 @@
 //! The second stage of translation: EPT or NPT, from guest-physical to host-physical addresses (Intel SDM vol. 3, 28.3; AMD APM
 //! vol. 2, 15.25).
 //!
-//! The machine then is a virtual one, and the frames in its page tables are the guest's. The hypervisor maps all of them, so an
-//! EPT violation never happens and its exit is not modelled; neither are A and D of the second stage. Its tables have no
-//! contents to store: where an entry lies follows from the address that it maps, eight neighbours to a line, in host memory
-//! above that of the guest. Host frames of main memory are in order or permuted; persistent memory is one piece, as a
-//! hypervisor that passes on a DAX range maps it.
+//! The machine then is a virtual one, and the frames in its page tables are the guest's. The hypervisor has mapped all of them;
+//! or, with `nested.exit`, it maps each page of user and persistent memory at its first touch, which exits to it (EPT
+//! violation). The memory of the kernel's own objects and page tables was touched when the guest booted. A and D of the second
+//! stage are not modelled. Its tables have no contents to store: where an entry lies follows from the address that it maps,
+//! eight neighbours to a line, in host memory above that of the guest. Host frames of main memory, and those of persistent memory,
+//! are in order or permuted: a hypervisor that passes on a DAX range maps one piece, one with a file for it the file's blocks.
 
 use daxsim_configs::machine::{HostFrames, MachineSpec, NestedSpec, host_level_bytes};
 use daxsim_types::{CacheLine, PageSize, Pfn, PhysAddr, Time, VirtAddr};
@@ -26,7 +27,9 @@ pub(crate) struct HostMap {
     pub latency: Time,
     /// First address of the entries of each level.
     entries: Vec<u64>,
-    order: Option<Permutation>,
+    /// Of pages of main memory, and of persistent memory, where they are permuted.
+    moved: Vec<Moved>,
+    unmapped: Option<Unmapped>,
 }
 
 impl HostMap {
@@ -40,24 +43,109 @@ impl HostMap {
             first
         };
         let entries = (0..spec.levels).map(place).collect();
-        let blocks = machine.dram.capacity >> spec.page_size.shift();
-        let order = (spec.frames == HostFrames::Random).then(|| Permutation::new(blocks, spec.seed));
-        Self { size: spec.page_size, top: spec.levels - 1, latency: spec.latency, entries, order }
+        let moved = [
+            (spec.frames, 0, machine.dram.capacity),
+            (spec.pmem_frames, machine.pmem.base, machine.pmem.capacity),
+        ];
+        let shift = spec.page_size.shift();
+        let moved = moved.into_iter().filter(|(frames, ..)| *frames == HostFrames::Random).map(
+            |(_, start, capacity)| Moved {
+                first: start >> shift,
+                order: Permutation::new(capacity >> shift, spec.seed.wrapping_add(start)),
+            },
+        );
+        let (moved, size, top, latency) = (moved.collect(), spec.page_size, spec.levels - 1, spec.latency);
+        Self { size, top, latency, entries, moved, unmapped: None }
+    }
+
+    /// The same, with what the hypervisor maps at its first touch: everything from `first` to `end`.
+    pub fn mapping_on_touch(mut self, exit: Time, first: u64, end: u64) -> Self {
+        let first = first.div_ceil(self.size.bytes());
+        let pages = (end >> self.size.shift()).saturating_sub(first);
+        let mapped = vec![0; pages.div_ceil(64) as usize];
+        self.unmapped = (exit > Time::ZERO).then_some(Unmapped { exit, first, mapped });
+        self
+    }
+
+    /// What an access to a guest's frame exits for, if the hypervisor has not mapped its page.
+    #[inline]
+    pub fn exit(&self, guest: Pfn) -> Option<Time> {
+        let page = guest.0 >> (self.size.shift() - 12);
+        self.unmapped.as_ref().filter(|unmapped| !unmapped.is_mapped(page)).map(|unmapped| unmapped.exit)
+    }
+
+    /// Maps the page of a guest's frame.
+    pub fn map(&mut self, guest: Pfn) {
+        let page = guest.0 >> (self.size.shift() - 12);
+        if let Some(unmapped) = &mut self.unmapped {
+            unmapped.map(page);
+        }
     }
 
     /// The host's frame of a guest's.
     #[inline]
     pub fn frame(&self, guest: Pfn) -> Pfn {
-        let Some(order) = &self.order else { return guest };
+        self.moved_frame(guest, Permutation::of)
+    }
+
+    /// The guest's frame that a frame of the host backs.
+    pub fn guest_frame(&self, host: Pfn) -> Pfn {
+        self.moved_frame(host, Permutation::whence)
+    }
+
+    #[inline]
+    fn moved_frame(&self, frame: Pfn, to: fn(&Permutation, u64) -> u64) -> Pfn {
         let shift = self.size.shift() - 12;
-        let block = order.of(guest.0 >> shift);
-        Pfn(block << shift | guest.0 & (self.size.pages() - 1))
+        let page = frame.0 >> shift;
+        let Some(moved) = self.moved.iter().find(|moved| moved.holds(page)) else { return frame };
+        let page = moved.first + to(&moved.order, page - moved.first);
+        Pfn(page << shift | frame.0 & (self.size.pages() - 1))
+    }
+
+    /// The host's frames of a run of the guest's in one memory, in as many runs.
+    pub fn runs(&self, guest: Pfn, pages: u64) -> impl Iterator<Item = (Pfn, u64)> + '_ {
+        let (mut at, end) = (guest.0, guest.0 + pages);
+        std::iter::from_fn(move || {
+            let moves = self.moved.iter().any(|moved| moved.holds(at >> (self.size.shift() - 12)));
+            let next = if moves { ((at | (self.size.pages() - 1)) + 1).min(end) } else { end };
+            let run = (at < end).then(|| (self.frame(Pfn(at)), next - at));
+            at = next;
+            run
+        })
     }
 
     /// The line of the entry of `level` that maps a guest-physical address.
     fn entry_line(&self, guest: PhysAddr, level: u32) -> CacheLine {
         let index = guest.0 >> (12 + 9 * level);
         PhysAddr(self.entries[level as usize] + 8 * index).line()
+    }
+}
+
+/// Pages that the hypervisor maps at their first touch.
+struct Unmapped {
+    exit: Time,
+    /// The first of them.
+    first: u64,
+    /// A bit for each that is mapped by now.
+    mapped: Vec<u64>,
+}
+
+impl Unmapped {
+    /// Word and bit of a page; none if it was mapped from the beginning.
+    fn place(&self, page: u64) -> Option<(usize, u64)> {
+        let at = page.checked_sub(self.first)?;
+        let word = (at / 64) as usize;
+        (word < self.mapped.len()).then_some((word, 1 << (at % 64)))
+    }
+
+    fn is_mapped(&self, page: u64) -> bool {
+        self.place(page).is_none_or(|(word, bit)| self.mapped[word] & bit != 0)
+    }
+
+    fn map(&mut self, page: u64) {
+        if let Some((word, bit)) = self.place(page) {
+            self.mapped[word] |= bit;
+        }
     }
 }
 
@@ -139,6 +227,19 @@ impl NestedWalk {
     }
 }
 
+/// Pages of the host in another order than the guest's.
+struct Moved {
+    /// The first of them.
+    first: u64,
+    order: Permutation,
+}
+
+impl Moved {
+    const fn holds(&self, page: u64) -> bool {
+        page >= self.first && page - self.first < self.order.count
+    }
+}
+
 /// A seeded permutation of `0..count` that needs no memory: four Feistel rounds over as many bits as `count` takes, walked on
 /// until the result is below `count`. What is not below it stays where it is.
 struct Permutation {
@@ -166,11 +267,40 @@ impl Permutation {
         y
     }
 
+    /// What `of` takes there.
+    fn whence(&self, y: u64) -> u64 {
+        let mut x = y;
+        if y < self.count {
+            loop {
+                x = self.unshuffle(x);
+                if x < self.count {
+                    break;
+                }
+            }
+        }
+        x
+    }
+
+    const fn mask(&self) -> u64 {
+        (1 << self.half) - 1
+    }
+
+    fn round(&self, round: u64, half: u64) -> u64 {
+        mix(half ^ mix(self.seed.wrapping_add(round))) & self.mask()
+    }
+
     fn shuffle(&self, x: u64) -> u64 {
-        let mask = (1 << self.half) - 1;
-        let (mut left, mut right) = (x >> self.half, x & mask);
+        let (mut left, mut right) = (x >> self.half, x & self.mask());
         for round in 0..4 {
-            (left, right) = (right, left ^ (mix(right ^ mix(self.seed.wrapping_add(round))) & mask));
+            (left, right) = (right, left ^ self.round(round, right));
+        }
+        left << self.half | right
+    }
+
+    fn unshuffle(&self, y: u64) -> u64 {
+        let (mut left, mut right) = (y >> self.half, y & self.mask());
+        for round in (0..4).rev() {
+            (left, right) = (right ^ self.round(round, left), left);
         }
         left << self.half | right
     }
@@ -209,7 +339,9 @@ mod tests {
             assert_eq!(sorted, (0..count).collect::<Vec<_>>());
             assert_eq!(order(7), order(7));
             assert!(count < 64 || order(7) != order(8));
-            assert_eq!(Permutation::new(count, 7).of(count + 3), count + 3);
+            let there = Permutation::new(count, 7);
+            assert_eq!((there.of(count + 3), there.whence(count + 3)), (count + 3, count + 3));
+            assert!((0..count).all(|x| there.whence(there.of(x)) == x));
         }
     }
 
@@ -228,6 +360,25 @@ mod tests {
             assert_eq!(map.frame(pmem), pmem);
         }
         assert_eq!(map("4K", "sequential", 3).0.frame(Pfn(1234)), Pfn(1234));
+    }
+
+    #[test]
+    fn blocks_of_persistent_memory_move_among_themselves_and_back() {
+        let text = "base = \"skylake-sp-optane\"\n[nested]\npage_size = \"2M\"\nframes = \"random\"\n\
+                    pmem_frames = \"random\"\ntlb = 0\npml4e = 0\npdpte = 0\npde = 0\n";
+        let spec = daxsim_configs::parse_machine("guest.toml", text, &[]).unwrap();
+        let map = HostMap::new(spec.nested.as_ref().unwrap(), &spec);
+        let (first, pages) = (spec.pmem.base >> 12, spec.pmem.capacity >> 12);
+        let moved: Vec<Pfn> = (0..8).map(|block| map.frame(Pfn(first + 512 * block))).collect();
+        assert!(moved.iter().all(|pfn| (first..first + pages).contains(&pfn.0) && pfn.0 % 512 == 0));
+        assert!(moved.windows(2).any(|two| two[1].0 != two[0].0 + 512));
+        for guest in [0, 511, 512, first, first + 1000, first + pages - 1, first + pages].map(Pfn) {
+            assert_eq!(map.guest_frame(map.frame(guest)), guest);
+        }
+        let runs: Vec<(Pfn, u64)> = map.runs(Pfn(first + 500), 1000).collect();
+        let expected =
+            [(500, 12), (512, 512), (1024, 476)].map(|(at, len)| (map.frame(Pfn(first + at)), len));
+        assert_eq!(runs, expected);
     }
 
     #[test]

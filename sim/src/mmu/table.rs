@@ -102,14 +102,14 @@ impl Tables {
         self.used.len() - self.free.len()
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
         let slot = usize::try_from(self.order.index(pfn)?).ok()?;
         (slot < self.used.len()).then_some(slot)
     }
 
     /// Where an entry is among all.
-    #[inline]
+    #[inline(always)]
     fn place(&self, slot: Slot) -> Option<usize> {
         Some(self.slot_of(slot.table)? * ENTRIES + slot.index % ENTRIES)
     }

@@ -240,7 +240,7 @@ impl Machine {
             self.measure.access_flag_faults += u64::from(walk.purpose == Purpose::Access);
             return Err(walk.refused(true));
         }
-        self.find_page(walk, leaf);
+        self.find_page(walk, leaf)?;
         if wanted != 0 {
             entry = self.set_bits(walk, leaf.slot, entry, wanted)?;
         }
@@ -314,11 +314,14 @@ impl Machine {
             Purpose::Access => self.measure.walk_references += 1,
             Purpose::Speculation | Purpose::NextPage => self.measure.walk_counts.speculative_references += 1,
         }
-        let outcome = match self.spec.mmu.walker_reads {
-            WalkerReads::L1d => self.memory.access(walk.index, line, Access::Read, walk.clock.now),
-            WalkerReads::L2 => self.memory.read_l2(walk.index, line, walk.clock.now),
+        let latency = match self.spec.mmu.walker_reads {
+            WalkerReads::L1d if self.memory.try_l1(walk.index, line, false) => self.spec.cache.l1d.latency,
+            WalkerReads::L1d => {
+                self.memory.access_after_try(walk.index, line, Access::Read, walk.clock.now).latency
+            }
+            WalkerReads::L2 => self.memory.read_l2(walk.index, line, walk.clock.now).latency,
         };
-        walk.clock.walking(outcome.latency);
+        walk.clock.walking(latency);
     }
 
     /// Where the host has a guest's table: looked up, or walked for.
@@ -336,13 +339,17 @@ impl Machine {
     }
 
     /// Where the host has the page that a walk leads to: walked for, as the TLBs are what caches it.
-    fn find_page(&mut self, walk: &mut Walk, leaf: Leaf) {
-        let (Some(host), Some(caches)) = (&self.host, &mut self.cpus[walk.index].nested) else { return };
+    fn find_page(&mut self, walk: &mut Walk, leaf: Leaf) -> Result<(), Stop> {
+        let (Some(host), Some(caches)) = (&self.host, &mut self.cpus[walk.index].nested) else {
+            return Ok(());
+        };
         walk.clock.walking(host.latency);
         let inside = (walk.va.0 >> 12) & (leaf.size.pages() - 1);
         let page = Pfn(leaf.entry.pfn_at(leaf.level).0 + inside);
         let steps = caches.begin(host, page);
+        let mapped = host.exit(page).is_none();
         self.walk_host(walk, page, steps);
+        if mapped { Ok(()) } else { Err(Stop::Refused(Refusal::EptViolation(page))) }
     }
 
     /// Reads the entries of the second stage for a guest's frame.

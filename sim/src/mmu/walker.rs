@@ -19,6 +19,8 @@ pub enum Refusal {
     PageFault(ErrorCode),
     /// #GP: the address is not canonical. Nothing is walked, and no entry dropped.
     GeneralProtection,
+    /// EPT violation: the hypervisor has not mapped the page of this frame. The guest does not see it.
+    EptViolation(Pfn),
 }
 
 /// What the TLBs say of an access.

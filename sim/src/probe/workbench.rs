@@ -94,6 +94,13 @@ impl Workbench {
         Ok(self.sim.with(|m| Counts::of(m)).since(before))
     }
 
+    /// The kernel makes the first `len` bytes old.
+    pub fn clear_young(&mut self, len: u64) -> Result<(), ProbeError> {
+        let action = Action::ClearYoung { mm: self.mm, start: START.0, len };
+        self.sim.step(Step { line: 1, thread: 0, cpu: CPU, mm: Some(self.mm), action })?;
+        Ok(())
+    }
+
     /// The CPU's TLBs and paging-structure caches lose everything, as by a write of CR4.PGE. No time passes.
     pub fn flush(&mut self) {
         self.sim.with(|m| {

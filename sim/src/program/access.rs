@@ -114,7 +114,7 @@ fn run_window(
 ) -> Paused {
     let due = due(m, index);
     let paused = window.run(&mut OnCpu::new(m, index), cursor, passed(index, limit), due);
-    m.measure.merged_walks += window.take_merged();
+    window.count_walks(&mut m.measure.walk_queue);
     paused
 }
 
@@ -148,9 +148,20 @@ pub(super) async fn faulting_access<T>(
     let va = access.va;
     let mut refusal = first;
     for _ in 0..MOST_FAULTS {
-        let Refusal::PageFault(code) = refusal else {
-            general_protection(cx);
-            return Ended::Signal;
+        let code = match refusal {
+            Refusal::PageFault(code) => code,
+            Refusal::GeneralProtection => {
+                general_protection(cx);
+                return Ended::Signal;
+            }
+            Refusal::EptViolation(frame) => {
+                cx.map_on_host(frame).await;
+                match again() {
+                    Ok(found) => return Ended::Completed(found),
+                    Err(next) => refusal = next,
+                }
+                continue;
+            }
         };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
         let end = page_fault(cx, origin, va, code).await;

@@ -8,8 +8,9 @@ use super::{ChildDecl, Script};
 use crate::TraceError;
 
 const PAGE: u64 = 4096;
-/// First address behind the canonical lower half (4-level paging).
-const LOWER_HALF_END: u64 = 1 << 47;
+/// First address behind the canonical lower half of five levels of paging. What a machine with four makes of addresses above
+/// 2^47 shows when it meets them.
+const LOWER_HALF_END: u64 = 1 << 56;
 /// Largest pread, pwrite: the buffer of the interpreter that recorded the traces.
 const MAX_BUFFER: u64 = 1 << 20;
 /// Largest kwrite or pin: what one read(2) moves (`MAX_RW_COUNT`).
@@ -102,9 +103,8 @@ impl Checker {
             return Err(words.bad(w, "an address aligned to 4096 bytes".into()));
         }
         if addr.checked_add(len).is_none_or(|end| end > LOWER_HALF_END) {
-            return Err(
-                words.bad(w, "an address whose map ends at or below 0x800000000000, the lower half".into())
-            );
+            return Err(words
+                .bad(w, "an address whose map ends at or below 0x100000000000000, the lower half".into()));
         }
         self.maps.insert(map, (addr, len));
         Ok(())
@@ -146,7 +146,7 @@ impl Checker {
         let end = base.checked_add(off).and_then(|a| a.checked_add(len));
         if end.is_none_or(|end| end > LOWER_HALF_END) {
             let expected =
-                format!("a range that ends at or below 0x800000000000 (map {map} is at {base:#x})");
+                format!("a range that ends at or below 0x100000000000000 (map {map} is at {base:#x})");
             return Err(words.bad(w, expected));
         }
         Ok(())

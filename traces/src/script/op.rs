@@ -180,7 +180,7 @@ pub enum Op {
         share: MapShare,
         /// Whether `MAP_POPULATE` is set.
         populate: bool,
-        /// The fixed address, page aligned, in the lower half.
+        /// The fixed address, page aligned, in the lower half of five levels of paging.
         addr: u64,
     },
     /// `unmap M off len`: munmap(2) of a part.

@@ -194,25 +194,25 @@ fn maps_are_checked() {
     assert!(bad("0 map 1 0 0 100 rw shared 0x101000000000").contains("a length that is a multiple of 4096"));
     assert!(bad("0 map 1 0 1 4k rw shared 0x101000000000").contains("the file offset, aligned to 4096"));
     assert!(bad("0 map 1 0 0 4k rw shared 0x101000000001").contains("an address aligned to 4096"));
-    assert!(bad("0 map 1 0 0 4k rw shared 0x800000000000").contains("the lower half"));
-    assert!(bad("0 map 1 0 0 8k rw shared 0x7ffffffff000").contains("the lower half"));
+    assert!(bad("0 map 1 0 0 4k rw shared 0x100000000000000").contains("the lower half"));
+    assert!(bad("0 map 1 0 0 8k rw shared 0xfffffffffff000").contains("the lower half"));
     assert!(bad("0 map 1 0 0 0xfffffffffffff000 rw shared 0x101000000000").contains("the lower half"));
     assert!(bad("0 map 1 0 0x7ffffffffffff000 4k rw shared 0x101000000000").contains("below 2^63"));
     assert!(bad("0 map 1 4 0 4k rw shared 0x101000000000").contains("the number of a `file` above"));
     assert!(bad("0 map 1 0 0 4k rw shard 0x101000000000").contains("shared, private or sync"));
     assert!(bad("0 map 1 0 0 4k rw shared,lock 0x101000000000").contains("`,populate`"));
     assert!(bad("0 map 1 0 0 4k rw shared,populate,populate 0x101000000000").contains("`,populate`"));
-    assert!(bad("0 ld 0 0x700000000000").contains("map 0 is at 0x100000000000"));
+    assert!(bad("0 ld 0 0x100000000000000").contains("map 0 is at 0x100000000000"));
     assert!(bad("0 unmap 0 0xffffffffffffffff 0xffffffffffffffff").contains("ends at or below"));
 }
 
 #[test]
 fn a_map_is_where_mremap_left_it() {
-    let text = format!("{HEAD}0 mremap 0 128k fixed 0x7ffffffc0000\n0 mremap 0 4k\n0 mremap 0 8k\n");
+    let text = format!("{HEAD}0 mremap 0 128k fixed 0xfffffffffc0000\n0 mremap 0 4k\n0 mremap 0 8k\n");
     let ops: Vec<Op> = parse(&text).unwrap().lines().skip(2).map(|l| l.op.clone()).collect();
     assert!(matches!(ops[1], Op::Remap { len: 0x20000, new_len: 4096, to: None, .. }));
     assert!(matches!(ops[2], Op::Remap { len: 4096, new_len: 8192, to: None, .. }));
-    assert!(parse(&format!("{text}0 ld 0 0x800000\n")).unwrap_err().contains("map 0 is at 0x7ffffffc0000"));
+    assert!(parse(&format!("{text}0 ld 0 0x800000\n")).unwrap_err().contains("map 0 is at 0xfffffffffc0000"));
     assert!(bad("0 mremap 0 0").contains("a map cannot be empty"));
     assert!(bad("0 mremap 0 100").contains("a multiple of 4096"));
     assert!(bad("0 mremap 7 4k").contains("the number of a `map` above"));
@@ -221,8 +221,8 @@ fn a_map_is_where_mremap_left_it() {
         bad("0 mremap 0 4k fixed").contains("the address, as in `mremap M newlen [fixed|dontunmap addr]`")
     );
     assert!(bad("0 mremap 0 4k fixed 0x1").contains("an address aligned to 4096"));
-    assert!(bad("0 mremap 0 8k fixed 0x7ffffffff000").contains("the lower half"));
-    assert!(bad("0 mremap 0 0x7ffffffff000").contains("the lower half"));
+    assert!(bad("0 mremap 0 8k fixed 0xfffffffffff000").contains("the lower half"));
+    assert!(bad("0 mremap 0 0xfffffffffff000").contains("the lower half"));
     assert!(bad("0 mremap 0 4k dontunmap 0x200000000000").contains("the map's length, 65536"));
     assert!(bad("0 clone 0 9").contains("the number of a `file` above"));
     assert!(bad("0 clone 0 0 0 0").contains("the length, as in `clone F G [off goff len]`"));

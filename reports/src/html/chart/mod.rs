@@ -5,6 +5,7 @@ mod curves;
 mod histogram;
 mod ink;
 mod stacked;
+mod timeline;
 
 use maud::{Markup, PreEscaped, html};
 use plotters::backend::SVGBackend;
@@ -18,6 +19,7 @@ pub(super) use histogram::histogram;
 use ink::Ink;
 pub(super) use ink::{PARTS, css};
 pub(super) use stacked::{Row, Segment, stacked};
+pub(super) use timeline::{Timeline, timeline};
 
 /// Size that the library is told for a label of about 12 px.
 const LABEL: u32 = 15;

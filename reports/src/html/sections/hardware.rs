@@ -1,4 +1,4 @@
-//! TLBs and walks, caches, memory devices.
+//! TLBs and walks, caches.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use maud::html;
 use super::{Section, nothing};
 use crate::html::table::{numbers, table};
 use crate::model::{Lookups, RunReport};
-use crate::units::{average, bytes, count, ratio, time};
+use crate::units::{average, count, ratio};
 
 /// TLBs, paging-structure caches, walks and assists.
 pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
@@ -33,8 +33,15 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
         vec!["dirty bits set by hardware".to_owned(), count(report.assists.d), per(report.assists.d)],
     ];
     let nested: u64 = w.nested_by_level.iter().sum();
-    let more =
-        [("of the second stage, speculative walks' too", nested), ("speculative walks", w.speculative)];
+    let more = [
+        ("of the second stage, speculative walks' too", nested),
+        ("speculative walks", w.speculative),
+        ("accesses that waited for another one's walk", w.merged),
+        ("walks that waited for a walker", w.queued),
+        ("cycles that they waited", w.queue_cycles),
+        ("exits for pages that the hypervisor had not mapped", report.exits.ept_violations),
+        ("cycles of these exits", report.exits.cycles),
+    ];
     walks.extend(
         more.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| vec![what.to_owned(), count(n), per(n)]),
     );
@@ -70,37 +77,4 @@ pub(in crate::html) fn caches(report: &RunReport) -> Section<'static> {
         )
     };
     Section { id: "caches", heading: "Caches", body }
-}
-
-/// Memory devices.
-pub(in crate::html) fn memory(report: &RunReport) -> Section<'static> {
-    let rows: Vec<_> = report
-        .memory
-        .iter()
-        .map(|(name, m)| {
-            let amplification = m.write_amplification.map_or_else(|| "–".to_owned(), |a| format!("{a:.2}"));
-            let mut row = vec![name.clone(), count(m.reads), count(m.writes)];
-            row.extend([m.bytes_read, m.bytes_written, m.media_bytes_read, m.media_bytes_written].map(bytes));
-            row.extend([amplification, count(m.stalls), time(m.stalls_ns)]);
-            row
-        })
-        .collect();
-    let body = if rows.is_empty() {
-        nothing("No memory device was simulated.")
-    } else {
-        let heads = [
-            "device",
-            "reads",
-            "writes",
-            "read",
-            "written",
-            "media read",
-            "media written",
-            "write amplification",
-            "stalls",
-            "stalled",
-        ];
-        table("Requests, bytes at the controller and at the medium, and waits", &numbers(&heads), &rows)
-    };
-    Section { id: "memory", heading: "Memory devices", body }
 }

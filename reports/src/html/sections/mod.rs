@@ -1,5 +1,6 @@
 //! The sections of the page, in its order.
 
+mod devices;
 mod durability;
 mod faults;
 mod hardware;
@@ -11,9 +12,10 @@ mod replay;
 use maud::{Markup, html};
 
 use super::Section;
+pub(super) use devices::memory;
 pub(super) use durability::durability;
 pub(super) use faults::{faults, shootdowns};
-pub(super) use hardware::{caches, memory, translation};
+pub(super) use hardware::{caches, translation};
 pub(super) use latency::{PartColors, cycles, distributions, parts};
 pub(super) use origin::provenance;
 pub(super) use overview::overview;

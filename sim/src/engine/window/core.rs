@@ -43,6 +43,8 @@ pub(crate) trait Core {
     fn lookup(&mut self, va: VirtAddr, kind: AccessKind) -> Lookup;
     /// Walks from `start` on.
     fn walk(&mut self, va: VirtAddr, kind: AccessKind, start: Time) -> Walk;
+    /// Walks from `start` on for an access that may never be made; when that ends, and the shift of the page's size.
+    fn walk_ahead(&mut self, va: VirtAddr, start: Time) -> (Time, u32);
     /// Whether the L1D has the line.
     fn try_l1(&mut self, line: CacheLine, write: bool) -> bool;
     /// Fetches a line that the L1D lacks; what that takes.
@@ -73,6 +75,8 @@ pub(crate) struct Limits {
     pub hits_are_short: bool,
     /// Levels of paging, which say what address is canonical.
     pub levels: u32,
+    /// Accesses behind one that has to be alone are translated ahead.
+    pub run_ahead: bool,
 }
 
 impl Limits {
@@ -92,6 +96,7 @@ impl Limits {
             l1,
             hits_are_short,
             levels: spec.mmu.levels,
+            run_ahead: cpu.run_ahead,
         })
     }
 
@@ -149,6 +154,11 @@ impl Core for OnCpu<'_> {
             (line, entry.writable && entry.dirty)
         });
         Walk { outcome, end, assist: walked.assist, shift }
+    }
+
+    fn walk_ahead(&mut self, va: VirtAddr, start: Time) -> (Time, u32) {
+        let walked = self.machine.walk_speculatively(self.index, va, start);
+        (walked.end, walked.result.map_or(12, |entry| entry.size.shift()))
     }
 
     #[inline]

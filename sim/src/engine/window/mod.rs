@@ -15,12 +15,14 @@
 //! - While the CPU can do nothing but wait, the time goes to what the oldest access waits for: its walk, or memory.
 //!
 //! An access that faults, sets A or D, or finds a translation that does not let it through is alone: the older ones end first,
-//! and younger ones that have not begun with their data are made after it. Interrupts wait for the data that are on their way.
+//! and younger ones that have not begun with their data are made after it; with `cpu.run_ahead` their pages are walked for
+//! meanwhile ([`ahead`]). Interrupts wait for the data that are on their way.
 //!
 //! Simplified: any number of accesses leave the window at a time. Once an access is known to fault, no younger one enters. A
 //! hit in the second-level TLB does not come as a step of its own: what follows it happens with it, at its later time. Stores
 //! ask for their lines before they leave the window, once no older access can fault.
 
+mod ahead;
 mod buffers;
 mod core;
 mod entry;
@@ -35,11 +37,12 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use daxsim_types::Time;
 
+use self::ahead::Ahead;
 use self::buffers::{FillBuffers, StoreBuffer};
 use self::core::{Core, Lookup};
 use self::entry::{Entry, Phase};
 use self::walkers::Walkers;
-use crate::measure::Part;
+use crate::measure::{Part, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Cursor};
 
@@ -88,6 +91,7 @@ pub(crate) struct Window {
     /// Nothing is in flight but hits.
     quiet: bool,
     merged: u64,
+    ahead: Ahead,
 }
 
 impl Window {
@@ -108,6 +112,7 @@ impl Window {
             leaving: None,
             quiet: true,
             merged: 0,
+            ahead: Ahead::default(),
             limits,
         }
     }
@@ -117,9 +122,10 @@ impl Window {
         self.entries.is_empty() && self.stores.is_empty() && self.hits_done <= now
     }
 
-    /// Accesses that waited for the walk of another one, since the last call.
-    pub(crate) fn take_merged(&mut self) -> u64 {
-        std::mem::take(&mut self.merged)
+    /// Adds what walks waited for since the last call.
+    pub(crate) fn count_walks(&mut self, counts: &mut WalkQueue) {
+        counts.merged += std::mem::take(&mut self.merged);
+        self.walkers.count(counts);
     }
 
     /// Makes accesses until the clock reaches `horizon` or, with nothing in flight, `due`; until one is refused; or to the end.
@@ -152,7 +158,7 @@ impl Window {
                 && self.is_drained(now)
             {
                 self.leaving = None;
-                self.blocked = false;
+                self.unblock();
                 return why;
             }
             if self.look_at_oldest(core, cursor, now) {
@@ -165,7 +171,10 @@ impl Window {
                     self.enter(core, access, now);
                 }
                 Some(_) => self.wait(core, now, due, false),
-                None if !self.is_drained(now) => self.wait(core, now, due, true),
+                None if !self.is_drained(now) => match self.next_ahead(cursor) {
+                    Some(access) => self.run_ahead(core, access, now, due),
+                    None => self.wait(core, now, due, true),
+                },
                 None if self.is_shut() => {}
                 None => return Paused::Done,
             }
@@ -320,7 +329,13 @@ impl Window {
         self.walkers.forget_queue();
         self.stores.forget_reserved();
         self.safe = self.first + self.entries.len() as u64;
-        self.blocked = false;
+        self.unblock();
         self.last_data = Time::ZERO;
+    }
+
+    /// Accesses may enter again.
+    fn unblock(&mut self) {
+        self.blocked = false;
+        self.ahead = Ahead::default();
     }
 }

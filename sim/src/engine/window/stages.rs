@@ -15,7 +15,7 @@ impl Window {
         match entry.phase {
             Phase::Operand | Phase::Merged => self.begin(core, &mut entry, id, at),
             Phase::Queued => {
-                let next = self.walkers.unqueue(entry.access.va);
+                let next = self.walkers.unqueue(entry.access.va, at.saturating_sub(entry.translated));
                 self.walk(core, &mut entry, id, at);
                 if let Some(next) = next {
                     self.schedule(self.walkers.earliest().max(at), next);

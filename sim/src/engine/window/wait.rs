@@ -69,7 +69,7 @@ impl Window {
                 entry.phase = Phase::Walking;
                 entry.translated = end;
                 self.schedule(end, id);
-                self.blocked = false;
+                self.unblock();
             }
             _ => return false,
         }

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use daxsim_types::{Time, VirtAddr};
 use rustc_hash::FxHashMap;
 
+use crate::measure::WalkQueue;
+
 /// What a walker does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Walker {
@@ -12,6 +14,8 @@ struct Walker {
     /// The page that it walks for, and the shift of its size.
     page: u64,
     shift: u32,
+    /// Walks done.
+    walks: u64,
 }
 
 /// The walkers, and who waits for one.
@@ -23,6 +27,10 @@ pub(super) struct Walkers {
     queue: VecDeque<u64>,
     /// The queued entry of each 4 KiB page. Only looked up.
     queued: FxHashMap<u64, u64>,
+    /// Walks begun, those of them that had queued, and how long.
+    walks: u64,
+    waited: u64,
+    waiting: Time,
 }
 
 const fn page(va: VirtAddr) -> u64 {
@@ -36,6 +44,9 @@ impl Walkers {
             latest: Time::ZERO,
             queue: VecDeque::new(),
             queued: FxHashMap::default(),
+            walks: 0,
+            waited: 0,
+            waiting: Time::ZERO,
         }
     }
 
@@ -71,8 +82,10 @@ impl Walkers {
         self.queue.len() == 1
     }
 
-    /// The first of the queue leaves it; returns who is first then.
-    pub fn unqueue(&mut self, va: VirtAddr) -> Option<u64> {
+    /// The first of the queue leaves it after `waited`; returns who is first then.
+    pub fn unqueue(&mut self, va: VirtAddr, waited: Time) -> Option<u64> {
+        self.waited += 1;
+        self.waiting += waited;
         self.queue.pop_front();
         self.queued.remove(&page(va));
         self.queue.front().copied()
@@ -80,10 +93,33 @@ impl Walkers {
 
     /// The walker that is free first walks until `end` for the page of `va` that `shift` gives.
     pub fn take(&mut self, va: VirtAddr, shift: u32, end: Time) {
+        self.occupy(va, shift, end, 1);
+        self.walks += 1;
+    }
+
+    /// The same for a walk that no access waits for, which is not counted with the others.
+    pub fn take_ahead(&mut self, va: VirtAddr, shift: u32, end: Time) {
+        self.occupy(va, shift, end, 0);
+    }
+
+    fn occupy(&mut self, va: VirtAddr, shift: u32, end: Time, walks: u64) {
         if let Some(walker) = self.all.iter_mut().min_by_key(|w| w.free) {
-            *walker = Walker { free: end, page: va.0 >> shift, shift };
+            *walker = Walker { free: end, page: va.0 >> shift, shift, walks: walker.walks + walks };
         }
         self.latest = self.latest.max(end);
+    }
+
+    /// Adds what was counted since the last call.
+    pub fn count(&mut self, counts: &mut WalkQueue) {
+        if std::mem::take(&mut self.walks) == 0 {
+            return;
+        }
+        counts.queued += std::mem::take(&mut self.waited);
+        counts.time += std::mem::take(&mut self.waiting);
+        counts.by_walker.resize(self.all.len(), 0);
+        for (sum, walker) in counts.by_walker.iter_mut().zip(&mut self.all) {
+            *sum += std::mem::take(&mut walker.walks);
+        }
     }
 
     pub fn forget_queue(&mut self) {

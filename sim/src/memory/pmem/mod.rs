@@ -39,6 +39,8 @@ pub(super) struct Pmem {
     media_line: Divisor,
     sector: Divisor,
     dimms: Vec<Dimm>,
+    /// A loss of power spares the queues.
+    adr: bool,
     /// What has not arrived yet.
     pub domain: Domain,
     counts: DeviceStats,
@@ -59,6 +61,7 @@ impl Pmem {
             media_line: Divisor::new(spec.media_line),
             sector: Divisor::new(sector),
             dimms: (0..u64::from(spec.dimms.max(1))).map(|n| Dimm::new(spec, sectors, n)).collect(),
+            adr: spec.adr,
             domain: Domain::new(spec.base),
             counts: DeviceStats::default(),
             link_latency: spec.link_latency,
@@ -95,7 +98,8 @@ impl Pmem {
         let (dimm, media_line, sector) = self.locate(line);
         let stall = self.dimms[dimm].write(media_line, sector, [sent, arrive], &mut self.counts);
         self.counts.count_write(stall);
-        self.domain.sent(line, sent, arrive + stall);
+        let durable = if self.adr { arrive + stall } else { self.dimms[dimm].wpq.last() };
+        self.domain.sent(line, sent, durable);
         stall
     }
 

@@ -9,7 +9,7 @@ use crate::kernel::dax_entry::PMD_PAGES;
 use crate::kernel::extent::BlockState;
 use crate::kernel::filemap::CacheId;
 use crate::kernel::vma::{Backing, Vma};
-use crate::kernel::{FileId, MmId, NewFile, USER_END};
+use crate::kernel::{FileId, MmId, NewFile};
 use crate::machine::Machine;
 use crate::simulation::{SimError, Simulation};
 
@@ -387,8 +387,9 @@ impl State {
         if let Some((_, map)) = pending.filter(|(_, p)| p.end > va.0) {
             self.processes[index].fds.insert(map.fd, file);
         }
+        let limit = sim.with(|m| m.user_end());
         let possible = |(start, end): &(u64, u64)| {
-            *start <= page && page < *end && *end <= USER_END && (start | end).is_multiple_of(4096)
+            *start <= page && page < *end && *end <= limit && (start | end).is_multiple_of(4096)
         };
         let borders = dax.vma.filter(possible);
         let pending = pending.filter(|(_, p)| p.end > va.0);

@@ -7,8 +7,9 @@ use daxsim_traces::ftrace::{Event, FaultFlags, Probe, Record, SysEnter};
 use super::group::Action;
 
 /// The page in which exec puts the arguments of a new program before it is loaded, seen through `get_user_pages`: the last
-/// below `STACK_TOP_MAX` (fs/exec.c:__bprm_mm_init, arch/x86/include/asm/page_64_types.h).
-const ARGUMENTS: std::ops::Range<u64> = 0x7fff_ffff_e000..0x7fff_ffff_f000;
+/// below `STACK_TOP_MAX` (fs/exec.c:__bprm_mm_init, arch/x86/include/asm/page_64_types.h), of four levels of paging or of five.
+const ARGUMENTS: [std::ops::Range<u64>; 2] =
+    [0x7fff_ffff_e000..0x7fff_ffff_f000, 0xff_ffff_ffff_e000..0xff_ffff_ffff_f000];
 
 /// Whether a call that makes a task lets it share the address space; `None` for other calls.
 pub(super) fn shares_mm(call: &SysEnter) -> Option<bool> {
@@ -60,7 +61,9 @@ impl Lives {
                 Some((*prev_pid, Action::Exited))
             }
             Event::Probe(Probe::HandleMmFaultRet { addr, flags, .. })
-                if !in_fault && ARGUMENTS.contains(&addr.0) && flags.contains(FaultFlags::WRITE) =>
+                if !in_fault
+                    && ARGUMENTS.iter().any(|page| page.contains(&addr.0))
+                    && flags.contains(FaultFlags::WRITE) =>
             {
                 self.executing.insert(pid);
                 None

@@ -7,13 +7,13 @@ use super::group::RecordedFault;
 use super::infer::{MAP_PRIVATE, MAP_TYPE, MapCall, PendingMap, Process, State};
 use crate::kernel::filemap::{CacheId, CacheOps};
 use crate::kernel::vma::{Backing, Vma};
-use crate::kernel::{MmId, USER_END};
+use crate::kernel::{DEFAULT_MAP_WINDOW, MmId};
 use crate::machine::Machine;
 use crate::simulation::Simulation;
 
-/// Nothing that calls map lies above this but stack and vDSO: `mmap_base` keeps the stack's limit of 8 MiB and its
+/// Nothing that calls map without an address lies above this but stack and vDSO, with five levels too: `mmap_base` keeps the stack's limit of 8 MiB and its
 /// randomization of 16 GiB free (arch/x86/mm/mmap.c:mmap_base, stack_maxrandom_size).
-const STACKS: u64 = USER_END - (16 << 30) - (8 << 20);
+const STACKS: u64 = DEFAULT_MAP_WINDOW - (16 << 30) - (8 << 20);
 /// `MAP_STACK`: a stack of a thread, which gets no huge pages (`calc_vm_flag_bits`, since Linux 6.7).
 const MAP_STACK: u32 = 0x2_0000;
 /// Reasons to leave a fault out.
@@ -36,7 +36,7 @@ impl State {
         fault: &RecordedFault,
         comm: &str,
     ) -> Result<MmId, &'static str> {
-        if fault.address.0 >= USER_END {
+        if fault.address.0 >= sim.with(|m| m.user_end()) {
             return Err("faults at kernel addresses");
         }
         let va = fault.address;
@@ -171,7 +171,7 @@ impl State {
         });
         let page = fault.address.align_down(PageSize::Size4K).0;
         let end = page + PageSize::Size4K.bytes();
-        let stack = page >= STACKS && shown.backing == Backing::Anonymous;
+        let stack = (STACKS..DEFAULT_MAP_WINDOW).contains(&page) && shown.backing == Backing::Anonymous;
         sim.with(|m| {
             m.map_ordinary(mm, (page, end), shown.backing, |vma| {
                 set_rights(vma, rights(fault));

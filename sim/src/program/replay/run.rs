@@ -11,7 +11,7 @@ use super::group::{Action as Recorded, FileChange, Grouper, Item, RecordedCall, 
 use super::infer::{MapCall, State};
 use crate::durability::Call;
 use crate::kernel::vma::Vma;
-use crate::kernel::{Advice, FallocMode, USER_END};
+use crate::kernel::{Advice, FallocMode};
 use crate::measure::FaultRecord;
 use crate::mmu::entry::Entry;
 use crate::program::{Accesses, Action, Step};
@@ -225,7 +225,7 @@ impl Replayer {
         let cpu = self.fold(call.cpu);
         match call.action {
             Recorded::Mapped { start, len, prot, flags, fd, offset } => {
-                let Some(end) = range_end(start, len) else {
+                let Some(end) = range_end(sim, start, len) else {
                     self.ignore(IMPOSSIBLE);
                     return Ok(());
                 };
@@ -238,7 +238,7 @@ impl Replayer {
                 }
             }
             Recorded::Unmapped { start, len } => {
-                let Some(end) = range_end(start, len) else {
+                let Some(end) = range_end(sim, start, len) else {
                     self.ignore(IMPOSSIBLE);
                     return Ok(());
                 };
@@ -262,7 +262,7 @@ impl Replayer {
                 self.advise(sim, call, cpu, (start, len), behavior)?
             }
             Recorded::Protected { start, len, prot } => {
-                let Some(end) = range_end(start, len) else {
+                let Some(end) = range_end(sim, start, len) else {
                     self.ignore(IMPOSSIBLE);
                     return Ok(());
                 };
@@ -368,7 +368,7 @@ impl Replayer {
         (start, len): (u64, u64),
         behavior: u32,
     ) -> Result<(), SimError> {
-        let Some(len) = range_end(start, len).map(|end| end - start) else {
+        let Some(len) = range_end(sim, start, len).map(|end| end - start) else {
             self.ignore(IMPOSSIBLE);
             return Ok(());
         };
@@ -479,7 +479,7 @@ impl Replayer {
     fn fault(&mut self, sim: &mut Simulation, fault: &RecordedFault) -> Result<(), SimError> {
         let comm = self.comm(fault.pid);
         let mm = match &fault.dax {
-            Some(dax) if fault.address.0 >= USER_END || dax.pgoff > MAX_PGOFF => {
+            Some(dax) if fault.address.0 >= sim.with(|m| m.user_end()) || dax.pgoff > MAX_PGOFF => {
                 self.ignore(IMPOSSIBLE);
                 return Ok(());
             }
@@ -550,9 +550,10 @@ impl Replayer {
 }
 
 /// The end of a page-aligned, non-empty range of the user half; its length is rounded up as the kernel does.
-fn range_end(start: u64, len: u64) -> Option<u64> {
+fn range_end(sim: &Simulation, start: u64, len: u64) -> Option<u64> {
     let len = len.checked_next_multiple_of(4096).filter(|len| *len > 0)?;
-    start.checked_add(len).filter(|end| start.is_multiple_of(4096) && *end <= USER_END)
+    let limit = sim.with(|m| m.user_end());
+    start.checked_add(len).filter(|end| start.is_multiple_of(4096) && *end <= limit)
 }
 
 /// What differs first, in the order of importance. Entries are compared in DAX mappings only: outside, those made before the

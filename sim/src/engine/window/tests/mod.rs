@@ -9,7 +9,7 @@ use daxsim_types::{AccessKind, CacheLine, ErrorCode, Time, VirtAddr};
 
 use super::core::{Core, Limits, Lookup, Walk};
 use super::{Paused, Window};
-use crate::measure::{Part, Parts};
+use crate::measure::{Part, Parts, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Accesses, Cursor};
 
@@ -85,6 +85,16 @@ impl Core for Paper {
         self.tlb.insert(page);
         let assist = if self.unused.remove(&page) { Time(FAULT) } else { Time::ZERO };
         Walk { outcome: Ok((CacheLine(va.0 >> 6), true)), end, assist, shift: 12 }
+    }
+
+    fn walk_ahead(&mut self, va: VirtAddr, start: Time) -> (Time, u32) {
+        let page = va.0 >> 12;
+        self.log.push((start.0, "ahead", page));
+        if !self.absent.contains_key(&page) {
+            self.tlb.insert(page);
+            self.unused.remove(&page);
+        }
+        (start + Time(WALK), 12)
     }
 
     fn try_l1(&mut self, line: CacheLine, _: bool) -> bool {
@@ -165,5 +175,6 @@ fn limits() -> Limits {
         l1: Time(L1),
         hits_are_short: true,
         levels: 4,
+        run_ahead: false,
     }
 }

@@ -209,8 +209,8 @@ fn accesses() -> impl Strategy<Value = Vec<Access>> {
 }
 
 fn any_limits() -> impl Strategy<Value = Limits> {
-    (2u64..40, 1u64..3, 1u64..3, 1usize..8, 1usize..6, 1usize..4).prop_map(
-        |(window, load, store, store_buffer, fill_buffers, walkers)| Limits {
+    (2u64..40, 1u64..3, 1u64..3, 1usize..8, 1usize..6, 1usize..4, any::<bool>()).prop_map(
+        |(window, load, store, store_buffer, fill_buffers, walkers, run_ahead)| Limits {
             window,
             load_interval: Time(load),
             store_interval: Time(store),
@@ -220,6 +220,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
             l1: Time(L1),
             hits_are_short: window * load.min(store) >= L1 && store_buffer as u64 * store >= L1,
             levels: 4,
+            run_ahead,
         },
     )
 }

@@ -93,6 +93,22 @@ fn two_walkers_overlap_and_a_third_walk_queues() {
 }
 
 #[test]
+fn the_wait_for_a_walker_is_counted_with_the_walker_that_took_the_walk() {
+    let mut window = Window::new(limits());
+    let accesses = [load(1, 0), load(1, 1), load(2, 0), load(3, 0)];
+    let mut cursor = Cursor::new(Accesses::Stream(Box::new(accesses.into_iter())));
+    let mut core = Paper::default();
+    assert_eq!(window.run(&mut core, &mut cursor, Time::MAX, Time::MAX), Paused::Done);
+    let mut counts = WalkQueue::default();
+    for _ in 0..2 {
+        window.count_walks(&mut counts);
+        // Page 3 came at 3 and the first walk ends at 30; the second call adds nothing.
+        let expected = WalkQueue { merged: 1, queued: 1, time: Time(WALK - 3), by_walker: vec![2, 1] };
+        assert_eq!(counts, expected);
+    }
+}
+
+#[test]
 fn accesses_to_one_page_share_a_walk_under_way_or_queued() {
     let mut accesses = vec![load(1, 0), load(2, 0)];
     accesses.extend((0..3).flat_map(|line| [load(1, line), load(2, line), load(3, line)]));
@@ -213,4 +229,45 @@ fn giving_way_to_other_cpus_changes_nothing() {
         horizon += 7;
     }
     assert_eq!((pieces.now, pieces.parts, pieces.log), (whole.now, whole.parts, whole.log));
+}
+
+#[test]
+fn pages_behind_a_fault_are_walked_for_until_it_is_the_oldest() {
+    // A miss holds the fault up. Behind it: pages that nobody knows, one that depends on what is not there, one that is known.
+    let accesses =
+        [load(0, 0), load(50, 0), load(20, 0), load(21, 0), chased(22, 0), load(1, 0), store(23, 0)];
+    let run = |run_ahead| {
+        let mut core = Paper::knowing(0..10);
+        core.absent = [(50, 1)].into();
+        assert_eq!(core.run(Limits { run_ahead, ..limits() }, &accesses), [accesses[1]]);
+        core
+    };
+    let (without, with) = (run(false), run(true));
+    assert_eq!(without.count("ahead"), 0);
+    // The walk for page 50 has one of the two walkers from 1 on; the other is busy with page 20 when 21 comes by.
+    let ahead: Vec<_> = with.log.iter().filter(|e| e.1 == "ahead").map(|e| (e.0, e.2)).collect();
+    assert_eq!(ahead, [(2, 20)]);
+    assert_eq!(with.count("walk") + 1, without.count("walk"), "page 20 is known when its turn comes");
+    assert_eq!(with.made, without.made);
+    assert!(with.now <= without.now);
+    assert_eq!(with.parts.total(), with.now);
+}
+
+#[test]
+fn no_page_is_walked_for_ahead_outside_the_window_or_twice() {
+    let many: Vec<_> =
+        [load(0, 0), load(50, 0)].into_iter().chain((0..40).map(|n| load(20 + n / 2, 0))).collect();
+    let ahead = |window, walkers| {
+        let mut core = Paper::knowing(0..10);
+        core.absent = [(50, 1)].into();
+        core.run(Limits { run_ahead: true, window, walkers, ..limits() }, &many);
+        let pages: BTreeSet<u64> = core.log.iter().filter(|e| e.1 == "ahead").map(|e| e.2).collect();
+        assert_eq!(pages.len(), core.count("ahead"), "a page under way or known needs no walk");
+        core.count("ahead")
+    };
+    assert_eq!(ahead(2, 64), 0);
+    assert_eq!(ahead(8, 64), 3);
+    assert_eq!(ahead(64, 64), 20);
+    // The only walker has the page of the fault until 31. What comes by before that is passed over.
+    assert_eq!(ahead(64, 1), 1);
 }

@@ -18,7 +18,7 @@ impl Replayer {
         to: (u64, u64),
         dont_unmap: bool,
     ) -> Result<(), SimError> {
-        let (Some(end), Some(new_end)) = (range_end(from.0, from.1), range_end(to.0, to.1)) else {
+        let (Some(end), Some(new_end)) = (range_end(sim, from.0, from.1), range_end(sim, to.0, to.1)) else {
             self.ignore(IMPOSSIBLE);
             return Ok(());
         };

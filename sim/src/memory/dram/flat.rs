@@ -1,23 +1,22 @@
-//! Main memory: channels that are busy for the length of each transfer.
+//! Main memory of one latency and one bandwidth: channels that are busy for the length of each transfer.
 
 use daxsim_configs::machine::DramSpec;
 use daxsim_types::{CacheLine, LINE_BYTES, Time};
 
-use super::interleave::Interleave;
-use super::stats::DeviceStats;
+use crate::memory::interleave::Interleave;
+use crate::memory::stats::DeviceStats;
 
 /// DRAM behind line-interleaved channels. First come, first served; no banks, no refresh.
-pub(super) struct Dram {
+pub(super) struct Flat {
     channels: Interleave,
     busy_until: Vec<Time>,
     read_latency: Time,
     occupancy: Time,
     /// Backlog with which a channel's write queue still has room for one more line.
     write_backlog: Time,
-    pub stats: DeviceStats,
 }
 
-impl Dram {
+impl Flat {
     /// Idle channels, each with a write queue of `queue_lines`.
     ///
     /// The queue is the memory controller's write pending queue, the same for either kind of
@@ -29,31 +28,30 @@ impl Dram {
             read_latency: spec.read_latency,
             occupancy: spec.line_occupancy,
             write_backlog: Time(u64::from(queue_lines.saturating_sub(1)) * spec.line_occupancy.0),
-            stats: DeviceStats::default(),
         }
     }
 
     /// A read of `line` that reaches the controller at `arrive`: its latency from there.
-    pub fn read(&mut self, line: CacheLine, arrive: Time) -> Time {
+    pub fn read(&mut self, line: CacheLine, arrive: Time, stats: &mut DeviceStats) -> Time {
         let (channel, _) = self.channels.locate(line.0);
         let busy = &mut self.busy_until[channel];
         let queueing = busy.saturating_sub(arrive);
         *busy = arrive + queueing + self.occupancy;
-        self.stats.count_read();
-        self.stats.media_bytes_read += LINE_BYTES;
+        stats.count_read();
+        stats.media_bytes_read += LINE_BYTES;
         self.read_latency + queueing
     }
 
     /// A posted write of `line` that reaches the controller at `arrive`: how long it waits for
     /// room in the channel's write queue.
-    pub fn write(&mut self, line: CacheLine, arrive: Time) -> Time {
+    pub fn write(&mut self, line: CacheLine, arrive: Time, stats: &mut DeviceStats) -> Time {
         let (channel, _) = self.channels.locate(line.0);
         let busy = &mut self.busy_until[channel];
         let backlog = busy.saturating_sub(arrive);
         *busy = arrive + backlog + self.occupancy;
         let stall = backlog.saturating_sub(self.write_backlog);
-        self.stats.count_write(stall);
-        self.stats.media_bytes_written += LINE_BYTES;
+        stats.count_write(stall);
+        stats.media_bytes_written += LINE_BYTES;
         stall
     }
 }
@@ -62,10 +60,23 @@ impl Dram {
 mod tests {
     use super::*;
 
-    fn dram(channels: u32) -> Dram {
+    /// A flat memory and its counts.
+    struct Counted(Flat, DeviceStats);
+
+    impl Counted {
+        fn read(&mut self, line: CacheLine, arrive: Time) -> Time {
+            self.0.read(line, arrive, &mut self.1)
+        }
+
+        fn write(&mut self, line: CacheLine, arrive: Time) -> Time {
+            self.0.write(line, arrive, &mut self.1)
+        }
+    }
+
+    fn dram(channels: u32) -> Counted {
         let spec =
             DramSpec { capacity: 1 << 30, channels, read_latency: Time(60_000), line_occupancy: Time(3_000) };
-        Dram::new(&spec, 8)
+        Counted(Flat::new(&spec, 8), DeviceStats::default())
     }
 
     #[test]
@@ -101,6 +112,6 @@ mod tests {
             assert_eq!(d.write(CacheLine(n), Time::ZERO), Time::ZERO);
         }
         assert_eq!(d.write(CacheLine(8), Time::ZERO), Time(3_000));
-        assert_eq!((d.stats.stalls, d.stats.stall_time), (1, Time(3_000)));
+        assert_eq!((d.1.stalls, d.1.stall_time), (1, Time(3_000)));
     }
 }

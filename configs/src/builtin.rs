@@ -24,7 +24,7 @@ macro_rules! files {
 pub(crate) fn machine_files() -> &'static [Builtin] {
     files!(
         "machines": "skylake-sp-optane", "ice-lake-sp", "sapphire-rapids", "emerald-rapids", "granite-rapids", "xeon-6242",
-        "cascadelake-optane-1dimm",
+        "cascadelake-optane-1dimm", "icelake-optane200", "nvdimm-n", "sapphire-cxl",
         "zen2-rome", "zen3-milan", "zen4-genoa", "zen5-turin", "i7-7800x", "i9-11900k", "i9-12900k", "ryzen-5900x",
         "i9-7980xe", "i7-1165g7", "i9-13900k", "core-ultra-285k", "ryzen-7950x", "ryzen-9950x",
         "emr-guest", "haswell-ep", "qemu-tcg", "champsim",

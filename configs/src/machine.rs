@@ -81,6 +81,8 @@ pub struct CpuSpec {
     pub load_buffer: u32,
     /// Stores that are not yet written to the L1D at most.
     pub store_buffer: u32,
+    /// From a non-temporal store until its line leaves the core.
+    pub nt_store_latency: Time,
     /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
     pub run_ahead: bool,
 }
@@ -365,7 +367,9 @@ pub struct PmemSpec {
     pub media_line: u64,
     /// Media lines that the on-DIMM buffer has room for, those on their way to the media included.
     pub buffer_lines: u32,
-    /// Which line leaves it.
+    /// Media lines in a buffer of their own for lines that are read; 0 if they share the other.
+    pub read_buffer_lines: u32,
+    /// Which line leaves them.
     pub buffer_replacement: BufferReplacement,
     /// Lines that [`BufferReplacement::Sampled`] draws.
     pub buffer_samples: u32,
@@ -381,8 +385,12 @@ pub struct PmemSpec {
     pub wpq_drain: Time,
     /// Reads of a DIMM that its controller has under way at most.
     pub rpq_lines: u32,
-    /// Requests drawn of those that wait, of which the one that came first is served next.
-    pub arbiter_samples: u32,
+    /// Of the writes that wait for a place, how many are drawn, of which the one that came first gets it.
+    pub wpq_samples: u32,
+    /// As many of the reads.
+    pub rpq_samples: u32,
+    /// Time between two sectors of a line that comes from the media.
+    pub sector_interval: Time,
     /// Time that a line takes over the link to a DIMM, each way, if the latencies do not hold it.
     pub link_latency: Time,
     /// Time that a line read occupies the link.

@@ -54,6 +54,8 @@ section!(cpu: CpuSpec, "cpu" {
     load_buffer "load_buffer": Kind::Count { min: 1, max: 4096 },
         "Loads in the window at most, those included that have their data and wait for older accesses to leave.";
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
+    nt_store_latency "nt_store_latency" = "\"0 ns\"": TIME,
+        "From a non-temporal store until its line leaves the core, on top of what its controller takes.";
     run_ahead "run_ahead" = "false": Kind::Bool,
         "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
          then has been walked for, which sets A but never D.";
@@ -162,6 +164,8 @@ section!(pmem: PmemSpec, "pmem" {
     media_line "media_line": Kind::Size { min: 64, max: 4096, multiple: 64 }, "Media access unit (XPLine).";
     buffer_lines "buffer_lines": Kind::Count { min: 1, max: 1 << 20 },
         "Media lines that a DIMM's buffer has room for, those on their way to the media included.";
+    read_buffer_lines "read_buffer_lines" = "0": Kind::Count { min: 0, max: 1 << 20 },
+        "Media lines in a buffer of their own for lines that are read; 0 if they share the other.";
     buffer_replacement "buffer_replacement" = "\"lru\"": Kind::Choice(BUFFER_REPLACEMENTS),
         "Which line leaves a full buffer: the least recently used, the first that came, any, or the least recently used of some drawn.";
     buffer_samples "buffer_samples" = "2": Kind::Count { min: 1, max: 64 }, "How many lines sampled draws.";
@@ -176,8 +180,10 @@ section!(pmem: PmemSpec, "pmem" {
         "From when the DIMM took a line out of its write pending queue until the queue knows, for which a write after a fence waits.";
     rpq_lines "rpq_lines" = "65536": Kind::Count { min: 1, max: 65_536 },
         "Reads of a DIMM that its controller has under way at most.";
-    arbiter_samples "arbiter_samples" = "64": Kind::Count { min: 1, max: 64 },
-        "Of the requests that wait at a controller, how many are drawn, of which the first that came is served next: 1 is any order, many are nearly in order.";
+    wpq_samples "wpq_samples" = "64": Kind::Count { min: 1, max: 64 },
+        "Of the writes that wait for a place there, how many are drawn, of which the first that came gets it: 1 is any order, many are nearly in order.";
+    rpq_samples "rpq_samples" = "64": Kind::Count { min: 1, max: 64 }, "As wpq_samples, of the reads.";
+    sector_interval "sector_interval" = "\"0 ns\"": TIME, "Time between two sectors of a media line on their way from the media.";
     link_latency "link_latency" = "\"0 ns\"": TIME,
         "What a line takes over the link to the DIMM or device, each way, on top of the latencies above (CXL).";
     link_read_occupancy "link_read_bandwidth" = "\"8000 GB/s\"": Kind::Bandwidth(Transfer::CacheLine),

@@ -23,6 +23,9 @@ fn every_builtin_loads_and_has_a_description() {
             "granite-rapids",
             "xeon-6242",
             "cascadelake-optane-1dimm",
+            "icelake-optane200",
+            "nvdimm-n",
+            "sapphire-cxl",
             "zen2-rome",
             "zen3-milan",
             "zen4-genoa",
@@ -192,6 +195,7 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
             b.name,
             "skylake-sp-optane"
                 | "cascadelake-optane-1dimm"
+                | "nvdimm-n"
                 | "qemu-tcg"
                 | "xeon-6242"
                 | "i7-7800x"

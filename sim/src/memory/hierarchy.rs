@@ -43,6 +43,8 @@ pub(super) struct Latencies {
     pub l1: Time,
     pub l2: Time,
     pub l3: Time,
+    /// From a non-temporal store until its line leaves the core.
+    pub nt_store: Time,
 }
 
 /// What a miss of an L1D costs more if the one before it was in the same set.
@@ -101,7 +103,12 @@ impl Memory {
             relation: caches.l3_relation,
             prefetcher: Prefetcher::new(caches.prefetch, cores),
             devices: Devices::new(spec),
-            latency: Latencies { l1: caches.l1d.latency, l2: caches.l2.latency, l3: caches.l3.latency },
+            latency: Latencies {
+                l1: caches.l1d.latency,
+                l2: caches.l2.latency,
+                l3: caches.l3.latency,
+                nt_store: spec.cpu.nt_store_latency,
+            },
             refills: Refills::new(spec),
             counts: MemoryStats::default(),
         }

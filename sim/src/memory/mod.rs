@@ -9,7 +9,7 @@
 //!
 //! The L2 includes the L1D. The L3 of a core complex takes the L2s' victims, clean or modified (Skylake-SP, Zen), includes
 //! the L2s, or is filled with them. Main memory has one latency, or banks with rows, refresh and write queues (`dram`). What is
-//! not modelled: instruction fetch and its cache, wear levelling, and limits on outstanding misses: the caller decides how many accesses overlap. The prefetcher is a
+//! not modelled: instruction fetch and its cache, and limits on outstanding misses: the caller decides how many accesses overlap. The prefetcher is a
 //! simple one (`prefetch`), and off by default.
 
 mod balance;

@@ -63,7 +63,7 @@ impl Memory {
     pub fn nt_store(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         self.counts.nt_stores += 1;
         let (_, data) = self.purge(core, line);
-        self.devices.write(line, now, data)
+        self.devices.write(line, now, data.max(self.latency.nt_store))
     }
 
     /// Takes the line out of all caches: whether a copy was modified, and the time of the farthest transfer.

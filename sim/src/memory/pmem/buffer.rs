@@ -44,9 +44,9 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer.
-    pub fn new(spec: &PmemSpec, seed: u64) -> Self {
-        let capacity = spec.buffer_lines.max(1) as usize;
+    /// An empty buffer of so many lines.
+    pub fn new(spec: &PmemSpec, lines: u32, seed: u64) -> Self {
+        let capacity = lines.max(1) as usize;
         Self {
             slots: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
@@ -73,6 +73,11 @@ impl Buffer {
     /// Lines in it.
     pub const fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Whether it has `line`, which is no use of it.
+    pub fn holds(&self, line: u64) -> bool {
+        self.find(line).1.is_some()
     }
 
     #[inline]
@@ -231,5 +236,74 @@ impl Buffer {
             n => self.slots[n as usize].newer = slot,
         }
         self.newest = slot;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spec(replacement: BufferReplacement) -> PmemSpec {
+        let spec = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().pmem;
+        PmemSpec { buffer_replacement: replacement, ..spec }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_list_in_order_of_use_or_of_arrival(
+            capacity in 1u32..9,
+            fifo in any::<bool>(),
+            ops in prop::collection::vec((0u64..16, any::<bool>()), 0..300),
+        ) {
+            let replacement = if fifo { BufferReplacement::Fifo } else { BufferReplacement::Lru };
+            let mut buffer = Buffer::new(&spec(replacement), capacity, 1);
+            let mut list: Vec<u64> = Vec::new();
+            for (line, insert) in ops {
+                let place = list.iter().position(|at| *at == line);
+                prop_assert_eq!(buffer.holds(line), place.is_some());
+                prop_assert_eq!(buffer.touch(line).map(|slot| buffer.slot(slot).line), place.map(|_| line));
+                match place {
+                    Some(place) if !fifo => {
+                        list.remove(place);
+                        list.insert(0, line);
+                    }
+                    None if insert => {
+                        if list.len() == capacity as usize {
+                            let left = buffer.evict(Time::ZERO).map(|slot| slot.line);
+                            prop_assert_eq!(left, list.pop());
+                        }
+                        let slot = buffer.insert(line);
+                        prop_assert_eq!(buffer.slot(slot).line, line);
+                        list.insert(0, line);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(buffer.len(), list.len());
+            }
+        }
+
+        #[test]
+        fn a_line_drawn_is_one_that_is_there_and_idle(
+            ops in prop::collection::vec((0u64..40, 0u64..50), 0..300),
+        ) {
+            let mut buffer = Buffer::new(&spec(BufferReplacement::Sampled), 8, 1);
+            let mut there: std::collections::BTreeMap<u64, Time> = std::collections::BTreeMap::new();
+            for (now, (line, ready)) in ops.into_iter().enumerate() {
+                let now = Time(now as u64);
+                if buffer.touch(line).is_none() {
+                    if there.len() == 8 {
+                        match buffer.evict(now) {
+                            Some(left) => prop_assert!(there.remove(&left.line).is_some_and(|until| until <= now)),
+                            None => continue,
+                        }
+                    }
+                    let slot = buffer.insert(line);
+                    buffer.slot(slot).ready = now + Time(ready);
+                    there.insert(line, now + Time(ready));
+                }
+                prop_assert_eq!(buffer.len(), there.len());
+            }
+        }
     }
 }

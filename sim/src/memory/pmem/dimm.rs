@@ -20,8 +20,12 @@ pub(super) struct Dimm {
     /// Reads whose data are not back.
     pub rpq: Queue,
     incoming: Arbiter,
+    asked: Arbiter,
     link: Link,
+    /// Lines written, and those read if they have no buffer of their own.
     buffer: Buffer,
+    /// Lines read.
+    reads: Option<Buffer>,
     translation: Option<Translation>,
     wear: Wear,
     pub media: Media,
@@ -37,6 +41,7 @@ pub(super) struct Dimm {
     latency_media: Time,
     translation_miss: Time,
     drain: Time,
+    sector: Time,
     table_updates: u32,
     /// Writes of media lines until the next of the table.
     table_left: u32,
@@ -50,9 +55,11 @@ impl Dimm {
         Self {
             wpq: Queue::new(spec.wpq_lines),
             rpq: Queue::new(spec.rpq_lines),
-            incoming: Arbiter::new(spec.arbiter_samples, seed + 3),
+            incoming: Arbiter::new(spec.wpq_samples, seed + 3),
+            asked: Arbiter::new(spec.rpq_samples, seed + 4),
             link: Link::new(spec),
-            buffer: Buffer::new(spec, seed),
+            buffer: Buffer::new(spec, spec.buffer_lines, seed),
+            reads: (spec.read_buffer_lines > 0).then(|| Buffer::new(spec, spec.read_buffer_lines, seed + 5)),
             translation: Translation::new(spec, seed + 1),
             wear: Wear::new(spec, seed + 2),
             media: Media::new(spec),
@@ -65,6 +72,7 @@ impl Dimm {
             latency_media: spec.read_latency_media,
             translation_miss: spec.ait_miss_latency,
             drain: spec.wpq_drain,
+            sector: spec.sector_interval,
             table_updates: spec.ait_update_writes,
             table_left: spec.ait_update_writes,
         }
@@ -87,41 +95,63 @@ impl Dimm {
         }
         let queued = self.rpq.wait(arrive);
         stats.count_read_wait(queued);
-        let sent = self.link.read(arrive + queued);
-        let at = sent + self.wear.wait(self.block(line), sent);
-        stats.migration_stall += at.saturating_sub(sent);
-        let back = self.data(line, sector, at, stats);
-        self.rpq.push(arrive + queued, back);
+        let entered = arrive + queued;
+        self.asked.come(line, sector, arrive);
+        self.asked.turn(arrive, entered);
+        let mut back = self.rpq.last().max(entered);
+        while let Some(next) = self.asked.next() {
+            let sent = self.link.read(entered);
+            let at = sent + self.wear.wait(self.block(next.line), sent);
+            stats.migration_stall += at.saturating_sub(sent);
+            back = self.data(next.line, next.sector, at, stats);
+        }
+        self.rpq.push(entered, back);
         back.saturating_sub(arrive)
     }
 
     /// When the data of a read that the DIMM gets at `at` are back.
     fn data(&mut self, line: u64, sector: u64, at: Time, stats: &mut DeviceStats) -> Time {
+        let (sectors, buffered) = (self.sector, self.latency_buffered);
         let found = self.buffer.touch(line);
         if let Some(slot) = found.map(|slot| self.buffer.slot(slot))
             && slot.valid & sector != 0
         {
             stats.buffer_read_hits += 1;
-            let ready = at + self.latency_buffered;
-            if slot.ready <= ready {
-                return ready;
-            }
-            let ready = slot.ready;
-            slot.ready = ready + self.link.read_interval();
-            return ready;
+            return next_sector(slot, at + buffered, sectors);
+        }
+        if let Some(reads) = &mut self.reads
+            && let Some(slot) = reads.touch(line)
+        {
+            stats.buffer_read_hits += 1;
+            return next_sector(reads.slot(slot), at + buffered, sectors);
         }
         let translated = self.translate(line, stats);
         let at = at + self.media.read(line, at);
         let back = at + self.latency_media + translated;
         stats.media_bytes_read += self.media_line;
-        let (full, next) = (self.full, back + self.link.read_interval());
-        // Sectors that were written before stay as they are; the rest are now valid, too.
-        if let Some(slot) = found.or_else(|| self.room(line, at, false, stats).1) {
-            let slot = self.buffer.slot(slot);
-            slot.valid = full;
-            slot.ready = next;
-        }
+        self.keep(line, found, at, back + sectors, stats);
         back
+    }
+
+    /// Keeps a line that was asked of the media at `at`, and whose next sector is there at `ready`: with what was written of it,
+    /// or among the lines read.
+    fn keep(&mut self, line: u64, found: Option<u32>, at: Time, ready: Time, stats: &mut DeviceStats) {
+        let slot = match (&mut self.reads, found) {
+            (Some(reads), None) => {
+                if reads.len() >= reads.capacity() && reads.evict(at).is_none() {
+                    return;
+                }
+                let slot = reads.insert(line);
+                reads.slot(slot)
+            }
+            (_, found) => match found.or_else(|| self.room(line, at, false, stats).1) {
+                Some(slot) => self.buffer.slot(slot),
+                None => return,
+            },
+        };
+        // Sectors that were written before stay as they are; the rest are now valid, too.
+        slot.valid = self.full;
+        slot.ready = ready;
     }
 
     /// What finding a media line adds to a read.
@@ -194,7 +224,9 @@ impl Dimm {
                 at = at.max(victim.ready);
             }
             if victim.dirty != 0 {
-                if victim.valid != self.full {
+                let known =
+                    victim.valid == self.full || self.reads.as_ref().is_some_and(|r| r.holds(victim.line));
+                if !known {
                     stats.media_bytes_read += self.media_line;
                     stats.partial_writes += 1;
                 }
@@ -246,6 +278,16 @@ impl Dimm {
             stats.media_bytes_written += self.media_line;
         }
     }
+}
+
+/// When a sector of a line that is or comes here is ready, if from here alone it were so at `ready`.
+fn next_sector(slot: &mut Slot, ready: Time, interval: Time) -> Time {
+    if slot.ready <= ready {
+        return ready;
+    }
+    let ready = slot.ready;
+    slot.ready += interval;
+    ready
 }
 
 /// Whether every sector is written now; then the line is as the media will have it.

@@ -36,9 +36,4 @@ impl Link {
     pub fn write(&mut self, at: Time) -> Time {
         self.writes.take(at, self.write_interval)
     }
-
-    /// Time between two lines that are read.
-    pub const fn read_interval(&self) -> Time {
-        self.read_interval
-    }
 }

@@ -51,8 +51,8 @@ fn a_read_fills_the_buffer_and_waits_for_a_fill_under_way() {
 }
 
 #[test]
-fn sectors_of_a_line_under_way_follow_each_other_on_the_link() {
-    let (mut d, mut s) = dimm(&PmemSpec { link_read_occupancy: Time(9_000), ..spec() });
+fn sectors_of_a_line_under_way_follow_each_other() {
+    let (mut d, mut s) = dimm(&PmemSpec { sector_interval: Time(9_000), ..spec() });
     let latencies: Vec<u64> = (0..4).map(|n| d.read(7, 1 << n, Time(0), &mut s).0).collect();
     assert_eq!(latencies, [280_000, 289_000, 298_000, 307_000]);
     assert_eq!(d.read(9, 1, Time(36_000), &mut s), Time(280_000) + READ - Time(36_000));

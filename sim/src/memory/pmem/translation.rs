@@ -75,3 +75,33 @@ impl Translation {
         *left == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sets_are_lists_in_order_of_use_and_wear_counts_down(
+            ways in 1u32..=16,
+            blocks in prop::collection::vec(0u64..80, 0..400),
+        ) {
+            let spec = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().pmem;
+            let wear = PmemSpec { wear_writes_least: 3, wear_writes_most: 3, ..spec };
+            let mut table = Translation::new(&PmemSpec { ait_entries: 4 * ways, ait_ways: ways, ..wear }, 1).unwrap();
+            // Block, and writes since it came or was moved.
+            let mut sets: [Vec<(u64, u32)>; 4] = Default::default();
+            for block in blocks {
+                let set = &mut sets[block as usize % 4];
+                let place = set.iter().position(|(at, _)| *at == block);
+                let (found, at) = table.find(block);
+                prop_assert_eq!(found, place.is_some());
+                let (_, writes) = place.map_or((block, 0), |place| set.remove(place));
+                set.truncate(ways as usize - 1);
+                set.insert(0, (block, (writes + 1) % 3));
+                prop_assert_eq!(table.wear(at), writes == 2);
+            }
+        }
+    }
+}

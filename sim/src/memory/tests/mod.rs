@@ -51,6 +51,7 @@ pub(crate) fn machine(cores: u16) -> MachineSpec {
         ..spec.cache
     };
     spec.cost.clwb_issue = Time::ZERO;
+    spec.cpu.nt_store_latency = Time::ZERO;
     spec.dram = DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) };
     spec.dram_banks.timing = DramTiming::Flat;
     spec.pmem = PmemSpec {
@@ -77,7 +78,10 @@ pub(in crate::memory) fn plain(spec: PmemSpec) -> PmemSpec {
         buffer_replacement: BufferReplacement::Lru,
         wpq_drain: Time::ZERO,
         rpq_lines: 1 << 16,
-        arbiter_samples: 64,
+        read_buffer_lines: 0,
+        wpq_samples: 64,
+        rpq_samples: 64,
+        sector_interval: Time::ZERO,
         link_read_occupancy: Time::ZERO,
         link_write_occupancy: Time::ZERO,
         ait_entries: 0,

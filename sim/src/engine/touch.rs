@@ -31,7 +31,7 @@ impl Sys {
     fn may_act_after_interrupts(&self, m: &mut Machine, index: usize) -> bool {
         while self.is_first(m, index) {
             let cpu = &m.cpus[index];
-            if !cpu.next_interrupt().is_some_and(|arrives| arrives <= cpu.now) {
+            if cpu.next_interrupt().is_none_or(|arrives| arrives > cpu.now) {
                 return true;
             }
             m.handle_interrupt(self, index);

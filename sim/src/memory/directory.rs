@@ -122,7 +122,7 @@ impl Directory {
         // Fibonacci hashing: the high bits of a product with 2^64 / golden ratio.
         let hash = (line / NEIGHBOURS).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let group = hash >> (64 - self.capacity.trailing_zeros());
-        (group & !(NEIGHBOURS - 1) | line % NEIGHBOURS) as usize
+        (group & !(NEIGHBOURS - 1) | (line % NEIGHBOURS)) as usize
     }
 
     /// The slot of the key, or the empty slot where it would go.

@@ -27,7 +27,7 @@ pub(crate) fn machine_files() -> &'static [Builtin] {
         "cascadelake-optane-1dimm",
         "zen2-rome", "zen3-milan", "zen4-genoa", "zen5-turin", "i7-7800x", "i9-11900k", "i9-12900k", "ryzen-5900x",
         "i9-7980xe", "i7-1165g7", "i9-13900k", "core-ultra-285k", "ryzen-7950x", "ryzen-9950x",
-        "emr-guest", "qemu-tcg", "champsim",
+        "emr-guest", "haswell-ep", "qemu-tcg", "champsim",
     )
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn dram_files() -> &'static [Builtin] {
 pub(crate) fn validation_files() -> &'static [Builtin] {
     files!(
         "validation": "skylake-x", "rocket-lake", "alder-lake", "rome", "vermeer", "emerald-rapids-guest", "walks",
-        "core-to-core", "tlbdr", "optane", "optane-chase",
+        "core-to-core", "tlbdr", "optane", "optane-chase", "shootdowns",
     )
 }
 

@@ -6,6 +6,7 @@
 //! the fault path executes.
 
 pub use crate::cost::{Basis, PathLength, Source, Trust};
+pub use crate::tlb_flush::{FlushMechanism, IpiDestination, TlbFlushKnobs};
 
 /// A kernel, ready to be simulated.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct KernelSpec {
     pub tree: TreeKnobs,
     /// What the architecture code does about TLBs and access flags.
     pub arch: ArchKnobs,
+    /// How stale translations leave the TLBs of other CPUs.
+    pub tlb_flush: TlbFlushKnobs,
     /// Instructions, loads and stores per building block.
     pub path_length: PathLengths,
 }

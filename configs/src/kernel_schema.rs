@@ -8,6 +8,7 @@ use crate::kernel::{
 };
 use crate::schema::{Field, KeyDef, Kind, Parsed, Reader, Shown, choices, section};
 use crate::semantics;
+use crate::tlb_flush::tlb_flush;
 
 choices!(MISMATCHES: Mismatch { "nopage" => NoPage, "sigbus" => Sigbus });
 choices!(WP_CALLBACKS: WpCallback { "pfn_mkwrite" => PfnMkwrite, "page_mkwrite" => PageMkwrite });
@@ -214,7 +215,18 @@ const NAMES: &[KeyDef] = &[
 
 /// Every key, in the order of the documentation.
 pub(crate) static KEYS: LazyLock<Vec<KeyDef>> = LazyLock::new(|| {
-    [NAMES, dax::KEYS, tree::KEYS, arch::KEYS, common::KEYS, ext4::KEYS, xfs::KEYS, devdax::KEYS].concat()
+    [
+        NAMES,
+        dax::KEYS,
+        tree::KEYS,
+        arch::KEYS,
+        tlb_flush::KEYS,
+        common::KEYS,
+        ext4::KEYS,
+        xfs::KEYS,
+        devdax::KEYS,
+    ]
+    .concat()
 });
 
 /// The kernel, if every key is there and right.
@@ -226,6 +238,7 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<KernelSpec> {
         dax: dax::read(r)?,
         tree: tree::read(r)?,
         arch: arch::read(r)?,
+        tlb_flush: tlb_flush::read(r)?,
         path_length: PathLengths {
             common: common::read(r)?,
             ext4: ext4::read(r)?,
@@ -241,6 +254,7 @@ pub(crate) fn show(spec: &KernelSpec, shown: &mut Shown) {
     dax::show(&spec.dax, shown);
     tree::show(&spec.tree, shown);
     arch::show(&spec.arch, shown);
+    tlb_flush::show(&spec.tlb_flush, shown);
     common::show(&spec.path_length.common, shown);
     ext4::show(&spec.path_length.ext4, shown);
     xfs::show(&spec.path_length.xfs, shown);

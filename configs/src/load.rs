@@ -11,7 +11,7 @@ use crate::kernel::KernelSpec;
 use crate::machine::MachineSpec;
 use crate::overrides::Override;
 use crate::reader::{Reader, is_absent, is_inside};
-use crate::resize::keep_sets;
+use crate::resize::follow_size;
 use crate::value::{Entry, Place, Value, parse_document};
 use crate::{check, kernel_keys, kernel_schema, machine_keys, machine_schema, semantics};
 
@@ -225,7 +225,7 @@ fn merged(
     let given: Vec<Entry> = overrides.iter().flat_map(Override::entries).cloned().collect();
     distrust(&given, &mut merged);
     given.into_iter().for_each(|entry| put(category, &mut merged, entry));
-    keep_sets(&file, overrides, &mut merged);
+    follow_size(&file, overrides, &mut merged);
     Ok(merged)
 }
 

@@ -15,6 +15,7 @@ pub use crate::dram::{
     DeviceWidth, DramBanksSpec, DramDensity, DramGeometry, DramPreset, DramRefresh, DramTiming, PagePolicy,
 };
 pub use crate::dram_mapping::{DramDigit, DramField, DramMapping};
+pub use crate::ipi::IpiSpec;
 pub use crate::machine_tlb::{Inclusion, Replacement, SetIndex, TlbSpec, TlbsSpec};
 
 /// A machine, ready to be built.
@@ -68,16 +69,29 @@ pub struct CpuSpec {
     pub milli_cpi: u32,
     /// Lines that a core has on their way to its L1D at most.
     pub fill_buffers: u32,
+    /// What `rep stos` and `rep movs` ask for a line that they fill.
+    pub string_stores: StringStores,
     /// User accesses that a core has in flight at most; 1 if it stalls on every one.
     pub window: u32,
     /// Time between two user loads that enter the window.
     pub load_interval: Time,
     /// Time between a user store and what enters the window next.
     pub store_interval: Time,
+    /// User loads in the window at most, whether their data are there or not.
+    pub load_buffer: u32,
     /// Stores that are not yet written to the L1D at most.
     pub store_buffer: u32,
     /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
     pub run_ahead: bool,
+}
+
+/// What a string operation asks for a line that it stores to as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StringStores {
+    /// The line: it is read for ownership, as for any store.
+    Read,
+    /// Ownership alone: memory is not read.
+    Own,
 }
 
 /// `[mmu]`
@@ -317,19 +331,6 @@ pub struct TrustSpec {
     pub handler_entry: Source,
     /// Of `ipi.handler_exit`.
     pub handler_exit: Source,
-}
-
-/// `[ipi]`: the interrupt path.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IpiSpec {
-    /// One write to the x2APIC ICR by the sender.
-    pub icr_write: Time,
-    /// From the ICR write to the target's acceptance.
-    pub delivery: Time,
-    /// Interrupt delivery on the target to the handler's first instruction.
-    pub handler_entry: Time,
-    /// EOI and IRET on the target.
-    pub handler_exit: Time,
 }
 
 /// `[dram]`

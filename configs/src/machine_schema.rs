@@ -6,9 +6,10 @@ use daxsim_types::PageSize;
 
 use crate::cache_schema::{self, frames, l1d, l2, l3, topology};
 use crate::dram_schema;
+use crate::ipi::ipi;
 use crate::machine::{
-    AccessedBit, BufferReplacement, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames, IpiSpec,
-    MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, TrustSpec, WalkerReads,
+    AccessedBit, BufferReplacement, CachesSpec, CostSpec, CpuSpec, DirtyBit, DramSpec, HostFrames,
+    MachineSpec, MmuSpec, NestedSpec, PmemSpec, PscResume, PscSpec, StringStores, TrustSpec, WalkerReads,
 };
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, Reader, Shown, TIME, Transfer, choices, section};
 use crate::tlb_schema;
@@ -23,6 +24,7 @@ pub(crate) fn optional() -> &'static [&'static str] {
 }
 
 choices!(ACCESSED_BITS: AccessedBit { "hardware" => Hardware, "software" => Software });
+choices!(STRING_STORES: StringStores { "read" => Read, "own" => Own });
 choices!(WALKER_READS: WalkerReads { "l1d" => L1d, "l2" => L2 });
 choices!(DIRTY_BITS: DirtyBit { "hardware" => Hardware, "software" => Software, "dbm" => Dbm });
 choices!(PAGES: PageSize { "4K" => Size4K, "2M" => Size2M, "1G" => Size1G });
@@ -41,11 +43,16 @@ section!(cpu: CpuSpec, "cpu" {
     milli_cpi "cpi": Kind::Cpi, "Cycles per instruction of straight-line kernel code whose loads hit the L1D.";
     fill_buffers "fill_buffers": Kind::Count { min: 1, max: 1024 },
         "Lines on their way to the L1D at most: of a string operation (zeroing or copying a page), and of the window.";
+    string_stores "string_stores": Kind::Choice(STRING_STORES),
+        "What `rep stos` and `rep movs` ask for a line that they fill and that no cache has: the line itself (\"read\"), or the \
+         right to write it (\"own\"), which costs the L3's latency and no read of memory.";
     window "window": Kind::Count { min: 1, max: 4096 },
         "User loads and stores in flight at most; 1 if the core stalls on every one, and then the other limits of the window \
-         (load_interval, store_interval, store_buffer, mmu.walkers) mean nothing.";
+         (load_interval, store_interval, load_buffer, store_buffer, mmu.walkers) mean nothing.";
     load_interval "load_interval": POSITIVE_TIME, "Time between two loads that enter the window: a cycle by the load ports.";
     store_interval "store_interval": POSITIVE_TIME, "Time between a store and what enters the window next.";
+    load_buffer "load_buffer": Kind::Count { min: 1, max: 4096 },
+        "Loads in the window at most, those included that have their data and wait for older accesses to leave.";
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
     run_ahead "run_ahead" = "false": Kind::Bool,
         "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
@@ -132,13 +139,6 @@ section!(cost: CostSpec, "cost" {
     tlb_write "tlb_write": TIME, "One write of a TLB entry by software (`arch.update_mmu_cache = \"preload\"`).";
     locked_rmw "locked_rmw": TIME, "A locked RMW on a line that the L1D owns.";
     string_line "string_line": TIME, "`rep movs` or `rep stos`, for each line that the L1D holds.";
-});
-
-section!(ipi: IpiSpec, "ipi" {
-    icr_write "icr_write": TIME, "One write to the x2APIC ICR by the sender.";
-    delivery "delivery": TIME, "From the ICR write to the target's acceptance.";
-    handler_entry "handler_entry": TIME, "From acceptance to the handler's first instruction.";
-    handler_exit "handler_exit": TIME, "EOI and IRET on the target.";
 });
 
 section!(dram: DramSpec, "dram" {

@@ -92,6 +92,11 @@ impl<'a> Reader<'a> {
         self.entries.keys().any(|key| is_inside(key, group))
     }
 
+    /// Whether the file that is read gives `key` itself, rather than its base or an override.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.place.source == self.source)
+    }
+
     /// Records a value that cannot be.
     pub fn bad(&mut self, key: &str, found: String, expected: String) {
         let place = self.entries.get(key).map_or_else(|| Place::of(self.source), |e| e.place.clone());

@@ -13,8 +13,9 @@ const FIRST: [(&str, PageSize); 3] =
 /// Records every combination that no machine can have.
 pub(crate) fn tlb(r: &mut Reader<'_>) {
     for array in tlb_schema::ARRAYS.iter().map(|table| table.name) {
-        geometry(r, array);
-        policy(r, array);
+        if geometry(r, array) {
+            policy(r, array);
+        }
         coalescing(r, array);
     }
     page_sizes(r);
@@ -25,12 +26,14 @@ fn held(r: &Reader<'_>, array: &str) -> Option<Vec<PageSize>> {
     r.get(&format!("{array}.page_sizes"))
 }
 
-fn geometry(r: &mut Reader<'_>, array: &str) {
+/// Whether it is possible.
+fn geometry(r: &mut Reader<'_>, array: &str) -> bool {
     let ways_key = format!("{array}.ways");
     let (Some(entries), Some(ways)) = (r.get::<u32>(&format!("{array}.entries")), r.get::<u32>(&ways_key))
     else {
-        return;
+        return false;
     };
+    let mut possible = false;
     let found = format!("{}, {}", count(entries, "entry", "entries"), count(ways, "way", "ways"));
     if ways > entries {
         r.bad(&ways_key, found, format!("1..={entries} ways"));
@@ -39,31 +42,35 @@ fn geometry(r: &mut Reader<'_>, array: &str) {
     } else if !(entries / ways).is_power_of_two() {
         let found = format!("{found}: {} sets", entries / ways);
         r.bad(&ways_key, found, "entries / ways to be a power of two".to_owned());
+    } else {
+        possible = true;
     }
     for size in ["4k", "2m", "1g"] {
         let key = format!("{array}.ways_{size}");
         if let Some(n) = r.get::<u32>(&key).filter(|n| *n > ways) {
             r.bad(&key, format!("{n} of {}", count(ways, "way", "ways")), format!("0..={ways}"));
+            possible = false;
         }
     }
+    possible
 }
 
 /// A tree needs a fixed set of ways to stand on.
 fn policy(r: &mut Reader<'_>, array: &str) {
-    let key = format!("{array}.replacement");
-    let (Some(replacement), Some(ways)) =
-        (r.get::<Replacement>(&key), r.get::<u32>(&format!("{array}.ways")))
-    else {
+    let (key, ways_key) = (format!("{array}.replacement"), format!("{array}.ways"));
+    let (Some(replacement), Some(ways)) = (r.get::<Replacement>(&key), r.get::<u32>(&ways_key)) else {
         return;
     };
+    // A file that changes the ways of its base is told so there, not in the base.
+    let blamed = if r.is_own(&ways_key) && !r.is_own(&key) { &ways_key } else { &key };
     let name = match replacement {
         Replacement::Plru if !ways.is_power_of_two() || ways > 64 => {
-            let expected = "a power of two up to 64 ways".to_owned();
-            return r.bad(&key, format!("\"plru\" with {}", count(ways, "way", "ways")), expected);
+            let found = format!("\"plru\" with {}", count(ways, "way", "ways"));
+            return r.bad(blamed, found, format!("a power of two up to 64 ways, or another {key}"));
         }
         Replacement::Mru3Plru4 if ways != 12 => {
-            let expected = "12 ways, three groups of four".to_owned();
-            return r.bad(&key, format!("\"mru3-plru4\" with {}", count(ways, "way", "ways")), expected);
+            let found = format!("\"mru3-plru4\" with {}", count(ways, "way", "ways"));
+            return r.bad(blamed, found, format!("12 ways, three groups of four, or another {key}"));
         }
         Replacement::Plru => "plru",
         Replacement::Mru3Plru4 => "mru3-plru4",

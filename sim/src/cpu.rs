@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
-use daxsim_types::{Pfn, Time};
+use daxsim_types::{Pfn, Time, VirtAddr};
 
-use crate::apic::ShootdownIpi;
+use crate::apic::{Interrupt, Vector};
+use crate::kernel::call_function::Call;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Executed, Part, Parts};
 use crate::mmu::broadcast::Broadcast;
@@ -49,10 +50,14 @@ pub struct Cpu {
     pub(crate) cr3: Pfn,
     pub(crate) pcid: u16,
     pub(crate) irqs_on: bool,
-    pub(crate) inbox: VecDeque<ShootdownIpi>,
+    pub(crate) inbox: VecDeque<Interrupt>,
+    /// `call_single_queue`.
+    pub(crate) call_queue: Vec<Call>,
     pub(crate) tlb_state: CpuTlbState,
     /// INVLPGBs issued since the last TLBSYNC.
     pub(crate) broadcasts: Vec<Broadcast>,
+    /// Pages of the user half (PTI) that are to be invalidated on the way to user mode.
+    pub(crate) user_pages_due: Vec<VirtAddr>,
     /// Shootdown answers that this CPU still waits for.
     pub(crate) pending_answers: u32,
     /// The latest answer so far.
@@ -80,8 +85,10 @@ impl Cpu {
             pcid: 0,
             irqs_on: true,
             inbox: VecDeque::new(),
+            call_queue: Vec::new(),
             tlb_state: CpuTlbState::new(index),
             broadcasts: Vec::new(),
+            user_pages_due: Vec::new(),
             pending_answers: 0,
             answered: Time::ZERO,
             posted: Time::ZERO,
@@ -131,6 +138,25 @@ impl Cpu {
 
     /// When the next interrupt is due, if the CPU would take one.
     pub(crate) fn next_interrupt(&self) -> Option<Time> {
-        if self.irqs_on { self.inbox.front().map(|ipi| ipi.arrives) } else { None }
+        self.takes().map(|(_, arrives)| arrives)
+    }
+
+    /// Takes the next interrupt.
+    pub(crate) fn take_interrupt(&mut self) -> Option<Interrupt> {
+        let (at, _) = self.takes()?;
+        self.inbox.remove(at)
+    }
+
+    /// The first interrupt that the CPU would take: its place in the inbox, and when it arrives.
+    fn takes(&self) -> Option<(usize, Time)> {
+        let would = |interrupt: &Interrupt| match interrupt.vector {
+            Vector::CallFunction => self.irqs_on,
+            // Microcode serves it.
+            Vector::RemoteAction => true,
+            // A CPU without a step waits for no tick: when it has one, it sweeps before.
+            Vector::LazySweep => self.irqs_on && self.state != RunState::Parked,
+        };
+        let at = self.inbox.iter().position(would)?;
+        Some((at, self.inbox.get(at)?.arrives))
     }
 }

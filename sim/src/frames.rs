@@ -175,14 +175,16 @@ impl Region {
     pub fn index(&self, frame: Pfn) -> Option<u64> {
         let position = frame.0.checked_sub(self.first)? >> self.shift;
         match &self.order {
-            Some(order) if position < self.count => self.unshuffled(order, position),
-            Some(_) => Some(position - self.count + self.ordered()),
+            Some(order) => self.unshuffled(order, position),
             None => Some(position),
         }
     }
 
     #[inline(never)]
     fn unshuffled(&self, order: &Permutation, position: u64) -> Option<u64> {
+        if position >= self.count {
+            return Some(position - self.count + self.ordered());
+        }
         let (row, colour) = (position / self.colours, position % self.colours);
         let turned = self.colours - self.turned(row);
         let turn = order.undo(row) * self.colours + (colour + turned) % self.colours;

@@ -1,20 +1,23 @@
 //! The machine and the kernel state on it, as one value that the running work shares.
 
-use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::kernel::{FlushMechanism, KernelSpec};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time, VirtAddr};
 
 use rustc_hash::FxHashMap;
 
+use crate::apic::{Fabric, RarTable};
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
-use crate::engine::{LockId, Locks};
+use crate::engine::{LockClass, LockId, Locks};
 use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
+use crate::kernel::call_function::CallLines;
 use crate::kernel::extent::Mapping;
 use crate::kernel::file::{BlockAllocator, File, FileId, NewFile, NoSpace};
 use crate::kernel::filemap::PageCache;
+use crate::kernel::lazy_flush::LazyFlushes;
 use crate::kernel::mm::{CpuSet, Mm, MmId};
 use crate::kernel::page::PageMap;
 use crate::kernel::vma::Vma;
@@ -42,8 +45,11 @@ pub struct Machine {
     pub(crate) cpus: Vec<Cpu>,
     /// What each CPU knows of the fault that it is handling.
     pub(crate) trails: Vec<FaultTrail>,
-    /// Lines of each CPU's `is_lazy` and call-single data.
-    pub(crate) percpu_lines: Vec<(CacheLine, CacheLine)>,
+    /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
+    pub(crate) call_lines: CallLines,
+    pub(crate) fabric: Fabric,
+    pub(crate) rar: RarTable,
+    pub(crate) lazy: LazyFlushes,
     pub(crate) memory: Memory,
     pub(crate) tables: Tables,
     /// Where the host has this machine's memory, if it is a virtual one.
@@ -78,26 +84,36 @@ impl Machine {
         let tables_first = (layout::TABLES_SIXTEENTH * sixteenth) >> 12;
         let mut tables = Tables::new(Pfn(tables_first), spec.mmu.levels);
         tables.set_order(Region::new(&spec, tables_first, (layout::USER_SIXTEENTH * sixteenth) >> 12));
-        let boot_root = tables.allocate(|_| locks.create(lines.fresh()));
+        let boot_root = tables.allocate(|_| locks.create(LockClass::PageTable, lines.fresh()));
         let count = spec.cpu.count;
         let base = Pfn(spec.pmem.base >> 12);
         let globals = Globals {
             zero_page: Pfn(0x100),
             huge_zero_page: Pfn(PageSize::Size2M.pages()),
-            memtype_lock: locks.create(lines.fresh()),
+            memtype_lock: locks.create(LockClass::Memtype, lines.fresh()),
             resource_line: lines.fresh(),
             journal_state_line: lines.fresh(),
             transaction_line: lines.fresh(),
             pgmap_ref_lines: Vec::new(),
         };
         // Where it is never taken it needs no line of its own, so that the lines of other objects lie as without it.
-        let in_use = kernel.tree.invlpgb && spec.mmu.has_invlpgb();
-        let asid_lock = locks.create(if in_use { lines.fresh() } else { globals.resource_line });
+        let in_use = (kernel.tree.invlpgb && spec.mmu.has_invlpgb())
+            || (kernel.tlb_flush.rar && spec.ipi.rar_entries > 0);
+        let asid_lock =
+            locks.create(LockClass::GlobalAsid, if in_use { lines.fresh() } else { globals.resource_line });
         let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
-            percpu_lines: (0..count).map(|_| (lines.fresh(), lines.fresh())).collect(),
+            call_lines: CallLines::new(count, &mut lines, kernel.tlb_flush.consolidated_lines),
+            rar: RarTable::new(spec.ipi.rar_entries, count, &mut lines),
+            lazy: LazyFlushes::new(
+                kernel.tlb_flush.mechanism == FlushMechanism::Lazy,
+                count,
+                kernel.tlb_flush.lazy_states,
+                &mut lines,
+            ),
+            fabric: Fabric::new(&spec),
             memory: Memory::new(&spec),
             host: spec.nested.as_ref().map(|nested| {
                 let end = spec.pmem.base + spec.pmem.capacity;
@@ -149,8 +165,8 @@ impl Machine {
         &mut self.files[id.0 as usize]
     }
 
-    pub(crate) fn new_lock(&mut self) -> LockId {
-        self.locks.create(self.lines.fresh())
+    pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
+        self.locks.create(class, self.lines.fresh())
     }
 
     /// Keeps the locks of unmapped VMAs for new ones, so that a program that maps and unmaps for ever needs no more memory. The
@@ -166,14 +182,14 @@ impl Machine {
 
     /// A lock for a new VMA.
     pub(crate) fn new_vma_lock(&mut self) -> LockId {
-        self.spare_vma_locks.pop().unwrap_or_else(|| self.new_lock())
+        self.spare_vma_locks.pop().unwrap_or_else(|| self.new_lock(LockClass::Vma))
     }
 
     /// A zeroed page table with its split lock, which lies in the frame's struct page.
     pub(crate) fn new_table(&mut self) -> Pfn {
         self.measure.kernel.tables_allocated += 1;
         let Self { tables, locks, pages, .. } = self;
-        tables.allocate(|pfn| locks.create(pages.line(pfn)))
+        tables.allocate(|pfn| locks.create(LockClass::PageTable, pages.line(pfn)))
     }
 
     /// An empty address space.
@@ -188,8 +204,8 @@ impl Machine {
             asid_transition: false,
             cpumask: CpuSet::default(),
             next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
-            mmap_lock: self.new_lock(),
-            pmd_lock: self.new_lock(),
+            mmap_lock: self.new_lock(LockClass::Mmap),
+            pmd_lock: self.new_lock(LockClass::Pmd),
             gen_line: self.lines.fresh(),
             mask_line: self.lines.fresh(),
             gathers: 0,
@@ -218,10 +234,10 @@ impl Machine {
             entries: Default::default(),
             mappings: Vec::new(),
             leaving: Vec::new(),
-            invalidate_lock: self.new_lock(),
-            xa_lock: self.new_lock(),
-            i_mmap_lock: self.new_lock(),
-            extent_lock: self.new_lock(),
+            invalidate_lock: self.new_lock(LockClass::Invalidate),
+            xa_lock: self.new_lock(LockClass::XArray),
+            i_mmap_lock: self.new_lock(LockClass::IMmap),
+            extent_lock: self.new_lock(LockClass::Extents),
             extent_line: self.lines.fresh(),
             metadata_dirty: false,
             cow: Default::default(),
@@ -297,6 +313,8 @@ impl Machine {
 
     /// A frame of user memory.
     pub(crate) fn new_user_frame(&mut self) -> Pfn {
+        let kept = self.kept_frames();
+        self.user_frames.free.extend(kept);
         self.user_frames.take(PageSize::Size4K)
     }
 
@@ -309,7 +327,9 @@ impl Machine {
             }
             self.shared_copies.remove(&frame.0);
         }
-        self.user_frames.free.push(frame);
+        if !self.keep_frame(frame) {
+            self.user_frames.free.push(frame);
+        }
     }
 
     /// Whether an address is mapped, for writing if so asked.
@@ -455,7 +475,7 @@ mod tests {
             sync: false,
             has_copies: false,
             no_huge: false,
-            lock: machine.new_lock(),
+            lock: machine.new_lock(LockClass::Vma),
         };
         machine.insert_vma(mm, vma);
         assert!(machine.preset_read_only(mm, VirtAddr(start), base, false));

@@ -8,7 +8,7 @@ use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
 
 use crate::durability::{Call, Durability};
-use crate::engine::{Cx, Deadlock, Ended, Jitter, Sys, Task, run};
+use crate::engine::{Cx, Deadlock, Ended, Jitter, LockClass, LockUse, Sys, Task, run};
 use crate::inject::Injection;
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
@@ -133,6 +133,8 @@ pub struct Results {
     pub cpus: Vec<Parts>,
     /// When the last CPU finished.
     pub end: Time,
+    /// Uses of the locks, by name.
+    pub locks: Vec<(LockClass, LockUse)>,
     /// Kernel instructions executed.
     pub instructions: u64,
     /// TLB and paging-structure-cache counters by structure, summed over the CPUs.
@@ -380,6 +382,7 @@ impl Simulation {
         Results {
             cpus: machine.cpus.iter().map(|c| c.parts).collect(),
             end,
+            locks: machine.locks.uses().collect(),
             instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
             translation,
             memory: machine.memory.stats(),

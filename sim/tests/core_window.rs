@@ -8,14 +8,15 @@ use daxsim_sim::mmu::entry::Entry;
 use daxsim_sim::program::{Access, Accesses, Action};
 use daxsim_types::{AccessKind, CpuId, FileSystem, Time, VirtAddr};
 
-/// A load that misses every cache, on `skylake-sp-optane`: 35.035 ns to the L3's miss and 46.365 ns of DRAM.
+/// A load that misses every cache, on `skylake-sp-optane` with memory of one latency: 35.035 ns to the L3's miss and 46.365 ns of
+/// DRAM.
 const MISS_PS: u64 = 81_400;
 const CYCLE_PS: u64 = 455;
 /// One page in each line of page-table entries, so that no walk finds its entry by another one's.
 const STRIDE: u64 = 8 * PAGE;
 
 fn bench(overrides: &[&str]) -> Bench {
-    let mut all = vec!["cpu.count=4"];
+    let mut all = vec!["cpu.count=4", "dram.timing=flat"];
     all.extend(overrides);
     let bench = Bench::with("skylake-sp-optane", NEW, FileSystem::Ext4, &all, &[]);
     bench.sim.with(|m| m.map_anonymous(bench.mm, BASE, 4096));
@@ -55,6 +56,8 @@ fn cold_lines(bench: &mut Bench, pages: u64) -> Vec<VirtAddr> {
 }
 
 const WINDOW: &[&str] = &["cpu.window=224", "cpu.fill_buffers=10"];
+/// A core that stalls on every access.
+const STALLING: &[&str] = &["cpu.window=1"];
 
 #[test]
 fn a_chase_costs_the_same_with_a_window_as_without() {
@@ -63,7 +66,7 @@ fn a_chase_costs_the_same_with_a_window_as_without() {
         let lines = cold_lines(&mut bench, 32);
         taken(&mut bench, Accesses::chase(lines.into_iter())).total().0
     };
-    let stalling = chase(&[]);
+    let stalling = chase(STALLING);
     assert_eq!(stalling, 32 * MISS_PS);
     assert_eq!(chase(WINDOW), stalling);
 }
@@ -90,9 +93,9 @@ fn hits_take_their_share_of_the_load_ports_and_not_their_latency() {
             Accesses::Stride { start: VirtAddr(BASE), count: 1000, stride: 0, kind: AccessKind::Read };
         taken(&mut bench, accesses)
     };
-    let stalling = hits(&[]);
+    let stalling = hits(STALLING);
     assert_eq!(stalling.total().0, 1000 * 4 * CYCLE_PS);
-    let window = hits(&["cpu.window=224", "cpu.load_interval=1 cycle"]);
+    let window = hits(&["cpu.load_interval=1 cycle"]);
     assert_eq!(window.total().0, 999 * CYCLE_PS + 4 * CYCLE_PS);
     assert_eq!(window[Part::User], window.total());
 }
@@ -160,7 +163,7 @@ fn walks_are_counted_by_walker_and_so_is_what_they_waited_for_one() {
 
 #[test]
 fn a_core_that_stalls_has_one_walker_at_work() {
-    let mut bench = bench(&["mmu.walkers=4"]);
+    let mut bench = bench(&["cpu.window=1", "mmu.walkers=4"]);
     taken(
         &mut bench,
         Accesses::Stride { start: VirtAddr(BASE), count: 9, stride: STRIDE, kind: AccessKind::Read },
@@ -171,7 +174,7 @@ fn a_core_that_stalls_has_one_walker_at_work() {
 
 #[test]
 fn a_window_of_one_stalls_on_everything() {
-    let (stalling, busy) = walking(&[]);
+    let (stalling, busy) = walking(STALLING);
     assert_eq!(walking(&["cpu.window=1", "mmu.walkers=7", "cpu.store_buffer=1"]), (stalling, busy));
     assert_eq!(stalling[Part::Walk].0, busy);
     assert_eq!(stalling[Part::User].0, 64 * 4 * CYCLE_PS);
@@ -198,7 +201,7 @@ fn faults_are_the_same_with_a_window_and_the_parts_sum() {
         }
         (faults, made)
     };
-    let stalling = faults(&[]);
+    let stalling = faults(STALLING);
     assert_eq!(stalling.1, 200);
     assert_eq!(faults(WINDOW), stalling);
     assert_eq!(faults(&["cpu.window=3", "cpu.store_buffer=1", "mmu.walkers=1"]), stalling);
@@ -225,6 +228,36 @@ fn racing_threads_give_the_same_every_time() {
     assert!(totals.iter().all(|total| *total == end));
     let again = race();
     assert_eq!((again.1, again.2), (parts, end));
+}
+
+#[test]
+fn a_script_says_which_loads_need_the_one_before() {
+    use std::collections::BTreeMap;
+
+    let time = |line: &str| {
+        let head = "0 file 0 f0 1m fill\n0 map 0 0 0 1m r shared 0x100000000000\n";
+        let warm = "0 ldr 0 0 256k 4096\n0 ldr 0 0 256k 4096\n";
+        let script = format!("{head}{warm}{line}\n");
+        let script = daxsim_traces::script::Script::parse(&script, "w.script".as_ref()).unwrap();
+        let machine = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap();
+        let kernel = daxsim_configs::load_kernel(NEW, &[]).unwrap();
+        let mut sim = daxsim_sim::Simulation::new(machine, kernel, FileSystem::Ext4, false);
+        daxsim_sim::program::script::run(&mut sim, &script, FileSystem::Ext4, &BTreeMap::new()).unwrap();
+        sim.finish().end.0
+    };
+    let nothing = time("0 nop");
+    let [alone, chase, list] = [
+        "0 ldr 0 64 256k 4096",
+        "0 ldr 0 64 256k 4096 chase",
+        &format!("0 acc 0 r64{}", (1..64).map(|n| format!(" dr{}", n * 4096 + 64)).collect::<String>()),
+    ]
+    .map(|line| time(line) - nothing);
+    assert_eq!(chase, list);
+    // 64 lines from the buffers of the DIMMs, of pages that the TLBs know: one after another, or as many at once as there are fill
+    // buffers.
+    let all = 64 * 169_400;
+    assert!((all..=all + all / 20).contains(&chase), "{chase} ps");
+    assert!((all / 12..all / 12 * 3 / 2).contains(&alone), "{alone} ps, one after another {chase} ps");
 }
 
 #[test]

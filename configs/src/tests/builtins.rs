@@ -60,7 +60,7 @@ fn every_builtin_loads_and_has_a_description() {
 fn memory_costs_what_was_measured() {
     let m = load_machine("skylake-sp-optane", &[]).unwrap();
     assert_eq!(m.cpu.clock.period_ps(), 455);
-    assert_eq!((m.cpu.milli_cpi, m.cpu.fill_buffers), (900, 10));
+    assert_eq!((m.cpu.milli_cpi, m.cpu.fill_buffers), (900, 12));
     assert_eq!(m.cache.l3.size / 64 / u64::from(m.cache.l3.ways), 49_152);
     // OptaneStudy 02-best_case_latency.
     assert_eq!(m.cache.l3.latency + m.dram.read_latency, Time(81_400));

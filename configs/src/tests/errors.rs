@@ -325,11 +325,13 @@ fn replacement_that_the_ways_do_not_allow() {
     for (text, expected) in [
         (
             "tlb.stlb.replacement = \"plru\"",
-            "tlb.stlb.replacement: \"plru\" with 12 ways: expected a power of two up to 64 ways",
+            "tlb.stlb.replacement: \"plru\" with 12 ways: expected a power of two up to 64 ways, \
+             or another tlb.stlb.replacement",
         ),
         (
             "tlb.dtlb_4k.replacement = \"mru3-plru4\"",
-            "tlb.dtlb_4k.replacement: \"mru3-plru4\" with 4 ways: expected 12 ways, three groups of four",
+            "tlb.dtlb_4k.replacement: \"mru3-plru4\" with 4 ways: expected 12 ways, three groups of four, \
+             or another tlb.dtlb_4k.replacement",
         ),
         (
             "tlb.stlb.replacement = \"mru3-plru4\"\ntlb.stlb.index = \"skewed\"",
@@ -339,6 +341,11 @@ fn replacement_that_the_ways_do_not_allow() {
             "tlb.dtlb_4k.replacement = \"plru\"\ntlb.dtlb_4k.ways_4k = 2",
             "tlb.dtlb_4k.replacement: \"plru\" where a page size has some of the ways only: \
              expected \"lru\", \"random\" or \"fifo\"",
+        ),
+        (
+            "tlb.stlb.entries = 2048\ntlb.stlb.ways = 16",
+            "foo.toml:3:17: tlb.stlb.ways: \"mru3-plru4\" with 16 ways: expected 12 ways, three groups of four, \
+             or another tlb.stlb.replacement",
         ),
         ("tlb.stlb.ways_2m = 13", "tlb.stlb.ways_2m: 13 of 12 ways: expected 0..=12"),
         ("tlb.stlb.coalesce = 3", "tlb.stlb.coalesce: 3: expected 1, 2, 4 or 8"),
@@ -379,8 +386,8 @@ fn arrays_beside_those_of_loads() {
             "tlb.stlb_1g.page_sizes: 2M pages, which tlb.stlb holds too: expected them in one of the two",
         ),
         (
-            array("stlb_1g", "[\"1G\"]"),
-            "tlb.stlb_1g.hit_penalty: missing key: expected a time up to 1 s with its unit (cycles, ps, ns, us, ms), \
+            array("itlb_4k", "[\"4K\"]") + &array("itlb2", "[\"4K\"]"),
+            "tlb.itlb2.hit_penalty: missing key: expected a time up to 1 s with its unit (cycles, ps, ns, us, ms), \
              such as \"14 cycles\" or \"81.4 ns\"",
         ),
     ] {

@@ -135,3 +135,18 @@ fn a_resized_tlb_keeps_its_sets_unless_ways_are_given_too() {
     assert!(stlb(&["tlb.stlb.entries=2048", "tlb.stlb.ways=12"]).is_err());
     assert!(stlb(&["tlb.stlb.entries=2000"]).is_err());
 }
+
+#[test]
+fn a_resized_tlb_gets_a_replacement_that_its_ways_can_have_unless_one_is_given() {
+    use crate::machine::Replacement;
+    let stlb = |texts: &[&str]| {
+        load_machine("skylake-sp-optane", &set(texts)).map(|m| (m.tlb.stlb.ways, m.tlb.stlb.replacement))
+    };
+    assert_eq!(stlb(&["tlb.stlb.entries=3072"]).ok(), Some((12, Replacement::Mru3Plru4)));
+    assert_eq!(stlb(&["tlb.stlb.entries=2048"]).ok(), Some((16, Replacement::Plru)));
+    assert_eq!(stlb(&["tlb.stlb.entries=640"]).ok(), Some((5, Replacement::Lru)));
+    assert_eq!(stlb(&["tlb.stlb.ways=6"]).ok(), Some((6, Replacement::Lru)));
+    let fifo = ["tlb.stlb.entries=2048", "tlb.stlb.replacement=fifo"];
+    assert_eq!(stlb(&fifo).ok(), Some((16, Replacement::Fifo)));
+    assert!(stlb(&["tlb.stlb.ways=6", "tlb.stlb.replacement=plru"]).is_err());
+}

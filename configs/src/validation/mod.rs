@@ -25,7 +25,9 @@ pub struct ValidationPoint {
     pub about: String,
     /// Machine: a builtin's name or a path.
     pub machine: String,
-    /// Settings of it, as `--set` takes them.
+    /// Kernel: a builtin's name or a path.
+    pub kernel: String,
+    /// Settings of machine and kernel, as `--set` takes them.
     pub set: Vec<String>,
     /// The measurement.
     pub probe: ProbeSpec,
@@ -71,6 +73,31 @@ pub enum ProbeSpec {
         /// The two CPUs.
         cpus: [u16; 2],
     },
+    /// What a flush costs a process whose other threads run; x is pages.
+    Shootdown {
+        /// Why translations go.
+        cause: FlushCause,
+        /// Threads, each on a CPU of its own.
+        threads: u16,
+        /// What of the result.
+        metric: ShootdownMetric,
+    },
+    /// Rounds of a store, MADV_DONTNEED and a load that all threads of a process make together in a second; without x.
+    FlushStorm {
+        /// Threads, each on a CPU of its own.
+        threads: u16,
+        /// What of the result.
+        metric: StormMetric,
+    },
+    /// What a page fault costs; without x.
+    Fault {
+        /// Which fault.
+        cause: FaultCause,
+        /// Faults.
+        pages: u64,
+        /// What of the result.
+        metric: FaultMetric,
+    },
     /// How many of the nine experiments of TLB;DR find what their authors found; without x.
     Tlbdr,
     /// Entries read for a TLB miss, on average over streams; without x.
@@ -101,11 +128,69 @@ impl ProbeSpec {
     pub const fn x_unit(&self) -> &'static str {
         match self {
             Self::Chase { .. } => "KiB",
-            Self::AdUpdate { .. } => "pages",
+            Self::AdUpdate { .. } | Self::Shootdown { .. } => "pages",
+            Self::FlushStorm { .. } | Self::Fault { .. } => "",
             Self::CachelinePing { .. } | Self::Tlbdr | Self::Walks { .. } => "",
             Self::Memory { probe, .. } => probe.x_unit(),
         }
     }
+}
+
+/// Why translations go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushCause {
+    /// munmap of a part of a mapping.
+    Munmap,
+    /// mprotect to read-only.
+    Mprotect,
+    /// MADV_DONTNEED.
+    DontNeed,
+    /// The same, and a store to each page after it.
+    DontNeedTouch,
+    /// The same, and a load of each page after it.
+    DontNeedRead,
+}
+
+/// What of a shootdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShootdownMetric {
+    /// Cycles of the call.
+    Cycles,
+    /// Nanoseconds of the call.
+    Ns,
+    /// Cycles that kernel page-table isolation adds to the call.
+    PtiCycles,
+    /// Nanoseconds that the caller waits for answers.
+    WaitNs,
+    /// Nanoseconds that an interrupt takes of a target.
+    DisruptionNs,
+}
+
+/// What of a flush storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StormMetric {
+    /// Thousands of rounds of all threads in a second.
+    ThousandsPerSecond,
+    /// Percent of the time that goes into flushes, waits for answers and handlers.
+    FlushPercent,
+}
+
+/// Which page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultCause {
+    /// A load of anonymous memory.
+    ZeroPage,
+    /// A store to anonymous memory.
+    Anonymous,
+}
+
+/// What of a page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultMetric {
+    /// Cycles from the access to its completion.
+    Cycles,
+    /// What of them is the delivery of the #PF and the IRET.
+    DeliveryCycles,
 }
 
 /// What of a chase.

@@ -4,7 +4,10 @@ use daxsim_types::PageSize;
 
 use super::fields::Fields;
 use super::memory;
-use super::{ChaseMetric, ProbeSpec, Take, Tolerance, ValidationPoint};
+use super::{
+    ChaseMetric, FaultCause, FaultMetric, FlushCause, ProbeSpec, ShootdownMetric, StormMetric, Take,
+    Tolerance, ValidationPoint,
+};
 use crate::cost::Trust;
 use crate::error::{ConfigError, Problem, ProblemKind, nearest};
 use crate::value::{Entry, Place, parse_records};
@@ -15,15 +18,21 @@ enum Probe {
     Chase,
     AdUpdate,
     CachelinePing,
+    Shootdown,
+    FlushStorm,
+    Fault,
     Tlbdr,
     Walks,
     Memory(memory::Name),
 }
 
-const PROBES: [(&str, Probe); 9] = [
+const PROBES: [(&str, Probe); 12] = [
     ("chase", Probe::Chase),
     ("ad-update", Probe::AdUpdate),
     ("cacheline-ping", Probe::CachelinePing),
+    ("shootdown", Probe::Shootdown),
+    ("flush-storm", Probe::FlushStorm),
+    ("fault", Probe::Fault),
     ("tlbdr", Probe::Tlbdr),
     ("walks", Probe::Walks),
     ("write-chase", Probe::Memory(memory::Name::WriteChase)),
@@ -42,6 +51,28 @@ const METRICS: [(&str, ChaseMetric); 5] = [
     ("stlb_misses", ChaseMetric::StlbMisses),
     ("walk_references", ChaseMetric::WalkReferences),
 ];
+const FLUSH_CAUSES: [(&str, FlushCause); 5] = [
+    ("munmap", FlushCause::Munmap),
+    ("mprotect", FlushCause::Mprotect),
+    ("dontneed", FlushCause::DontNeed),
+    ("dontneed-touch", FlushCause::DontNeedTouch),
+    ("dontneed-read", FlushCause::DontNeedRead),
+];
+const SHOOTDOWN_METRICS: [(&str, ShootdownMetric); 5] = [
+    ("cycles", ShootdownMetric::Cycles),
+    ("ns", ShootdownMetric::Ns),
+    ("pti_cycles", ShootdownMetric::PtiCycles),
+    ("wait_ns", ShootdownMetric::WaitNs),
+    ("disruption_ns", ShootdownMetric::DisruptionNs),
+];
+const STORM_METRICS: [(&str, StormMetric); 2] =
+    [("thousands_per_second", StormMetric::ThousandsPerSecond), ("flush_percent", StormMetric::FlushPercent)];
+const FAULT_CAUSES: [(&str, FaultCause); 2] =
+    [("zero-page", FaultCause::ZeroPage), ("anonymous", FaultCause::Anonymous)];
+const FAULT_METRICS: [(&str, FaultMetric); 2] =
+    [("cycles", FaultMetric::Cycles), ("delivery_cycles", FaultMetric::DeliveryCycles)];
+/// Kernel of points that name none: to most probes it does not matter.
+const KERNEL: &str = "linux-7.2";
 const TRUSTS: [(&str, Trust); 4] = [("A", Trust::A), ("B", Trust::B), ("C", Trust::C), ("M", Trust::M)];
 /// Streams of `daxsim gen` that need no parameter.
 const STREAMS: [&str; 4] = ["chase", "zipf", "seq", "mixed"];
@@ -97,7 +128,10 @@ pub(super) fn points(
 
 /// Keys outside the points that are no key of a point.
 fn wrong_defaults(defaults: &[Entry]) -> Vec<Problem> {
-    const KNOWN: [&str; 31] = [
+    const KNOWN: [&str; 34] = [
+        "cause",
+        "pages",
+        "kernel",
         "about",
         "machine",
         "set",
@@ -150,6 +184,11 @@ fn point(f: &Fields) -> Option<ValidationPoint> {
     let id = f.text("id", "a name that no other point has");
     let about = f.text("about", "one line of text");
     let machine = f.text("machine", "the name of a builtin machine or a path");
+    let kernel = if f.has("kernel") {
+        f.text("kernel", "the name of a builtin kernel or a path")
+    } else {
+        Some(KERNEL.to_owned())
+    };
     let set = f.optional_texts("set", "an array of settings such as [\"tlb.stlb.entries=2048\"]");
     let probe = probe(f);
     let take = take(f, probe.as_ref());
@@ -163,6 +202,7 @@ fn point(f: &Fields) -> Option<ValidationPoint> {
         id: id?,
         about: about?,
         machine: machine?,
+        kernel: kernel?,
         set,
         probe: probe?,
         take: take?,
@@ -208,6 +248,21 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
                 }
             }
         }
+        Probe::Shootdown => {
+            let (cause, threads) = (f.choice("cause", &FLUSH_CAUSES, false), threads(f));
+            let metric = f.choice("metric", &SHOOTDOWN_METRICS, true);
+            Some(ProbeSpec::Shootdown { cause: cause?, threads: threads?, metric: metric? })
+        }
+        Probe::FlushStorm => {
+            let threads = threads(f);
+            let metric = f.choice("metric", &STORM_METRICS, true);
+            Some(ProbeSpec::FlushStorm { threads: threads?, metric: metric? })
+        }
+        Probe::Fault => {
+            let (cause, pages) = (f.choice("cause", &FAULT_CAUSES, false), f.count("pages", 4096));
+            let metric = f.choice("metric", &FAULT_METRICS, true);
+            Some(ProbeSpec::Fault { cause: cause?, pages: pages?.max(1), metric: metric? })
+        }
         Probe::Tlbdr => Some(ProbeSpec::Tlbdr),
         Probe::Memory(name) => {
             let (probe, metric) = memory::read(f, name)?;
@@ -227,6 +282,16 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
             Some(ProbeSpec::Walks { streams, accesses: accesses? })
         }
     }
+}
+
+/// Threads of a process, on CPUs from 0 on.
+fn threads(f: &Fields) -> Option<u16> {
+    let threads = f.count("threads", 1)?;
+    let checked = u16::try_from(threads).ok().filter(|threads| (1..=256).contains(threads));
+    if checked.is_none() {
+        f.bad("threads", format!("the number {threads}"), "1 to 256");
+    }
+    checked
 }
 
 fn take(f: &Fields, probe: Option<&ProbeSpec>) -> Option<Take> {

@@ -245,7 +245,7 @@ impl Arch {
 }
 
 /// TLB shootdowns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Shootdowns {
     /// Flushes that had to reach another CPU.
@@ -266,6 +266,65 @@ pub struct Shootdowns {
     pub initiator_cycles: u64,
     /// Cycles on the asked CPUs.
     pub responder_cycles: u64,
+    /// Writes of the interrupt command register.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub icr_writes: u64,
+    /// Calls to CPUs that had been interrupted already and not begun.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ipis_saved: u64,
+    /// Remote action requests, one per target.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub remote_actions: u64,
+    /// States that lazy flushes left behind.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lazy_states: u64,
+    /// How long initiators waited for answers after their own flush.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Spread>,
+    /// What interrupts took of those that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<Spread>,
+    /// How long interrupts were there before they were taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<Spread>,
+}
+
+/// A distribution of times, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Spread {
+    /// How many.
+    pub count: u64,
+    /// Mean.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub mean_ns: f64,
+    /// Median.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub p50_ns: f64,
+    /// 90th percentile.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub p90_ns: f64,
+    /// 99th percentile.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub p99_ns: f64,
+    /// 99.9th percentile.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub p999_ns: f64,
+    /// Most.
+    #[serde(serialize_with = "rounding::serialize")]
+    pub max_ns: f64,
+}
+
+/// What became of the locks of a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LockUse {
+    /// Times that one was taken.
+    pub acquisitions: u64,
+    /// Of these, those that had to wait for another CPU.
+    pub contended: u64,
+    /// Cycles of these waits; the transfer of a lock's cache line is memory time.
+    pub wait_cycles: u64,
 }
 
 /// Flushes with one reason.

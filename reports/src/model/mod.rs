@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, Lookups, Memory,
-    QueueDepth, Shootdowns, Walks, flush_reason_text,
+    Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, LockUse, Lookups, Memory,
+    QueueDepth, Shootdowns, Spread, Walks, flush_reason_text,
 };
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
@@ -83,6 +83,9 @@ pub struct RunReport {
     pub shootdowns: Shootdowns,
     /// TLB flushes by the reason number of the tracepoint `tlb:tlb_flush`.
     pub flushes: BTreeMap<u32, Flush>,
+    /// Locks by the kernel's name for them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub locks: BTreeMap<String, LockUse>,
     /// Data caches by name.
     pub caches: BTreeMap<String, Cache>,
     /// Memory devices by name.
@@ -126,6 +129,7 @@ impl Default for RunReport {
             exits: Exits::default(),
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
+            locks: BTreeMap::new(),
             caches: BTreeMap::new(),
             memory: BTreeMap::new(),
             latency: BTreeMap::new(),

@@ -138,6 +138,7 @@ pub fn report() -> RunReport {
             tlbsync: 0,
             initiator_cycles: 2_764_800,
             responder_cycles: 1_966_080,
+            ..Shootdowns::default()
         },
         flushes: [
             flush(0, 1_204, 0, 1_204),

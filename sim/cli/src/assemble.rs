@@ -8,7 +8,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_reports::model::{self, HistogramUnit};
 use daxsim_reports::{LatencyBuilder, RunReport, attribute};
 use daxsim_sim::Results;
-use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts};
+use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts, Times};
 use daxsim_sim::memory::{CacheStats, DeviceProfile, DeviceStats, DramStats, Waits};
 use daxsim_types::{CpuClock, FileSystem, Time};
 
@@ -78,6 +78,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         exits: model::Exits { ept_violations: m.exits.count, cycles: clock.to_cycles(m.exits.time) },
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
+        locks: locks(results, clock),
         attribution: attribution(results, clock)?,
         ..RunReport::default()
     };
@@ -198,7 +199,40 @@ fn shootdowns(m: &Measurements, clock: CpuClock) -> model::Shootdowns {
         tlbsync: s.tlbsync,
         initiator_cycles: clock.to_cycles(s.initiator_time),
         responder_cycles: clock.to_cycles(s.responder_time),
+        icr_writes: s.icr_writes,
+        ipis_saved: s.ipis_saved,
+        remote_actions: s.remote_actions,
+        lazy_states: s.lazy_states,
+        wait: spread(&m.shootdown_times.wait),
+        disruption: spread(&m.shootdown_times.disruption),
+        masked: spread(&m.shootdown_times.masked),
     }
+}
+
+fn spread(times: &Times) -> Option<model::Spread> {
+    let histogram = times.histogram()?;
+    let ns = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    Some(model::Spread {
+        count: histogram.len(),
+        mean_ns: times.sum().as_ns() / histogram.len().max(1) as f64,
+        p50_ns: ns(0.5),
+        p90_ns: ns(0.9),
+        p99_ns: ns(0.99),
+        p999_ns: ns(0.999),
+        max_ns: histogram.max() as f64 / 1e3,
+    })
+}
+
+fn locks(results: &Results, clock: CpuClock) -> BTreeMap<String, model::LockUse> {
+    let uses = results.locks.iter().map(|(class, used)| {
+        let used = model::LockUse {
+            acquisitions: used.acquisitions,
+            contended: used.contended,
+            wait_cycles: clock.to_cycles(used.waited),
+        };
+        (class.name().to_owned(), used)
+    });
+    uses.collect()
 }
 
 fn flushes(m: &Measurements) -> BTreeMap<u32, model::Flush> {

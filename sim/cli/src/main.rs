@@ -10,6 +10,8 @@ mod inputs;
 mod output;
 mod probe;
 mod probe_args;
+mod probe_kernel;
+mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
 mod replay;

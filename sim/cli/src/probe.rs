@@ -17,7 +17,7 @@ use crate::probe_args::{
     AdUpdateArgs, ChaseArgs, OffsetArg, OnArgs, PageArg, PingArgs, ProbeArgs, ProbeCommand, StreamArg,
     WalksArgs,
 };
-use crate::{Status, output, probe_memory, size};
+use crate::{Status, output, probe_kernel, probe_memory, size};
 
 /// Footprints of the published curves, in KiB.
 const FOOTPRINTS_KIB: [u64; 29] = [
@@ -31,6 +31,9 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
         ProbeCommand::Chase(args) => chase(args),
         ProbeCommand::AdUpdate(args) => ad_update(args),
         ProbeCommand::CachelinePing(args) => cacheline_ping(args),
+        ProbeCommand::Shootdown(args) => probe_kernel::shootdown(args),
+        ProbeCommand::FlushStorm(args) => probe_kernel::flush_storm(args),
+        ProbeCommand::Fault(args) => probe_kernel::fault(args),
         ProbeCommand::Tlbdr(args) => experiments(args),
         ProbeCommand::Walks(args) => walks(args),
         ProbeCommand::WriteChase(args) => probe_memory::write_chase(args),

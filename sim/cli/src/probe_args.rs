@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::probe_kernel_args::{
+    FAULT_EXAMPLES, FaultArgs, SHOOTDOWN_EXAMPLES, STORM_EXAMPLES, ShootdownArgs, StormArgs,
+};
 use crate::probe_memory_args::{
     BANDWIDTH_EXAMPLES, BandwidthArgs, OVERWRITE_EXAMPLES, OverwriteArgs, PERSIST_LATENCY_EXAMPLES,
     PersistLatencyArgs, WRITE_CHASE_EXAMPLES, WriteChaseArgs,
@@ -33,6 +36,15 @@ pub enum ProbeCommand {
     /// Let two CPUs take a line from each other in turn
     #[command(after_help = PING_EXAMPLES)]
     CachelinePing(PingArgs),
+    /// Time a flush that other CPUs have to make, and what it takes of them
+    #[command(after_help = SHOOTDOWN_EXAMPLES)]
+    Shootdown(ShootdownArgs),
+    /// Let all threads of a process flush at the same time
+    #[command(after_help = STORM_EXAMPLES)]
+    FlushStorm(StormArgs),
+    /// Time page faults, and show where the time goes
+    #[command(after_help = FAULT_EXAMPLES)]
+    Fault(FaultArgs),
     /// Find out from outside what the TLBs are, as TLB;DR did on Kaby Lake
     #[command(after_help = TLBDR_EXAMPLES)]
     Tlbdr(OnArgs),

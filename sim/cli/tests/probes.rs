@@ -41,10 +41,24 @@ fn a_probe_prints_the_same_for_any_number_of_threads() {
         &["probe", "chase", "--footprints", "32K,1M,16M"][..],
         &["probe", "ad-update", "--pages", "64,256"],
         &["probe", "walks", "--accesses", "20000"],
+        &["probe", "shootdown", "--cpus", "1,3", "--pages", "2", "--rounds", "2"],
+        &["probe", "flush-storm", "--cpus", "1,3", "--rounds", "3"],
+        &["probe", "fault", "--pages", "16"],
     ] {
         let with = |threads| run(&[probe, &["--threads", threads]].concat()).exits(0).out.clone();
         assert_eq!(with("1"), with("3"));
     }
+}
+
+#[test]
+fn a_shootdown_shows_both_sides() {
+    let args = ["probe", "shootdown", "--cause", "dontneed", "--cpus", "1,4", "--pages", "2", "--json"];
+    let points = &json(&args)["points"];
+    assert_eq!(numbers(points, "interrupts"), [0.0, 3.0]);
+    let [wait, disruption, call] = ["wait_ns", "disruption_ns", "call_ns"].map(|key| numbers(points, key));
+    assert_eq!((wait[0], disruption[0]), (0.0, 0.0), "alone, nobody is asked");
+    assert!(wait[1] > 0.0 && disruption[1] > 0.0 && call[1] > call[0] + wait[1] / 2.0);
+    run(&["probe", "shootdown", "--cpus", "25"]).refuses(&["25 threads on 24 cores"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use daxsim_types::CpuId;
 
 use super::Inconsistency;
+use crate::apic::Vector;
 use crate::cpu::{Cpu, RunState};
 use crate::machine::Machine;
 
@@ -21,6 +22,9 @@ impl Machine {
     }
 
     fn left_behind(&self) -> Option<(&'static str, u64)> {
+        if !self.rar.is_idle() {
+            return Some(("remote action requests", 0));
+        }
         if let Some(lock) = self.locks.first_in_use() {
             return Some(("a lock in use", lock.number()));
         }
@@ -55,7 +59,8 @@ fn unrest(cpu: &Cpu) -> Option<&'static str> {
     }
     let owes = [
         (!cpu.irqs_on, "its interrupts are off"),
-        (!cpu.inbox.is_empty(), "an interrupt was not taken"),
+        (cpu.inbox.iter().any(|i| i.vector != Vector::LazySweep), "an interrupt was not taken"),
+        (!cpu.call_queue.is_empty(), "a call from another was not made"),
         (cpu.pending_answers > 0, "answers to a shootdown are missing"),
         (!cpu.broadcasts.is_empty(), "TLBSYNC is missing"),
     ];

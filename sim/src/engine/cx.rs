@@ -161,6 +161,7 @@ impl<'s> Cx<'s> {
         let line = self.sys.with(|m| m.locks.line(id));
         self.rmw(line).await;
         for index in self.sys.with(|m| m.locks.demote(id)) {
+            self.sys.with(|m| m.count_lock_wait(self.cpu.index(), index, id));
             self.wake(index);
         }
     }
@@ -194,12 +195,12 @@ impl<'s> Cx<'s> {
 
     /// Begins a string operation that a path length holds, or none.
     pub(crate) fn string_op(&self) -> StringOp<'s> {
-        StringOp::new(*self, self.sys.with(|m| m.spec.cost.string_line))
+        StringOp::string(*self)
     }
 
     /// Begins a run of stores that the core overlaps, and whose instructions are counted elsewhere.
     pub(crate) fn stores(&self) -> StringOp<'s> {
-        StringOp::new(*self, Time::ZERO)
+        StringOp::stores(*self)
     }
 
     /// Adds to what is known of the fault being handled.

@@ -25,6 +25,80 @@ impl LockId {
     }
 }
 
+/// What a lock is, by the name that the kernel has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum LockClass {
+    /// `ptdesc.ptl` of a page table (spec 7.1: Lptl).
+    PageTable,
+    /// `page_table_lock` of an address space, which guards its PMDs.
+    Pmd,
+    /// `mmap_lock`.
+    Mmap,
+    /// `vma->vm_lock`.
+    Vma,
+    /// `mapping->invalidate_lock`.
+    Invalidate,
+    /// `i_pages.xa_lock`.
+    XArray,
+    /// `i_mmap_rwsem`.
+    IMmap,
+    /// The lock of a file's extents: `i_data_sem` of ext4, `i_lock` of XFS.
+    Extents,
+    /// `memtype_lock`.
+    Memtype,
+    /// `global_asid_lock`.
+    GlobalAsid,
+    /// The lock bit of a DAX entry, which is waited for in a queue of its own.
+    DaxEntry,
+}
+
+impl LockClass {
+    /// Every class, in the order of reports.
+    pub const ALL: [Self; 11] = [
+        Self::PageTable,
+        Self::Pmd,
+        Self::Mmap,
+        Self::Vma,
+        Self::Invalidate,
+        Self::XArray,
+        Self::IMmap,
+        Self::Extents,
+        Self::Memtype,
+        Self::GlobalAsid,
+        Self::DaxEntry,
+    ];
+
+    /// Name for reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PageTable => "page_table",
+            Self::Pmd => "pmd",
+            Self::Mmap => "mmap_lock",
+            Self::Vma => "vma_lock",
+            Self::Invalidate => "invalidate_lock",
+            Self::XArray => "xa_lock",
+            Self::IMmap => "i_mmap_rwsem",
+            Self::Extents => "extents",
+            Self::Memtype => "memtype_lock",
+            Self::GlobalAsid => "global_asid_lock",
+            Self::DaxEntry => "dax_entry",
+        }
+    }
+}
+
+/// How often the locks of a class were taken, and how long they were waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockUse {
+    /// Times that one was taken, after a wait or without one.
+    pub acquisitions: u64,
+    /// Of these, those that had to wait.
+    pub contended: u64,
+    /// The waits. The transfer of a lock's line is memory time.
+    pub waited: Time,
+}
+
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMode {
@@ -36,6 +110,7 @@ pub enum LockMode {
 
 #[derive(Debug)]
 struct Lock {
+    class: LockClass,
     line: CacheLine,
     readers: u32,
     writer: bool,
@@ -60,14 +135,38 @@ impl Lock {
 
 /// All locks of a machine.
 #[derive(Debug, Default)]
-pub struct Locks(Vec<Lock>);
+pub struct Locks(Vec<Lock>, [LockUse; LockClass::ALL.len()]);
 
 impl Locks {
     /// A new, free lock whose word is on `line`.
-    pub fn create(&mut self, line: CacheLine) -> LockId {
+    pub fn create(&mut self, class: LockClass, line: CacheLine) -> LockId {
         let id = LockId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-        self.0.push(Lock { line, readers: 0, writer: false, queue: VecDeque::new() });
+        self.0.push(Lock { class, line, readers: 0, writer: false, queue: VecDeque::new() });
         id
+    }
+
+    /// Counts a wait for a lock.
+    pub(crate) fn waited(&mut self, id: LockId, time: Time) {
+        let class = self.0[id.0 as usize].class;
+        self.1[class as usize].waited += time;
+    }
+
+    /// Counts a DAX entry that was locked.
+    pub(crate) fn had_dax_entry(&mut self) {
+        self.1[LockClass::DaxEntry as usize].acquisitions += 1;
+    }
+
+    /// Counts a wait for a DAX entry.
+    pub(crate) fn waited_for_dax_entry(&mut self, time: Time) {
+        let used = &mut self.1[LockClass::DaxEntry as usize];
+        used.contended += 1;
+        used.waited += time;
+    }
+
+    /// What became of each class of locks that was used.
+    pub fn uses(&self) -> impl Iterator<Item = (LockClass, LockUse)> {
+        let used = |class: LockClass| (class, self.1[class as usize]);
+        LockClass::ALL.into_iter().map(used).filter(|(_, used)| used.acquisitions > 0)
     }
 
     /// The line of the lock's word.
@@ -86,10 +185,13 @@ impl Locks {
     /// Takes the lock for `cpu` if it is free and nobody queues; otherwise queues the CPU and returns false.
     pub(crate) fn acquire(&mut self, id: LockId, mode: LockMode, cpu: usize) -> bool {
         let lock = &mut self.0[id.0 as usize];
+        let used = &mut self.1[lock.class as usize];
+        used.acquisitions += 1;
         if lock.queue.is_empty() && lock.admits(mode) {
             lock.take(mode);
             return true;
         }
+        used.contended += 1;
         lock.queue.push_back((cpu, mode));
         false
     }
@@ -99,6 +201,7 @@ impl Locks {
         let lock = &mut self.0[id.0 as usize];
         let free = lock.queue.is_empty() && lock.admits(mode);
         if free {
+            self.1[lock.class as usize].acquisitions += 1;
             lock.take(mode);
         }
         free
@@ -141,6 +244,12 @@ impl Lock {
 }
 
 impl Machine {
+    /// Counts the wait of a CPU for a lock that another one hands over, before it is woken.
+    pub(crate) fn count_lock_wait(&mut self, holder: usize, waiter: usize, id: LockId) {
+        let waited = self.cpus[holder].now.saturating_sub(self.cpus[waiter].now);
+        self.locks.waited(id, waited);
+    }
+
     /// Makes a blocked CPU ready at `time`; its wait is attributed to what it said when it blocked.
     pub(crate) fn wake(&mut self, index: usize, time: Time) -> Moment {
         let cpu = &mut self.cpus[index];
@@ -175,7 +284,7 @@ mod tests {
     #[test]
     fn readers_share_and_a_queued_writer_holds_later_readers_back() {
         let mut locks = Locks::default();
-        let id = locks.create(CacheLine(1));
+        let id = locks.create(LockClass::Mmap, CacheLine(1));
         assert!(locks.acquire(id, LockMode::Shared, 0));
         assert!(locks.acquire(id, LockMode::Shared, 1));
         assert!(!locks.acquire(id, LockMode::Exclusive, 2));
@@ -186,12 +295,15 @@ mod tests {
         assert_eq!(locks.release(id, LockMode::Exclusive), vec![3]);
         assert_eq!(locks.release(id, LockMode::Shared), Vec::<usize>::new());
         assert!(locks.try_acquire(id, LockMode::Exclusive));
+        let (taken, waited) = (2 + 2 + 1, 2);
+        let used = LockUse { acquisitions: taken, contended: waited, waited: Time::ZERO };
+        assert_eq!(locks.uses().collect::<Vec<_>>(), [(LockClass::Mmap, used)]);
     }
 
     #[test]
     fn a_writer_that_becomes_a_reader_lets_the_readers_behind_it_in_but_no_writer() {
         let mut locks = Locks::default();
-        let id = locks.create(CacheLine(1));
+        let id = locks.create(LockClass::Mmap, CacheLine(1));
         assert!(locks.acquire(id, LockMode::Exclusive, 0));
         assert!(!locks.acquire(id, LockMode::Shared, 1));
         assert!(!locks.acquire(id, LockMode::Exclusive, 2));
@@ -203,7 +315,7 @@ mod tests {
     #[test]
     fn a_burst_of_readers_is_admitted_together() {
         let mut locks = Locks::default();
-        let id = locks.create(CacheLine(1));
+        let id = locks.create(LockClass::Mmap, CacheLine(1));
         assert!(locks.acquire(id, LockMode::Exclusive, 0));
         for cpu in 1..4 {
             assert!(!locks.acquire(id, LockMode::Shared, cpu));

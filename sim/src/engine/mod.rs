@@ -22,7 +22,7 @@ pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub(crate) use lines::Lines;
-pub use lock::{LockId, LockMode, Locks};
+pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
 pub(crate) use string_op::StringOp;
 pub(crate) use window::{Limits, OnCpu, Paused, Window};
 

@@ -39,9 +39,24 @@ impl Sys {
         false
     }
 
-    /// Makes a kernel access, if the CPU may act.
+    /// Makes a kernel access, if the CPU may act. Most are hits of the L1D without an interrupt, which need no call.
     #[inline(never)]
     fn try_touch(&self, m: &mut Machine, index: usize, line: CacheLine, access: Access) -> bool {
+        let at_once = self.is_first(m, index)
+            && m.cpus[index].inbox.is_empty()
+            && m.host.is_none()
+            && m.memory.try_l1_at_once(index, line, access.is_write());
+        if !at_once {
+            return self.try_any_touch(m, index, line, access);
+        }
+        if access == Access::Rmw {
+            m.cpus[index].spend(m.spec.cost.locked_rmw);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn try_any_touch(&self, m: &mut Machine, index: usize, line: CacheLine, access: Access) -> bool {
         let may = self.may_act(m, index);
         if may {
             m.kernel_access(index, line, access);
@@ -241,6 +256,7 @@ impl Sys {
     #[inline]
     pub(super) fn release(&self, m: &mut Machine, index: usize, id: LockId, mode: LockMode) {
         for next in m.locks.release(id, mode) {
+            m.count_lock_wait(index, next, id);
             self.wake(m, index, next);
         }
     }

@@ -1,13 +1,14 @@
 //! TLB flushes by INVLPGB under global ASIDs: the same PCID for an address space on every CPU, so that one instruction
 //! reaches its entries wherever they are (spec 5.9; arch/x86/mm/tlb.c of 7.2).
 
-use daxsim_configs::kernel::TreeKnobs;
+use daxsim_configs::kernel::{FlushMechanism, TreeKnobs};
 use daxsim_types::{CpuId, Time};
 
 use super::flush::{FlushInfo, flush_tlb_multi};
 use super::mm::MmId;
 use super::pti::{kern_pcid, user_pcid};
 use super::tlbstate::DYNAMIC_ASIDS;
+use crate::apic::remote_action;
 use crate::engine::{Cx, LockId, LockMode};
 use crate::machine::Machine;
 use crate::mmu::broadcast::{Broadcast, invlpgb, tlbsync};
@@ -79,8 +80,9 @@ fn ticks(at: Time, hz: u32) -> u64 {
 /// `consider_global_asid`: looks now and then, after a flush that had to interrupt others, whether the address space is active
 /// on so many CPUs that INVLPGB pays.
 pub(super) async fn consider_global_asid(cx: &Cx<'_>, mm: MmId) {
-    let sampled =
-        cx.with(|m| m.uses_invlpgb() && u64::from(mm.0) & SAMPLE_MASK == m.jiffies(cx.cpu()) & SAMPLE_MASK);
+    let sampled = cx.with(|m| {
+        m.uses_global_asids() && u64::from(mm.0) & SAMPLE_MASK == m.jiffies(cx.cpu()) & SAMPLE_MASK
+    });
     if sampled && mm_active_cpus_exceeds(cx, mm, ACTIVE_CPUS).await {
         use_global_asid(cx, mm).await;
     }
@@ -154,6 +156,11 @@ pub(super) async fn mm_free_global_asid(cx: &Cx<'_>, mm: MmId) {
 /// `broadcast_tlb_flush`: the whole address space by its PCID, or a range in as many INVLPGBs as its pages need; then the
 /// CPUs that do not use the global ASID yet; then TLBSYNC.
 pub(super) async fn broadcast_tlb_flush(cx: &Cx<'_>, info: FlushInfo, asid: usize) {
+    if !cx.with(|m| m.uses_invlpgb()) {
+        remote_action_flush(cx, info, asid).await;
+        finish_asid_transition(cx, info, asid).await;
+        return;
+    }
     let (pti, most) = cx.with(|m| (m.kernel.tree.pti, u64::from(m.spec.mmu.invlpgb_pages)));
     let pcids = [Some(kern_pcid(asid)), pti.then(|| user_pcid(asid))];
     if info.is_full() {
@@ -172,6 +179,25 @@ pub(super) async fn broadcast_tlb_flush(cx: &Cx<'_>, info: FlushInfo, asid: usiz
     }
     finish_asid_transition(cx, info, asid).await;
     tlbsync(cx).await;
+}
+
+/// The same by a remote action request to the CPUs of the mask (R. van Riel's series of 2025): one for each PCID.
+async fn remote_action_flush(cx: &Cx<'_>, info: FlushInfo, asid: usize) {
+    let (pcids, targets, how) = cx.with(|m| {
+        let pti = m.kernel.tree.pti.then(|| user_pcid(asid));
+        let targets: Vec<CpuId> = m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()).collect();
+        let how = m.addressing(targets.len());
+        ([Some(kern_pcid(asid)), pti], targets, how)
+    });
+    for pcid in pcids.into_iter().flatten() {
+        let action = if info.is_full() {
+            Broadcast::Pcid(pcid)
+        } else {
+            let count = (info.end - info.start).div_ceil(1 << info.stride_shift);
+            Broadcast::Pages { pcid, start: info.start, count, stride_shift: info.stride_shift }
+        };
+        remote_action(cx, &targets, action, how, |m| m.invalidate_as_asked(cx.cpu().index(), action)).await;
+    }
 }
 
 /// `finish_asid_transition`: as long as one CPU runs the address space under an ASID of its own, all are interrupted.
@@ -198,7 +224,16 @@ impl Machine {
     /// Whether flushes may go by INVLPGB: the tree knows it and the CPUs have it.
     #[must_use]
     pub fn uses_invlpgb(&self) -> bool {
-        self.kernel.tree.invlpgb && self.spec.mmu.has_invlpgb()
+        let knobs = &self.kernel.tlb_flush;
+        self.kernel.tree.invlpgb && self.spec.mmu.has_invlpgb() && knobs.mechanism == FlushMechanism::Ipi
+    }
+
+    /// Whether address spaces on many CPUs get a global ASID: for INVLPGB, or for remote action requests.
+    #[must_use]
+    pub fn uses_global_asids(&self) -> bool {
+        let knobs = &self.kernel.tlb_flush;
+        let has_rar = self.spec.ipi.rar_entries > 0 && self.spec.mmu.pcid;
+        self.uses_invlpgb() || (knobs.rar && has_rar && knobs.mechanism == FlushMechanism::Ipi)
     }
 
     /// `jiffies` as a CPU reads it.
@@ -230,7 +265,10 @@ mod tests {
         let mut kernel = daxsim_configs::load_kernel("linux-7.2", &[]).unwrap();
         kernel.tree.asids = count;
         let mut locks = crate::engine::Locks::default();
-        GlobalAsids::new(&kernel.tree, locks.create(daxsim_types::CacheLine(1)))
+        GlobalAsids::new(
+            &kernel.tree,
+            locks.create(crate::engine::LockClass::GlobalAsid, daxsim_types::CacheLine(1)),
+        )
     }
 
     #[test]

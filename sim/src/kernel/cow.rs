@@ -5,7 +5,7 @@ use daxsim_types::{AccessKind, CacheLine, LINE_BYTES, PageSize, Pfn, VirtAddr, V
 
 use super::anon::clear_page;
 use super::fault::{ensure_table, install};
-use super::flush::flush_tlb_mm_range;
+use super::flush::{Purpose, flush_tlb_for};
 use super::mmu_hook::{update_mmu_cache, update_mmu_tlb};
 use super::vma::{Backing, Vma};
 use super::vmf::Vmf;
@@ -120,6 +120,16 @@ pub(crate) async fn finish_fault(cx: &Cx<'_>, vmf: &mut Vmf, frame: Pfn) -> VmFa
     VmFault::default()
 }
 
+/// A locked operation of the kernel on the user address, which changes nothing: it brings the new translation into the TLB.
+async fn write_through(cx: &Cx<'_>, vmf: &Vmf) {
+    cx.sync().await;
+    let writable = vmf.vma.write;
+    let kind = if writable { AccessKind::Write } else { AccessKind::Read };
+    if let Ok(physical) = cx.with(|m| m.translate(cx.cpu().index(), vmf.address, kind, false)) {
+        cx.rmw(physical.line()).await;
+    }
+}
+
 /// `wp_page_copy`: copies, then clears the old entry and flushes it everywhere before the new one is seen.
 pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
     let old_frame = vmf.orig_pte.pfn();
@@ -149,10 +159,16 @@ pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault 
         cx.rmw(slot.line()).await;
         cx.with(|m| m.tables.write(slot, Entry::NONE));
         let page = vmf.address.align_down(PageSize::Size4K).0;
-        flush_tlb_mm_range(cx, vmf.mm, (page, page + PageSize::Size4K.bytes()), 12, false).await;
+        let spared = cx.with(|m| m.measure.shootdowns.spared_flushes);
+        let range = (page, page + PageSize::Size4K.bytes());
+        flush_tlb_for(cx, vmf.mm, range, (12, false), Purpose::Copy).await;
+        let spared = cx.with(|m| m.measure.shootdowns.spared_flushes) > spared;
         cx.note(PathStep::Event("ptep_clear_flush"));
         cx.store(slot.line()).await;
         cx.with(|m| m.tables.write(slot, copy_entry(vmf, frame)));
+        if spared {
+            write_through(cx, vmf).await;
+        }
         update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         cx.with(|m| {
             m.note_copy(vmf);

@@ -211,7 +211,10 @@ async fn unlock_xa_and_block(cx: &Cx<'_>, xa_lock: crate::engine::LockId) {
     cx.release(xa_lock, LockMode::Exclusive);
     cx.with(|m| m.block(index, Part::Locks));
     cx.set_irqs(true);
+    let began = cx.now();
     cx.blocked().await;
+    let waited = cx.now().saturating_sub(began);
+    cx.with(|m| m.locks.waited_for_dax_entry(waited));
 }
 
 /// `dax_unlock_entry`.
@@ -230,6 +233,7 @@ pub(super) async fn unlock_entry_as(
     cx.step(|p| p.unlock_entry);
     lock_xa(cx, xa_lock).await;
     let waiter = cx.with(|m| {
+        m.locks.had_dax_entry();
         let entries = &mut m.file_mut(file).entries;
         if let Some(entry) = entries.get_mut(head) {
             change(entry);

@@ -1,15 +1,17 @@
 //! TLB maintenance: `arch/x86/mm/tlb.c` (spec section 5).
 
-use daxsim_types::{CacheLine, CpuId, Time, VirtAddr};
+use daxsim_configs::kernel::FlushMechanism;
+use daxsim_types::{CacheLine, CpuId, VirtAddr};
 
 use super::broadcast::{broadcast_tlb_flush, consider_global_asid};
+use super::call_function::{call_function_many, wait_for_answers};
+use super::lazy_flush::flush_lazily;
 use super::mm::MmId;
-use super::pti::kern_pcid;
-use crate::apic::{ShootdownIpi, icr_writes};
-use crate::engine::{Cx, Moment, Sys};
+use super::pti::{kern_pcid, user_pcid};
+use crate::engine::Cx;
 use crate::machine::Machine;
 use crate::measure::{FlushReason, Part, PathStep};
-use crate::memory::Access;
+use crate::mmu::broadcast::Broadcast;
 
 /// `struct flush_tlb_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,17 @@ impl FlushInfo {
     }
 }
 
+/// What a flush is for, which some mechanisms make a difference of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Rights were taken away, or tables.
+    Change,
+    /// Memory was given up, and nobody reuses it before the flush.
+    Free,
+    /// The faulting CPU got a copy of the page.
+    Copy,
+}
+
 /// `flush_tlb_mm_range` (spec 5.3).
 pub(crate) async fn flush_tlb_mm_range(
     cx: &Cx<'_>,
@@ -52,7 +65,21 @@ pub(crate) async fn flush_tlb_mm_range(
     shift: u32,
     freed_tables: bool,
 ) {
+    flush_tlb_for(cx, mm, range, (shift, freed_tables), Purpose::Change).await;
+}
+
+/// The same, with what it is for.
+pub(super) async fn flush_tlb_for(
+    cx: &Cx<'_>,
+    mm: MmId,
+    range: (u64, u64),
+    (shift, freed_tables): (u32, bool),
+    purpose: Purpose,
+) {
     cx.note(PathStep::Event("flush_tlb_mm_range"));
+    if cx.with(|m| m.flush_at_once(mm, range, shift)) {
+        return;
+    }
     let before = cx.set_part(Part::Flush);
     let began = cx.now();
     let (path, gen_line, mask_line) = cx.with(|m| {
@@ -64,12 +91,11 @@ pub(crate) async fn flush_tlb_mm_range(
     cx.load(mask_line).await;
     let (mut info, others) = cx.with(|m| {
         m.measure.shootdowns.requests += 1;
-        let ceiling = u64::from(m.kernel.tree.flush_ceiling_pages);
+        let ceiling = m.kernel.tree.flush_ceiling_pages;
         let space = m.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
-        let full = range.1 == u64::MAX || (range.1 - range.0) >> shift > ceiling;
-        let (start, end) = if full { (0, u64::MAX) } else { range };
+        let (start, end) = widened(range, shift, ceiling);
         let others = space.cpumask.iter().filter(|cpu| *cpu != cx.cpu()).count();
         (
             FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation, trim_cpumask: false },
@@ -78,12 +104,18 @@ pub(crate) async fn flush_tlb_mm_range(
     });
     if let Some(asid) = cx.with(|m| m.mm(mm).global_asid) {
         broadcast_tlb_flush(cx, info, asid).await;
+    } else if others > 0 && purpose == Purpose::Free && flush_lazily(cx, info).await {
+        cx.with(|m| m.local_flush(cx.cpu(), &info));
     } else if others > 0 {
         info.trim_cpumask = cx.with(|m| m.should_trim_cpumask(cx.cpu(), mm));
         flush_tlb_multi(cx, info).await;
         consider_global_asid(cx, mm).await;
     } else {
-        cx.with(|m| m.local_flush(cx.cpu(), &info));
+        cx.with(|m| {
+            if purpose != Purpose::Copy || !m.spares_flush_of_copy(cx.cpu(), &info) {
+                m.local_flush(cx.cpu(), &info);
+            }
+        });
     }
     cx.with(|m| {
         let now = m.cpus[cx.cpu().index()].now;
@@ -92,62 +124,77 @@ pub(crate) async fn flush_tlb_mm_range(
     cx.set_part(before);
 }
 
-/// `native_flush_tlb_multi` and `smp_call_function_many_cond` (spec 5.5): tell the others, flush here, wait for all.
+/// `native_flush_tlb_multi` (spec 5.5): tell the others, flush here, wait for all.
 pub(super) async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
-    let (candidates, path, icr_cost) = cx.with(|m| {
+    let (candidates, concurrent) = cx.with(|m| {
         let pages = if info.is_full() { None } else { Some((info.end - info.start) >> 12) };
         m.flush_event(cx.cpu(), FlushReason::RemoteSendIpi, pages);
         let candidates: Vec<CpuId> = m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()).collect();
-        (candidates, m.kernel.path_length.common.flush_send_target, m.spec.ipi.icr_write)
+        (candidates, m.kernel.tlb_flush.concurrent)
     });
-    let mut targets = Vec::with_capacity(candidates.len());
-    for cpu in candidates {
-        let (state_line, csd_line) = cx.with(|m| (m.shared_tlb_state_line(cpu), m.csd_line(cpu)));
-        cx.load(state_line).await;
-        if cx.with(|m| m.should_flush(cpu, &info)) {
-            cx.work(path);
-            cx.rmw(csd_line).await;
-            targets.push(cpu);
-        }
+    if !concurrent {
+        cx.with(|m| m.local_flush(cx.cpu(), &info));
     }
-    cx.sync().await;
-    for _ in 0..icr_writes(&targets) {
-        cx.spend(icr_cost);
+    let called = call_function_many(cx, &candidates, info, |m, cpu| m.should_flush(cpu, &info)).await;
+    if concurrent {
+        cx.with(|m| m.local_flush(cx.cpu(), &info));
     }
-    cx.with(|m| {
-        m.measure.shootdowns.broadcasts += u64::from(!targets.is_empty());
-        let sent = m.cpus[cx.cpu().index()].now;
-        m.cpus[cx.cpu().index()].pending_answers = targets.len() as u32;
-        m.cpus[cx.cpu().index()].answered = sent;
-        for target in &targets {
-            let moment = m.post_shootdown(*target, ShootdownIpi { arrives: sent, initiator: cx.cpu(), info });
-            cx.sys().pull_horizon(moment);
-        }
-    });
-    cx.with(|m| m.local_flush(cx.cpu(), &info));
-    wait_for_answers(cx).await;
-    for target in targets {
-        // csd_lock_wait: the released word comes from the target's cache.
-        let line = cx.with(|m| m.csd_line(target));
-        cx.load(line).await;
-    }
+    wait_for_answers(cx, &called).await;
 }
 
-async fn wait_for_answers(cx: &Cx<'_>) {
-    let index = cx.cpu().index();
-    let waits = cx.with(|m| {
-        let waits = m.cpus[index].pending_answers > 0;
-        if waits {
-            m.block(index, Part::IpiWait);
-        }
-        waits
-    });
-    if waits {
-        cx.blocked().await;
-    }
+/// Everything, if the range has more pages than are flushed one by one.
+fn widened(range: (u64, u64), shift: u32, ceiling: u32) -> (u64, u64) {
+    let full = range.1 == u64::MAX || (range.1 - range.0) >> shift > u64::from(ceiling);
+    if full { (0, u64::MAX) } else { range }
 }
 
 impl Machine {
+    /// `tlb_flush.mechanism = "ideal"`: no CPU has the translations any more, and nobody did anything for it. Whether it is so.
+    fn flush_at_once(&mut self, mm: MmId, range: (u64, u64), shift: u32) -> bool {
+        if self.kernel.tlb_flush.mechanism != FlushMechanism::Ideal {
+            return false;
+        }
+        self.measure.shootdowns.requests += 1;
+        let (start, end) = widened(range, shift, self.kernel.tree.flush_ceiling_pages);
+        let space = self.mm_mut(mm);
+        space.tlb_gen += 1;
+        let generation = space.tlb_gen;
+        let (pcids, halves) = (self.spec.mmu.pcid, self.kernel.tree.pti);
+        for cpu in &mut self.cpus {
+            let slots = cpu.tlb_state.slots.iter_mut().enumerate();
+            for (asid, slot) in slots.filter(|(_, slot)| slot.mm == Some(mm)) {
+                slot.generation = generation;
+                let user = (pcids && halves).then(|| user_pcid(asid));
+                for pcid in [Some(if pcids { kern_pcid(asid) } else { 0 }), user].into_iter().flatten() {
+                    let gone = if end == u64::MAX {
+                        Broadcast::Pcid(pcid)
+                    } else {
+                        let count = (end - start).div_ceil(1 << shift);
+                        Broadcast::Pages { pcid, start, count, stride_shift: shift }
+                    };
+                    gone.reach(&mut cpu.tlbs, &mut cpu.psc);
+                }
+            }
+        }
+        true
+    }
+
+    /// `tlb_flush.cow_avoids_flush`: the #PF has dropped the translation of its own page (Intel SDM vol. 3, 4.10.4.1), and a write of
+    /// the kernel through the new entry brings that in. Whether the flush is spared.
+    fn spares_flush_of_copy(&mut self, cpu: CpuId, info: &FlushInfo) -> bool {
+        let current = self.mm(info.mm).tlb_gen;
+        let state = &self.cpus[cpu.index()].tlb_state;
+        let next = info.generation == state.generation() + 1 && info.generation == current;
+        if !self.kernel.tlb_flush.cow_avoids_flush || state.loaded_mm != Some(info.mm) || !next {
+            return false;
+        }
+        let cpu = &mut self.cpus[cpu.index()];
+        cpu.tlbs.drop_page(VirtAddr(info.start), cpu.pcid);
+        cpu.tlb_state.catch_up(current);
+        self.measure.shootdowns.spared_flushes += 1;
+        true
+    }
+
     /// Counts a `tlb:tlb_flush` event and notes it in the fault that the CPU is handling.
     pub(crate) fn flush_event(&mut self, cpu: CpuId, reason: FlushReason, pages: Option<u64>) {
         self.measure.flush_event(reason, pages);
@@ -175,15 +222,6 @@ impl Machine {
         due
     }
 
-    fn post_shootdown(&mut self, target: CpuId, mut ipi: ShootdownIpi) -> Moment {
-        ipi.arrives += self.spec.ipi.delivery;
-        self.measure.shootdowns.ipis_sent += 1;
-        let cpu = &mut self.cpus[target.index()];
-        let at = cpu.inbox.partition_point(|other| other.arrives <= ipi.arrives);
-        cpu.inbox.insert(at, ipi);
-        Moment { time: ipi.arrives.max(cpu.now), cpu: target.index() }
-    }
-
     /// The initiator's own flush, interrupts off.
     fn local_flush(&mut self, cpu: CpuId, info: &FlushInfo) {
         if self.mm(info.mm).cpumask.contains(cpu) {
@@ -191,49 +229,8 @@ impl Machine {
         }
     }
 
-    /// The shootdown interrupt at the head of a CPU's queue: entry, `flush_tlb_func`, release of the csd, exit.
-    pub(crate) fn handle_interrupt(&mut self, sys: &Sys, index: usize) {
-        let Some(ipi) = self.cpus[index].inbox.pop_front() else { return };
-        let target = CpuId(index as u16);
-        let (entry, exit) = (self.spec.ipi.handler_entry, self.spec.ipi.handler_exit);
-        let cpu = &mut self.cpus[index];
-        let began = cpu.now;
-        let interrupted = std::mem::replace(&mut cpu.part, Part::IpiHandler);
-        cpu.spend(entry);
-        // An idle CPU is in the kernel.
-        let lazy = cpu.tlb_state.lazy;
-        let from_user = !lazy && self.enter_kernel_half(index);
-        let csd = self.csd_line(target);
-        self.kernel_access_as(index, csd, Access::Rmw, Part::IpiHandler);
-        self.flush_tlb_func(target, &ipi.info, true);
-        self.kernel_access_as(index, csd, Access::Write, Part::IpiHandler);
-        let answered = self.cpus[index].now;
-        if from_user {
-            self.enter_user_half(index);
-        }
-        self.cpus[index].spend(exit);
-        self.cpus[index].part = interrupted;
-        self.measure.shootdowns.ipis_received += 1;
-        self.measure.shootdowns.responder_time += self.cpus[index].now - began;
-        self.answer(sys, ipi.initiator, answered);
-    }
-
-    /// Tells the initiator that one more target is done. Targets are simulated in the order in which they begin, so the last
-    /// to be heard of need not be the last to finish.
-    fn answer(&mut self, sys: &Sys, initiator: CpuId, at: Time) {
-        let waiting = &mut self.cpus[initiator.index()];
-        waiting.pending_answers = waiting.pending_answers.saturating_sub(1);
-        waiting.answered = waiting.answered.max(at);
-        let at = waiting.answered;
-        let last = waiting.pending_answers == 0;
-        if last && waiting.state == crate::cpu::RunState::Blocked(Part::IpiWait) {
-            let moment = self.wake(initiator.index(), at);
-            sys.pull_horizon(moment);
-        }
-    }
-
     /// `flush_tlb_func` (spec 5.4).
-    fn flush_tlb_func(&mut self, cpu: CpuId, info: &FlushInfo, remote: bool) {
+    pub(super) fn flush_tlb_func(&mut self, cpu: CpuId, info: &FlushInfo, remote: bool) {
         let index = cpu.index();
         let path = self.kernel.path_length.common.flush_func;
         self.cpus[index].work(path);
@@ -306,6 +303,7 @@ impl Machine {
 
     /// `switch_mm_irqs_off` (spec 5.7): makes `mm` the address space of a CPU.
     pub(crate) fn switch_mm(&mut self, cpu: CpuId, mm: MmId) {
+        self.sweep_lazy_flushes(cpu.index());
         let loaded = self.cpus[cpu.index()].tlb_state.loaded_mm;
         if loaded == Some(mm) {
             self.stay_in_mm(cpu, mm);
@@ -338,6 +336,7 @@ impl Machine {
     /// `choose_new_asid` and `load_new_mm_cr3`. A global ASID is never flushed here.
     fn load_mm(&mut self, cpu: CpuId, mm: MmId) {
         let index = cpu.index();
+        self.forget_due_pages(index);
         let space = self.mm(mm);
         let (generation, root, global) = (space.tlb_gen, space.pgd, space.global_asid);
         let pcid_enabled = self.spec.mmu.pcid;
@@ -356,11 +355,6 @@ impl Machine {
 
     /// Line of a CPU's `is_lazy` (spec 7.1: Llz).
     pub(super) fn shared_tlb_state_line(&self, cpu: CpuId) -> CacheLine {
-        self.percpu_lines[cpu.index()].0
-    }
-
-    /// Line of a CPU's call-single queue and data (Lcsd).
-    fn csd_line(&self, cpu: CpuId) -> CacheLine {
-        self.percpu_lines[cpu.index()].1
+        self.call_lines.tlb_state(cpu)
     }
 }

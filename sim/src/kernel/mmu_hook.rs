@@ -81,7 +81,7 @@ mod tests {
         let (own, other) = (machine.new_mm(), machine.new_mm());
         let file = machine.new_file(FileSystem::Ext4, 4096, &NewFile::Filled).unwrap();
         let mm = if foreign { other } else { own };
-        let lock = machine.new_lock();
+        let lock = machine.new_lock(crate::engine::LockClass::Vma);
         let vma = Vma {
             start: START,
             end: START + 4096,

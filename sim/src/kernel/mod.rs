@@ -7,6 +7,7 @@
 mod access_flags;
 mod anon;
 pub mod broadcast;
+pub(crate) mod call_function;
 mod clone;
 mod cow;
 pub mod dax_entry;
@@ -22,6 +23,7 @@ mod fs;
 pub mod gup;
 mod insert;
 mod layout;
+pub(crate) mod lazy_flush;
 pub mod mm;
 mod mmu_hook;
 mod mprotect;
@@ -73,6 +75,15 @@ impl KernelLines {
         Self { next: start, start, end: end.max(start + 64) }
     }
 
+    /// As many lines in a row, from the end of the range; at most half of it: where that is less, they are shared. The first and how
+    /// many there are.
+    pub fn reserve(&mut self, count: u64) -> (CacheLine, u64) {
+        let bytes = daxsim_types::LINE_BYTES;
+        let count = count.min((self.end - self.start) / bytes / 2).max(1);
+        self.end = (self.end - count * bytes).max(self.start + bytes);
+        (PhysAddr(self.end).line(), count)
+    }
+
     /// A line that no other object uses (until the range is exhausted, after which lines are shared).
     pub fn fresh(&mut self) -> CacheLine {
         let line = PhysAddr(self.next).line();
@@ -112,5 +123,14 @@ mod tests {
         let mut lines = KernelLines::new(0x1000, 0x1000 + 3 * 64);
         let got: Vec<u64> = (0..4).map(|_| lines.fresh().0).collect();
         assert_eq!(got, [64, 65, 66, 64]);
+    }
+
+    #[test]
+    fn reserved_lines_are_nobody_elses() {
+        let mut lines = KernelLines::new(0x1000, 0x1000 + 8 * 64);
+        assert_eq!(lines.reserve(3), (CacheLine(69), 3));
+        let got: Vec<u64> = (0..6).map(|_| lines.fresh().0).collect();
+        assert_eq!(got, [64, 65, 66, 67, 68, 64]);
+        assert_eq!(lines.reserve(100), (CacheLine(67), 2), "half of what there is");
     }
 }

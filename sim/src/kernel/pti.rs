@@ -47,6 +47,12 @@ impl Machine {
         let asid = state.asid;
         let flush = state.user_flushes.take(asid);
         self.switch_half(index, user_pcid(asid), flush);
+        let due = std::mem::take(&mut self.cpus[index].user_pages_due);
+        if !flush {
+            let part = std::mem::replace(&mut self.cpus[index].part, Part::Flush);
+            due.into_iter().for_each(|va| self.invlpg(index, va));
+            self.cpus[index].part = part;
+        }
     }
 
     fn switch_half(&mut self, index: usize, pcid: u16, flush: bool) {
@@ -60,9 +66,37 @@ impl Machine {
     /// `flush_tlb_one_user`: a page in both halves. Without PCIDs the way back to user mode drops it there.
     pub(super) fn flush_tlb_one_user(&mut self, index: usize, va: VirtAddr) {
         self.invlpg(index, va);
-        if self.has_user_pcids() {
-            let pcid = user_pcid(self.cpus[index].tlb_state.asid);
-            self.invpcid(index, Invpcid::Address(pcid, va));
+        if !self.has_user_pcids() {
+            return;
+        }
+        let asid = self.cpus[index].tlb_state.asid;
+        if self.kernel.tlb_flush.in_context_user_flush {
+            self.invalidate_in_context(index, va, asid);
+        } else {
+            self.invpcid(index, Invpcid::Address(user_pcid(asid), va));
+        }
+    }
+
+    /// `tlb_flush.in_context_user_flush`: the page goes by INVLPG when the user half is loaded; of more pages than are flushed one
+    /// by one, everything goes then.
+    fn invalidate_in_context(&mut self, index: usize, va: VirtAddr, asid: usize) {
+        let most = self.kernel.tree.flush_ceiling_pages as usize;
+        let due = &mut self.cpus[index].user_pages_due;
+        if due.len() < most {
+            due.push(va);
+        } else {
+            due.clear();
+            self.invalidate_user_asid(index, asid);
+        }
+    }
+
+    /// Other tables are about to be loaded: the user half of those that are is flushed as a whole when it comes back.
+    pub(super) fn forget_due_pages(&mut self, index: usize) {
+        let cpu = &mut self.cpus[index];
+        if !cpu.user_pages_due.is_empty() {
+            cpu.user_pages_due.clear();
+            let asid = cpu.tlb_state.asid;
+            self.invalidate_user_asid(index, asid);
         }
     }
 

@@ -8,12 +8,13 @@ use super::clone::{CloneRequest, clone_range};
 use super::fault::{Origin, fault_in};
 use super::file::FileId;
 use super::file_ops::{self, FallocMode};
+use super::flush::{Purpose, flush_tlb_mm_range};
 use super::gup::{PinKind, gup, unpin_user_pages};
 use super::mm::MmId;
 use super::mremap::{RemapRequest, do_mremap};
 use super::vma::{Backing, Vma};
 use super::writeback::{SyncMode, dax_writeback_mapping_range};
-use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range};
+use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range_for};
 use crate::Machine;
 use crate::engine::{Cx, LockId, LockMode};
 use crate::measure::Part;
@@ -204,6 +205,9 @@ pub(crate) async fn mmap(cx: &Cx<'_>, mm: MmId, request: MapRequest) -> Result<(
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
         unmap_locked(cx, mm, request.start, end).await;
+        if cx.with(|m| m.has_lazy_flush(mm, request.start, end)) {
+            flush_tlb_mm_range(cx, mm, (request.start, end), PageSize::Size4K.shift(), false).await;
+        }
         cx.step(|p| p.mmap);
         let i_mmap = cx.with(|m| m.file(request.file).i_mmap_lock);
         cx.lock(i_mmap, LockMode::Exclusive).await;
@@ -317,7 +321,8 @@ async fn dont_need(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
     cx.lock(lock, LockMode::Shared).await;
     for vma in cx.with(|m| m.mm(mm).vmas_in(start, end)) {
         cx.step(|p| p.unmap_mapping);
-        zap_vma_range(cx, mm, &vma, (vma.start.max(start), vma.end.min(end)), EvenCows::Yes).await;
+        let range = (vma.start.max(start), vma.end.min(end));
+        zap_vma_range_for(cx, mm, &vma, range, (EvenCows::Yes, Purpose::Free)).await;
     }
     cx.unlock(lock, LockMode::Shared).await;
 }

@@ -4,7 +4,7 @@ use daxsim_types::{PageSize, Pfn, VirtAddr};
 
 use super::anon::split_anonymous;
 use super::file::FileId;
-use super::flush::flush_tlb_mm_range;
+use super::flush::{Purpose, flush_tlb_for, flush_tlb_mm_range};
 use super::mm::MmId;
 use super::page::drop_counts;
 use super::vma::{Backing, Vma};
@@ -108,20 +108,25 @@ impl Gather {
 
     /// `tlb_flush_mmu_tlbonly`.
     async fn flush(&mut self, cx: &Cx<'_>) {
+        self.flush_for(cx, Purpose::Change).await;
+    }
+
+    async fn flush_for(&mut self, cx: &Cx<'_>, purpose: Purpose) {
         if self.end == 0 {
             return;
         }
-        flush_tlb_mm_range(cx, self.mm, (self.start, self.end), self.shift(), self.freed_tables).await;
+        let how = (self.shift(), self.freed_tables);
+        flush_tlb_for(cx, self.mm, (self.start, self.end), how, purpose).await;
         *self = Self { spare_copies: self.spare_copies, ..Self::new(self.mm) };
     }
 
     /// `tlb_finish_mmu`. Another gather of the address space may have cleared entries that this one then did not see, and
     /// may not have flushed them yet: everything is flushed (spec 5.8).
-    async fn finish(mut self, cx: &Cx<'_>) {
+    async fn finish(mut self, cx: &Cx<'_>, purpose: Purpose) {
         if cx.with(|m| m.mm(self.mm).gathers) > 1 {
             flush_tlb_mm_range(cx, self.mm, (0, u64::MAX), 12, true).await;
         } else {
-            self.flush(cx).await;
+            self.flush_for(cx, purpose).await;
         }
         let line = cx.with(|m| m.mm(self.mm).gathers_line);
         cx.rmw(line).await;
@@ -140,11 +145,22 @@ pub(crate) enum EvenCows {
 
 /// Zaps the range `range.0..range.1` of a VMA and flushes.
 pub(crate) async fn zap_vma_range(cx: &Cx<'_>, mm: MmId, vma: &Vma, range: (u64, u64), even_cows: EvenCows) {
+    zap_vma_range_for(cx, mm, vma, range, (even_cows, Purpose::Change)).await;
+}
+
+/// The same, with what its flush is for.
+pub(super) async fn zap_vma_range_for(
+    cx: &Cx<'_>,
+    mm: MmId,
+    vma: &Vma,
+    range: (u64, u64),
+    (even_cows, purpose): (EvenCows, Purpose),
+) {
     let before = cx.set_part(Part::Zap);
     let mut gather = Gather::begin(cx, mm).await;
     gather.spare_copies = even_cows == EvenCows::No;
     zap_range(cx, vma, range.0, range.1, &mut gather).await;
-    gather.finish(cx).await;
+    gather.finish(cx, purpose).await;
     cx.set_part(before);
 }
 
@@ -162,7 +178,7 @@ pub(crate) async fn unmap_region(cx: &Cx<'_>, mm: MmId, detached: &[Vma]) {
     for vma in detached {
         free_page_tables(cx, vma.start, vma.end, &mut gather).await;
     }
-    gather.finish(cx).await;
+    gather.finish(cx, Purpose::Free).await;
     cx.set_part(before);
 }
 

@@ -7,6 +7,7 @@ mod kernel_events;
 mod latency;
 mod legal;
 mod part;
+mod shootdown;
 mod walks;
 mod warn;
 
@@ -16,6 +17,7 @@ pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
 pub use part::{Part, Parts};
+pub use shootdown::{ShootdownTimes, Times};
 pub use walks::{WalkCounts, WalkQueue};
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
@@ -66,8 +68,18 @@ pub struct Shootdowns {
     pub broadcasts: u64,
     /// Interrupts sent, one per target.
     pub ipis_sent: u64,
+    /// Calls to a target that had one in its queue, and so was interrupted already.
+    pub ipis_saved: u64,
+    /// Writes of the ICR that sent them.
+    pub icr_writes: u64,
     /// Interrupts handled.
     pub ipis_received: u64,
+    /// Remote action requests, one per target.
+    pub remote_actions: u64,
+    /// States that lazy flushes left behind, each instead of interrupts.
+    pub lazy_states: u64,
+    /// Local flushes that a copy on write spared.
+    pub spared_flushes: u64,
     /// Pages invalidated one by one, over all CPUs.
     pub pages: u64,
     /// Full flushes, over all CPUs.
@@ -134,6 +146,8 @@ pub struct Measurements {
     pub latencies: Latencies,
     /// Shootdowns.
     pub shootdowns: Shootdowns,
+    /// What they cost each side.
+    pub shootdown_times: ShootdownTimes,
     /// `tlb_flush` events by reason: count and pages (full flushes count no pages).
     pub flushes: BTreeMap<FlushReason, FlushCount>,
     /// `update_mmu_cache` calls.

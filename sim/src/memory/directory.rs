@@ -35,13 +35,19 @@ impl CoreSet {
     }
 
     /// The cores, ascending.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(index, mut word)| {
-            std::iter::from_fn(move || {
-                let lowest = (word != 0).then(|| word.trailing_zeros() as usize)?;
-                word &= word - 1;
-                Some(index * WORD_BITS + lowest)
-            })
+        let (mut words, mut at) = (self.0, 0);
+        std::iter::from_fn(move || {
+            while let Some(word) = words.get_mut(at) {
+                if *word != 0 {
+                    let lowest = word.trailing_zeros() as usize;
+                    *word &= *word - 1;
+                    return Some(at * WORD_BITS + lowest);
+                }
+                at += 1;
+            }
+            None
         })
     }
 
@@ -57,6 +63,7 @@ impl CoreSet {
     }
 
     /// The lowest core.
+    #[inline]
     pub fn first(self) -> Option<usize> {
         self.iter().next()
     }

@@ -118,6 +118,15 @@ impl Memory {
         hit
     }
 
+    /// [`Self::try_l1`] where that calls nothing. False is no answer.
+    #[inline(always)]
+    pub fn try_l1_at_once(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
+        let needed = if write { OWNED | DIRTY } else { 0 };
+        let hit = self.l1.hit_at_once(core, line, needed);
+        self.counts.l1d.hits += u64::from(hit);
+        hit
+    }
+
     /// Asks the host for what a miss of the L1D of `core` will look at.
     pub fn warm(&self, core: usize, line: CacheLine) {
         self.l2.warm(core, line);
@@ -136,7 +145,8 @@ impl Memory {
     ///
     /// L1D, L2 and L3 hits take the latency of their level. A line (or the right to write it) that
     /// another core must give up takes `cache.transfer`, `cache.transfer_socket` or `cache.transfer_remote`, by where that core
-    /// is. A miss takes the L3's latency and then the device's, waiting included. A fill that evicts a modified line from the
+    /// is. A miss takes the L3's latency and then the device's, waiting included; the device's is not for
+    /// a store to the whole line. A fill that evicts a modified line from the
     /// L3 waits, if that device's write queue is full, until it is accepted.
     pub fn access(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
         let write = access.is_write();
@@ -157,20 +167,21 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
-        self.access_beyond_l1(core, line, write, now)
+        self.access_beyond_l1(core, line, access, now)
     }
 
     /// [`Self::access`] where [`Self::try_l1`] has just said no. A load need not look into the L1D again.
     #[inline]
     pub fn access_after_try(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
         match access {
-            Access::Read => self.access_beyond_l1(core, line, false, now),
-            Access::Write | Access::Rmw => self.access(core, line, access, now),
+            Access::Read => self.access_beyond_l1(core, line, access, now),
+            Access::Write | Access::WriteLine | Access::Rmw => self.access(core, line, access, now),
         }
     }
 
     /// The rest of [`Self::access`], where the L1D does not have the line.
-    fn access_beyond_l1(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> Outcome {
+    fn access_beyond_l1(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
+        let write = access.is_write();
         self.counts.l1d.misses += 1;
         let conflict = self.refills.after(core, line);
         self.l3.warm(self.topology.complex(core), line);
@@ -186,7 +197,7 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
-        let (mut outcome, flags) = self.miss(core, line, write, now);
+        let (mut outcome, flags) = self.miss(core, line, access, now);
         outcome.latency += conflict;
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
         self.prefetch_after(core, line, now);
@@ -200,7 +211,7 @@ impl Memory {
             self.counts.l2.hits += 1;
             return Outcome { latency: self.latency.l2, level: Level::L2 };
         }
-        let (outcome, _) = self.miss(core, line, false, now);
+        let (outcome, _) = self.miss(core, line, Access::Read, now);
         self.prefetch_after(core, line, now);
         outcome
     }
@@ -215,15 +226,16 @@ impl Memory {
     }
 
     /// A demand access that missed the L2, which then has the line; with the flags that it has there.
-    fn miss(&mut self, core: usize, line: CacheLine, write: bool, now: Time) -> (Outcome, u64) {
+    fn miss(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
         self.warm_victim(core, line);
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);
         }
-        let held = self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, write));
-        let mut supply = self.supply(core, line, write, held, arrive);
+        let held =
+            self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, access.is_write()));
+        let mut supply = self.supply(core, line, access, held, arrive);
         let flags = supply.flags;
         supply.stall = supply.stall.max(self.fill_l2(core, line, flags, arrive));
         let Supply { mut latency, level, stall, .. } = supply;
@@ -234,7 +246,7 @@ impl Memory {
     }
 
     /// Finds the line beyond the private caches of `core`, and settles who else may keep it.
-    fn supply(&mut self, core: usize, line: CacheLine, write: bool, held: Held, arrive: Time) -> Supply {
+    fn supply(&mut self, core: usize, line: CacheLine, access: Access, held: Held, arrive: Time) -> Supply {
         let home = self.topology.complex(core);
         let here = self.l3.touch(home, line);
         match here {
@@ -256,12 +268,16 @@ impl Memory {
                 }
                 Some(place) => (self.latency.l3, Level::L3, OWNED | self.l3.clear(place, DIRTY) & DIRTY),
                 None => {
-                    self.counts.memory_fills += 1;
-                    let (latency, level) = self.devices.read(line, arrive);
+                    let (latency, level) = if access == Access::WriteLine {
+                        (Time::ZERO, Level::L3)
+                    } else {
+                        self.counts.memory_fills += 1;
+                        self.devices.read(line, arrive)
+                    };
                     (self.latency.l3 + latency + self.topology.remote_memory(core, line), level, OWNED)
                 }
             }
-        } else if write {
+        } else if access.is_write() {
             let latency = self.take_from(core, line, others, far);
             (latency, Level::Transfer, OWNED)
         } else if let Some(owner) = owner {

@@ -29,7 +29,7 @@ mod replacement;
 mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
-mod topology;
+pub(crate) mod topology;
 
 pub use balance::Imbalance;
 pub use coherence::Mesi;
@@ -47,6 +47,9 @@ pub enum Access {
     Read,
     /// A store: the core must own the line.
     Write,
+    /// A store to the whole line, as a string operation makes it: the core must own the line, but needs no data of it. A line
+    /// that no cache has is not read from its device.
+    WriteLine,
     /// A locked read-modify-write. To the caches a [`Self::Write`]; the price of the lock itself
     /// (`cost.locked_rmw`) is the caller's.
     Rmw,
@@ -67,7 +70,8 @@ pub enum Level {
     L1,
     /// The core's own L2.
     L2,
-    /// The L3 of the core's complex, or its directory (a write to a line that only this core still shares).
+    /// The L3 of the core's complex, or its directory (a write to a line that only this core still shares, or to the whole of a
+    /// line that no cache has).
     L3,
     /// Another core's cache, or a write that had to take the line from others.
     Transfer,

@@ -5,8 +5,19 @@ use daxsim_types::{CacheLine, LINE_BYTES, Time};
 
 use super::directory::CoreSet;
 
+/// How far two cores are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Distance {
+    /// They share an L3.
+    Complex,
+    /// They are in one socket.
+    Socket,
+    /// They are in different sockets.
+    Remote,
+}
+
 /// Core complexes and sockets.
-pub(super) struct Topology {
+pub(crate) struct Topology {
     complex_of: Vec<u16>,
     /// The socket of each complex.
     socket_of: Vec<u16>,
@@ -64,21 +75,44 @@ impl Topology {
         usize::from(self.complex_of[core])
     }
 
+    /// How far two cores are apart.
+    #[inline]
+    pub fn distance(&self, core: usize, other: usize) -> Distance {
+        self.between(self.complex(core), self.complex(other))
+    }
+
+    fn between(&self, complex: usize, other: usize) -> Distance {
+        if complex == other {
+            Distance::Complex
+        } else if self.socket_of[complex] == self.socket_of[other] {
+            Distance::Socket
+        } else {
+            Distance::Remote
+        }
+    }
+
+    /// The socket of a core.
+    pub fn socket(&self, core: usize) -> usize {
+        usize::from(self.socket_of[self.complex(core)])
+    }
+
     /// The time that a line takes to `core` from a cache in `complex`.
     #[inline]
     pub fn transfer(&self, core: usize, complex: usize) -> Time {
-        let own = self.complex(core);
-        if own == complex {
-            self.within
-        } else if self.socket_of[own] == self.socket_of[complex] {
-            self.socket
-        } else {
-            self.remote
+        match self.between(self.complex(core), complex) {
+            Distance::Complex => self.within,
+            Distance::Socket => self.socket,
+            Distance::Remote => self.remote,
         }
     }
 
     /// The times that a line takes to `core` from each of `holders` and each L3 of `complexes`.
-    pub fn transfers(&self, core: usize, holders: CoreSet, complexes: CoreSet) -> impl Iterator<Item = Time> {
+    pub(super) fn transfers(
+        &self,
+        core: usize,
+        holders: CoreSet,
+        complexes: CoreSet,
+    ) -> impl Iterator<Item = Time> {
         let of_holders = holders.iter().map(|holder| self.complex(holder));
         of_holders.chain(complexes.iter()).map(move |complex| self.transfer(core, complex))
     }

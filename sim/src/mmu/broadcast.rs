@@ -31,7 +31,8 @@ pub enum Broadcast {
 }
 
 impl Broadcast {
-    fn reach(self, tlbs: &mut Tlbs, psc: &mut Psc) {
+    /// Takes effect on one CPU.
+    pub(crate) fn reach(self, tlbs: &mut Tlbs, psc: &mut Psc) {
         match self {
             Self::Pages { pcid, start, count, stride_shift } => {
                 for page in 0..count {

@@ -204,7 +204,7 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Locks;
+    use crate::engine::{LockClass, Locks};
 
     fn tables() -> (Tables, Locks) {
         (Tables::new(Pfn(0x1000), 4), Locks::default())
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_table_starts_zeroed_and_counts_its_entries() {
         let (mut tables, mut locks) = tables();
-        let pt = tables.allocate(|pfn| locks.create(pfn.addr().line()));
+        let pt = tables.allocate(|pfn| locks.create(LockClass::PageTable, pfn.addr().line()));
         let slot = Slot { table: pt, index: 3 };
         assert_eq!(tables.read(slot), Entry::NONE);
         tables.write(slot, Entry(0x25));
@@ -226,14 +226,14 @@ mod tests {
     #[test]
     fn a_freed_frame_is_used_again_and_reads_as_zero_meanwhile() {
         let (mut tables, mut locks) = tables();
-        let first = tables.allocate(|pfn| locks.create(pfn.addr().line()));
+        let first = tables.allocate(|pfn| locks.create(LockClass::PageTable, pfn.addr().line()));
         tables.write(Slot { table: first, index: 0 }, Entry(1));
         tables.release(first);
         tables.release(first);
         assert_eq!(tables.read(Slot { table: first, index: 0 }), Entry::NONE);
         assert_eq!(tables.count(), 0);
         tables.write(Slot { table: first, index: 1 }, Entry(1));
-        assert_eq!(tables.allocate(|pfn| locks.create(pfn.addr().line())), first);
+        assert_eq!(tables.allocate(|pfn| locks.create(LockClass::PageTable, pfn.addr().line())), first);
         assert_eq!([0, 1].map(|index| tables.read(Slot { table: first, index })), [Entry::NONE; 2]);
         assert_eq!(tables.used(first), 0);
     }
@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn find_stops_at_leaves_and_holes() {
         let (mut tables, mut locks) = tables();
-        let mut make = |t: &mut Tables| t.allocate(|pfn| locks.create(pfn.addr().line()));
+        let mut make =
+            |t: &mut Tables| t.allocate(|pfn| locks.create(LockClass::PageTable, pfn.addr().line()));
         let (pgd, pud, pmd) = (make(&mut tables), make(&mut tables), make(&mut tables));
         let va = VirtAddr(0x1000_0000_0000);
         tables.write(Slot::of(pgd, va, 3), Entry::table(pud));
@@ -268,7 +269,8 @@ mod tests {
     #[test]
     fn five_levels_have_a_root_above_the_pml4() {
         let (mut tables, mut locks) = (Tables::new(Pfn(0x1000), 5), Locks::default());
-        let mut make = |t: &mut Tables| t.allocate(|pfn| locks.create(pfn.addr().line()));
+        let mut make =
+            |t: &mut Tables| t.allocate(|pfn| locks.create(LockClass::PageTable, pfn.addr().line()));
         let (root, pml4) = (make(&mut tables), make(&mut tables));
         let va = VirtAddr(3 << 48 | 5 << 39);
         assert_eq!((tables.top(), tables.find(root, va, 4), tables.find(root, va, 3)), (4, Some(root), None));

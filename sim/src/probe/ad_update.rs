@@ -65,7 +65,10 @@ impl AdUpdate {
         kind: AccessKind,
         bit: u64,
     ) -> Result<BitUpdate, ProbeError> {
-        let mut bench = Workbench::new(machine, kernel, self.pages * PAGE, PageSize::Size4K)?;
+        // A fence stands behind each access of the measured program: nothing overlaps, stores are written before the next.
+        let mut fenced = machine.clone();
+        fenced.cpu.window = 1;
+        let mut bench = Workbench::new(&fenced, kernel, self.pages * PAGE, PageSize::Size4K)?;
         bench.run(self.pass(AccessKind::Read))?;
         bench.run(self.pass(AccessKind::Read))?;
         match kind {

@@ -6,9 +6,11 @@ mod bandwidth;
 mod cacheline_ping;
 mod chase;
 mod device;
+mod fault;
 mod memory;
 mod overwrite;
 mod persist_latency;
+mod shootdown;
 mod tlbdr;
 mod walks;
 mod workbench;
@@ -18,14 +20,17 @@ use daxsim_types::PageSize;
 use thiserror::Error;
 
 use crate::SimError;
+use crate::kernel::SyscallError;
 
 pub use ad_update::{AdUpdate, BitUpdate};
 pub use bandwidth::{Bandwidth, BandwidthPoint, Operation, Places};
 pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
 pub use device::{Medium, Store};
+pub use fault::{FaultCause, FaultCost, FaultPoint};
 pub use overwrite::{Order, Overwrite, OverwritePoint, Stalls};
 pub use persist_latency::{PersistLatency, PersistLatencyPoint};
+pub use shootdown::{FlushCause, FlushStorm, Shootdown, ShootdownPoint, Spread, StormPoint};
 pub use tlbdr::{Finding, tlbdr};
 pub use walks::{Walks, WalksPoint};
 pub use write_chase::{WriteChase, WriteChasePoint};
@@ -91,6 +96,9 @@ pub enum ProbeError {
         /// Cores of the machine.
         count: u16,
     },
+    /// A system call of the probe failed.
+    #[error("a system call of the probe failed: {0}")]
+    Call(SyscallError),
     /// No whole lines or blocks.
     #[error("a {what} of {bytes} bytes: expected a multiple of {unit}, and not 0")]
     NotWhole {

@@ -8,6 +8,7 @@ pub mod script;
 mod source;
 
 pub(crate) use access::run_accesses;
+pub(crate) use ahead::Ahead;
 pub use persist::LineWrite;
 pub(crate) use persist::{fence, write_lines};
 pub(crate) use source::Cursor;

@@ -6,7 +6,7 @@ use daxsim_traces::script::{self, FileMake, Line, MapShare, Op, Script, Section,
 use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
 use thiserror::Error;
 
-use super::{Accesses, Action, LineWrite, Step, StepOutcome};
+use super::{Access, Accesses, Action, LineWrite, Step, StepOutcome};
 use crate::kernel::{
     Advice, CloneRequest, FallocMode, FileId, MapRequest, MmId, NewFile, PinKind, RemapRequest,
 };
@@ -209,16 +209,25 @@ impl Runner<'_> {
             }
             Op::Load { map, off } => single(base(&self.maps, map) + off, AccessKind::Read),
             Op::Store { map, off } => single(base(&self.maps, map) + off, AccessKind::Write),
-            Op::LoadRange { map, off, len, stride } => {
+            Op::LoadRange { map, off, len, stride, chase: false } => {
                 range(base(&self.maps, map) + off, *len, *stride, AccessKind::Read)
+            }
+            Op::LoadRange { map, off, len, stride, chase: true } => {
+                let (start, stride) = (base(&self.maps, map) + off, *stride);
+                let count = len.div_ceil(stride.max(1));
+                Action::Access(Accesses::chase((0..count).map(move |n| VirtAddr(start + n * stride))))
             }
             Op::StoreRange { map, off, len, stride } => {
                 range(base(&self.maps, map) + off, *len, *stride, AccessKind::Write)
             }
             Op::Acc { map, accesses } => {
                 let start = base(&self.maps, map);
-                let list = accesses.iter().map(|(kind, off)| (VirtAddr(start + off), *kind)).collect();
-                Action::Access(Accesses::List(list))
+                let listed = accesses.clone().into_iter().map(move |access| Access {
+                    va: VirtAddr(start + access.off),
+                    kind: access.kind,
+                    dependent: access.dependent,
+                });
+                Action::Access(Accesses::Stream(Box::new(listed)))
             }
             Op::NtStore { map, off, len } => lines(base(&self.maps, map) + off, *len, LineWrite::NtStore),
             Op::Flush { how, map, off, len } => {

@@ -323,8 +323,8 @@ impl Bench {
     }
 }
 
-/// `count` loads of one address: a delay inside a racing thread.
+/// `count` loads of one address, each after the one before: a delay inside a racing thread.
 pub fn delay(cpu: u16, mm: MmId, va: u64, count: u64) -> Step {
-    let accesses = Accesses::Stride { start: VirtAddr(va), count, stride: 0, kind: AccessKind::Read };
-    step(cpu, mm, Action::Access(accesses))
+    let again = (0..count).map(move |_| VirtAddr(va));
+    step(cpu, mm, Action::Access(Accesses::chase(again)))
 }

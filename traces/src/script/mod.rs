@@ -18,7 +18,7 @@ mod parse;
 mod tests;
 
 pub use number::parse_number;
-pub use op::{Advice, FallocMode, Fence, FileMake, LineFlush, MapShare, Op, Prot, RemapTo};
+pub use op::{Advice, FallocMode, Fence, FileMake, LineFlush, ListedAccess, MapShare, Op, Prot, RemapTo};
 
 use std::path::Path;
 

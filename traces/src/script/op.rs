@@ -150,6 +150,17 @@ pub struct RemapTo {
     pub dont_unmap: bool,
 }
 
+/// An access of `acc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListedAccess {
+    /// Load or store.
+    pub kind: AccessKind,
+    /// The byte of the map.
+    pub off: u64,
+    /// Its address comes from the load before it (`dr`, `dw`): it cannot begin before that has its data.
+    pub dependent: bool,
+}
+
 /// An operation. Sizes, lengths and offsets are in bytes; `off` of a map counts from its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -240,7 +251,7 @@ pub enum Op {
         /// The byte.
         off: u64,
     },
-    /// `ldr M off len stride`: a load of one byte at each stride.
+    /// `ldr M off len stride [chase]`: a load of one byte at each stride.
     LoadRange {
         /// The map.
         map: u32,
@@ -250,6 +261,8 @@ pub enum Op {
         len: u64,
         /// Distance of two accesses, not 0.
         stride: u64,
+        /// Whether each load but the first takes its address from the one before it, as in a chase of pointers.
+        chase: bool,
     },
     /// `str M off len stride`: a store of one byte at each stride.
     StoreRange {
@@ -284,12 +297,12 @@ pub enum Op {
     },
     /// `sfence`, `mfence`.
     Fence(Fence),
-    /// `acc M r0x0 w0x1000 ..`: a list of one-byte loads and stores.
+    /// `acc M r0x0 w0x1000 dr0x2000 ..`: a list of one-byte loads and stores.
     Acc {
         /// The map.
         map: u32,
-        /// Kind and offset of each access, in order. Not empty.
-        accesses: Vec<(AccessKind, u64)>,
+        /// The accesses, in order. Not empty.
+        accesses: Vec<ListedAccess>,
     },
     /// `msync M off len [async]`.
     Msync {

@@ -7,7 +7,7 @@ use daxsim_types::AccessKind;
 
 use super::args::{Place, Words, did_you_mean};
 use super::check::Checker;
-use super::op::{Advice, FallocMode, Fence, FileMake, LineFlush, MapShare, Op, RemapTo};
+use super::op::{Advice, FallocMode, Fence, FileMake, LineFlush, ListedAccess, MapShare, Op, RemapTo};
 use super::{Line, Script, Section, SectionKind, ThreadDecl, WaitMode};
 use crate::TraceError;
 use crate::error::quote;
@@ -245,7 +245,7 @@ impl Parser {
                     return Err(words.bad(w, expected));
                 }
                 if name.text == "ldr" {
-                    Op::LoadRange { map, off, len, stride }
+                    Op::LoadRange { map, off, len, stride, chase: flag(words, "chase")? }
                 } else {
                     Op::StoreRange { map, off, len, stride }
                 }
@@ -320,9 +320,9 @@ const FORMS: [(&str, &str); 36] = [
     ("madv", "madv M off len dontneed|willneed|popread|popwrite|hugepage|nohugepage"),
     ("ld", "ld M off"),
     ("st", "st M off"),
-    ("ldr", "ldr M off len stride"),
+    ("ldr", "ldr M off len stride [chase]"),
     ("str", "str M off len stride"),
-    ("acc", "acc M r0x0 w0x1000 .."),
+    ("acc", "acc M r0x0 w0x1000 dr0x2000 .."),
     ("ntst", "ntst M off len"),
     ("clwb", "clwb M off len"),
     ("clflushopt", "clflushopt M off len"),
@@ -411,17 +411,24 @@ fn clone(words: &mut Words<'_>, checker: &Checker) -> Result<Op, TraceError> {
 
 fn acc(words: &mut Words<'_>, checker: &Checker) -> Result<Op, TraceError> {
     let map = checker.map(words)?;
-    let mut accesses = Vec::new();
+    let mut accesses: Vec<ListedAccess> = Vec::new();
     let mut next = Some(words.word("an access")?);
     while let Some(w) = next {
-        let (kind, off) = match (w.text.strip_prefix('r'), w.text.strip_prefix('w')) {
+        let (dependent, access) = w.text.strip_prefix('d').map_or((false, w.text), |rest| (true, rest));
+        let (kind, off) = match (access.strip_prefix('r'), access.strip_prefix('w')) {
             (Some(off), _) => (AccessKind::Read, off),
             (_, Some(off)) => (AccessKind::Write, off),
-            _ => return Err(words.bad(w, "an access: r or w and an offset, like r0x1000".into())),
+            _ => {
+                let expected = "an access: r or w and an offset, like r0x1000, or dr0x1000 if it needs the load before it";
+                return Err(words.bad(w, expected.into()));
+            }
         };
+        if dependent && accesses.last().is_none_or(|before| before.kind != AccessKind::Read) {
+            return Err(words.bad(w, "a load before an access that depends on one".into()));
+        }
         let off = words.number_of(w, off, "the offset of the access")?;
         checker.range(map, off, 1, words, w)?;
-        accesses.push((kind, off));
+        accesses.push(ListedAccess { kind, off, dependent });
         next = words.next_word();
     }
     Ok(Op::Acc { map, accesses })

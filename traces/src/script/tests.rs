@@ -22,6 +22,10 @@ fn bad(line: &str) -> String {
     message.strip_prefix("w.script:4:").unwrap_or_else(|| panic!("{line}: {message}")).to_owned()
 }
 
+fn access(kind: AccessKind, off: u64, dependent: bool) -> ListedAccess {
+    ListedAccess { kind, off, dependent }
+}
+
 #[test]
 fn every_operation_is_read() {
     let (map, file, off, len) = (0, 0, 4096, 8192);
@@ -69,13 +73,29 @@ fn every_operation_is_read() {
         ("madv 0 4096 8k popwrite", Op::Advise { map, off, len, advice: Advice::PopulateWrite }),
         ("ld 0 4096", Op::Load { map, off }),
         ("st 0 4096", Op::Store { map, off }),
-        ("ldr 0 4096 8k 64", Op::LoadRange { map, off, len, stride: 64 }),
+        ("ldr 0 4096 8k 64", Op::LoadRange { map, off, len, stride: 64, chase: false }),
+        ("ldr 0 4096 8k 64 chase", Op::LoadRange { map, off, len, stride: 64, chase: true }),
         ("str 0 4096 8k 4k", Op::StoreRange { map, off, len, stride: 4096 }),
         (
             "acc 0 r0x0 w0x1000 r4k",
             Op::Acc {
                 map,
-                accesses: vec![(AccessKind::Read, 0), (AccessKind::Write, 4096), (AccessKind::Read, 4096)],
+                accesses: vec![
+                    access(AccessKind::Read, 0, false),
+                    access(AccessKind::Write, 4096, false),
+                    access(AccessKind::Read, 4096, false),
+                ],
+            },
+        ),
+        (
+            "acc 0 r64 dr0x1000 dw0",
+            Op::Acc {
+                map,
+                accesses: vec![
+                    access(AccessKind::Read, 64, false),
+                    access(AccessKind::Read, 4096, true),
+                    access(AccessKind::Write, 0, true),
+                ],
             },
         ),
         ("msync 0 4096 8k", Op::Msync { map, off, len, asynchronous: false }),
@@ -175,6 +195,11 @@ fn words_that_are_wrong_are_placed_and_explained() {
     assert!(bad("0 acc 0").contains("expected an access, as in"));
     assert!(bad("0 acc 0 x5").contains("r or w and an offset"));
     assert!(bad("0 acc 0 r").contains("the offset of the access"));
+    assert!(bad("0 acc 0 d5").contains("or dr0x1000 if it needs the load before it"));
+    assert!(bad("0 acc 0 dr0").contains("a load before an access that depends on one"));
+    assert!(bad("0 acc 0 r0 w64 dr128").contains("a load before an access that depends on one"));
+    assert!(bad("0 ldr 0 0 4k 64 chased").contains("`chase` or the end of the line"));
+    assert!(bad("0 str 0 0 4k 64 chase").contains("the end of the line, as in"));
     assert!(bad("0 msync 0 0 4k asink").contains("`async` or the end of the line"));
     assert!(bad("0 prot 0 0 4k rwx").contains("the access rights: r, rw, none"));
     assert!(bad("0 madv 0 0 4k dontned").contains("(did you mean `dontneed`?)"));

@@ -1,7 +1,10 @@
 //! Whether what was simulated is near enough to what was measured.
 
 use anyhow::Result;
-use daxsim_configs::validation::{ChaseMetric, ProbeSpec, Take, Tolerance, ValidationPoint};
+use daxsim_configs::validation::{
+    ChaseMetric, FaultCause, FaultMetric, FlushCause, ProbeSpec, ShootdownMetric, StormMetric, Take,
+    Tolerance, ValidationPoint,
+};
 use daxsim_reports::validation::Point;
 use daxsim_types::PageSize;
 
@@ -127,9 +130,24 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
         },
         ProbeSpec::AdUpdate { .. } => "cycles",
         ProbeSpec::CachelinePing { .. } => "ns",
+        ProbeSpec::Shootdown { metric: ShootdownMetric::Cycles | ShootdownMetric::PtiCycles, .. }
+        | ProbeSpec::Fault { .. } => "cycles",
+        ProbeSpec::Shootdown { .. } => "ns",
+        ProbeSpec::FlushStorm { metric: StormMetric::ThousandsPerSecond, .. } => "k/s",
+        ProbeSpec::FlushStorm { metric: StormMetric::FlushPercent, .. } => "%",
         ProbeSpec::Tlbdr => "found",
         ProbeSpec::Walks { .. } => "reads",
         ProbeSpec::Memory { metric, .. } => metric.unit(),
+    }
+}
+
+const fn flush_cause(cause: FlushCause) -> &'static str {
+    match cause {
+        FlushCause::Munmap => "munmap",
+        FlushCause::Mprotect => "mprotect",
+        FlushCause::DontNeed => "MADV_DONTNEED",
+        FlushCause::DontNeedTouch => "MADV_DONTNEED and stores",
+        FlushCause::DontNeedRead => "MADV_DONTNEED and loads",
     }
 }
 
@@ -150,6 +168,22 @@ fn describe(probe: &ProbeSpec) -> (String, String) {
         ProbeSpec::CachelinePing { cpus: [first, second] } => {
             let series = format!("CPUs {first} and {second}");
             (format!("cacheline-ping, {series}"), series)
+        }
+        ProbeSpec::Shootdown { cause, threads, .. } => {
+            let series = format!("{}, {threads} threads", flush_cause(*cause));
+            (format!("shootdown by {series}"), series)
+        }
+        ProbeSpec::FlushStorm { threads, .. } => {
+            let series = format!("{threads} threads");
+            (format!("flush-storm, {series}"), series)
+        }
+        ProbeSpec::Fault { cause, pages, metric } => {
+            let cause = match cause {
+                FaultCause::ZeroPage => "zero page",
+                FaultCause::Anonymous => "anonymous page",
+            };
+            let what = if *metric == FaultMetric::DeliveryCycles { ", delivery" } else { "" };
+            (format!("fault, {cause}, {pages} times"), format!("{cause}{what}"))
         }
         ProbeSpec::Tlbdr => ("tlbdr, nine experiments".to_owned(), "experiments".to_owned()),
         ProbeSpec::Walks { streams, accesses } => {

@@ -85,6 +85,13 @@ impl StoreBuffer {
         self.stores.push_back(Stored { va, written });
     }
 
+    /// Lets go of a store that entered just now, and nothing is before it, if it is written by `hit`.
+    pub fn forget_sole(&mut self, hit: Time) {
+        if self.stores.len() == 1 && self.all_written() <= Some(hit) {
+            self.stores.clear();
+        }
+    }
+
     pub fn forget_reserved(&mut self) {
         self.reserved = 0;
     }

@@ -8,6 +8,7 @@ use crate::measure::Part;
 use crate::memory;
 use crate::mmu::rights::Mode;
 use crate::mmu::{Cached, Refusal};
+use crate::program::{Access, Ahead};
 
 /// What the TLBs say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub(crate) trait Core {
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time;
     /// An access has begun with its data and can no longer fail.
     fn completed(&mut self, kind: AccessKind);
+    /// What comes next, for the host's sake alone.
+    fn look_ahead(&mut self, _: &[Access]) {}
 }
 
 /// What a window has.
@@ -62,6 +65,8 @@ pub(crate) struct Limits {
     pub load_interval: Time,
     /// Time between a store and what enters next.
     pub store_interval: Time,
+    /// Loads in it.
+    pub load_buffer: u64,
     /// Stores that have not been written.
     pub store_buffer: usize,
     /// Lines that the L1D waits for.
@@ -70,8 +75,8 @@ pub(crate) struct Limits {
     pub walkers: usize,
     /// What an L1D hit takes.
     pub l1: Time,
-    /// An access that hits first-level TLB and L1D is complete before the window or the store buffer could be full of such: it
-    /// needs no place there.
+    /// An access that hits first-level TLB and L1D is complete before the window, the load buffer or the store buffer could be
+    /// full of such: it needs no place there.
     pub hits_are_short: bool,
     /// Levels of paging, which say what address is canonical.
     pub levels: u32,
@@ -85,11 +90,13 @@ impl Limits {
         let (cpu, l1) = (&spec.cpu, spec.cache.l1d.latency);
         let fast = cpu.load_interval.min(cpu.store_interval);
         let hits_are_short = u64::from(cpu.window).saturating_mul(fast.0) >= l1.0
+            && u64::from(cpu.load_buffer).saturating_mul(cpu.load_interval.0) >= l1.0
             && u64::from(cpu.store_buffer).saturating_mul(cpu.store_interval.0) >= l1.0;
         (cpu.window > 1).then_some(Self {
             window: u64::from(cpu.window),
             load_interval: cpu.load_interval,
             store_interval: cpu.store_interval,
+            load_buffer: u64::from(cpu.load_buffer),
             store_buffer: cpu.store_buffer as usize,
             fill_buffers: cpu.fill_buffers as usize,
             walkers: spec.mmu.walkers as usize,
@@ -111,11 +118,14 @@ impl Limits {
 pub(crate) struct OnCpu<'m> {
     machine: &'m mut Machine,
     index: usize,
+    ahead: Ahead,
+    /// A line came from beyond the L3 since the last look ahead.
+    far: bool,
 }
 
 impl<'m> OnCpu<'m> {
     pub(crate) fn new(machine: &'m mut Machine, index: usize) -> Self {
-        Self { machine, index }
+        Self { machine, index, ahead: Ahead::new(), far: false }
     }
 }
 
@@ -132,7 +142,7 @@ impl Core for OnCpu<'_> {
         cpu.now
     }
 
-    #[inline]
+    #[inline(always)]
     fn lookup(&mut self, va: VirtAddr, kind: AccessKind) -> Lookup {
         match self.machine.look_up(self.index, va, kind) {
             Cached::Hit(physical, penalty) => Lookup::Hit(physical.line(), penalty),
@@ -161,18 +171,27 @@ impl Core for OnCpu<'_> {
         (walked.end, walked.result.map_or(12, |entry| entry.size.shift()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_l1(&mut self, line: CacheLine, write: bool) -> bool {
         self.machine.memory.try_l1(self.index, line, write)
     }
 
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time {
         let access = if write { memory::Access::Write } else { memory::Access::Read };
-        self.machine.memory.access(self.index, line, access, at).latency
+        let latency = self.machine.memory.access(self.index, line, access, at).latency;
+        self.far |= latency > self.machine.spec.cache.l3.latency;
+        latency
     }
 
     #[inline]
     fn completed(&mut self, kind: AccessKind) {
         self.machine.measure.count_access(kind);
+    }
+
+    #[inline]
+    fn look_ahead(&mut self, accesses: &[Access]) {
+        if std::mem::take(&mut self.far) {
+            self.ahead.look(self.machine, self.index, accesses);
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Phase {
 pub(super) struct Entry {
     /// Place in program order.
     pub seq: u64,
+    /// Loads that entered before it.
+    pub loads: u64,
     pub access: Access,
     pub phase: Phase,
     /// When its operand is there.
@@ -52,9 +54,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub fn new(seq: u64, access: Access) -> Self {
+    pub fn new(seq: u64, loads: u64, access: Access) -> Self {
         Self {
             seq,
+            loads,
             access,
             phase: Phase::Operand,
             ready: Time::ZERO,

@@ -9,6 +9,7 @@
 //! - A translation that the TLBs lack needs one of `mmu.walkers`; others queue. An access to a page whose walk is under way or
 //!   queued waits for that walk, and looks the page up when it ends: two misses, one walk.
 //! - A line that the L1D lacks needs one of `cpu.fill_buffers`; others queue. One that is on its way already needs none.
+//! - A load holds one of `cpu.load_buffer` places until it leaves the window.
 //! - A store leaves the window as soon as its translation is there, for one of `cpu.store_buffer` places, which it holds until
 //!   its line, and those of the stores before it, are there. It changes nothing before all older accesses are known not to
 //!   fault; its walk may come earlier, as a load's.
@@ -71,6 +72,8 @@ pub(crate) struct Window {
     first: u64,
     /// Program-order number of the next access to enter.
     next: u64,
+    /// Loads that entered while something was in flight; what entered an empty window and hit is not among them.
+    loads: u64,
     /// What happens next to an entry, by its number. An entry has at most one event; its phase says which.
     events: BinaryHeap<Reverse<(Time, u64)>>,
     walkers: Walkers,
@@ -100,6 +103,7 @@ impl Window {
             entries: VecDeque::new(),
             first: 0,
             next: 0,
+            loads: 0,
             events: BinaryHeap::new(),
             walkers: Walkers::new(limits.walkers),
             buffers: FillBuffers::new(limits.fill_buffers),
@@ -138,7 +142,8 @@ impl Window {
     ) -> Paused {
         let until = horizon.min(due);
         loop {
-            if self.quiet {
+            let was_quiet = self.quiet;
+            if was_quiet {
                 self.run_quiet(core, cursor, until);
             }
             let now = core.now();
@@ -146,6 +151,9 @@ impl Window {
                 return Paused::Yield;
             }
             self.settle(core, now);
+            if self.quiet && !was_quiet && now < until {
+                continue;
+            }
             if now >= due {
                 if self.is_drained(now) {
                     self.leaving = self.leaving.filter(|why| *why != Paused::Yield);
@@ -169,6 +177,7 @@ impl Window {
                 Some(access) if self.has_room(access) => {
                     cursor.pass(1);
                     self.enter(core, access, now);
+                    core.look_ahead(cursor.batch());
                 }
                 Some(_) => self.wait(core, now, due, false),
                 None if !self.is_drained(now) => match self.next_ahead(cursor) {
@@ -235,17 +244,22 @@ impl Window {
         self.blocked || self.leaving.is_some()
     }
 
-    /// Whether an access may enter: into the window and, if it is a store, the store buffer.
+    /// Whether an access may enter: into the window and into the load or the store buffer.
     fn has_room(&self, access: Access) -> bool {
-        let oldest = self.entries.front().map_or(self.next, |entry| entry.seq);
-        self.next - oldest < self.limits.window
-            && (!access.kind.is_write() || self.stores.occupied() < self.limits.store_buffer)
+        let oldest = self.entries.front();
+        let (seq, loads) = oldest.map_or((self.next, self.loads), |entry| (entry.seq, entry.loads));
+        self.next - seq < self.limits.window
+            && if access.kind.is_write() {
+                self.stores.occupied() < self.limits.store_buffer
+            } else {
+                self.loads - loads < self.limits.load_buffer
+            }
     }
 
     /// Lets an access in.
     fn enter<C: Core>(&mut self, core: &mut C, access: Access, now: Time) {
         self.quiet = false;
-        let mut entry = Entry::new(self.next, access);
+        let mut entry = Entry::new(self.next, self.loads, access);
         let id = self.first + self.entries.len() as u64;
         let ready = if access.dependent { self.last_data } else { now };
         if access.kind.is_write() {
@@ -264,7 +278,7 @@ impl Window {
 
     /// Lets an access in whose translation was looked up already, into an empty window.
     fn enter_found<C: Core>(&mut self, core: &mut C, access: Access, now: Time, found: Lookup) {
-        let mut entry = Entry::new(self.next, access);
+        let mut entry = Entry::new(self.next, self.loads, access);
         if access.kind.is_write() {
             self.stores.reserve();
         }
@@ -277,11 +291,15 @@ impl Window {
         self.next += 1;
         self.last_data = entry.complete;
         let kind = entry.access.kind;
+        self.loads += u64::from(!kind.is_write());
         if entry.phase == Phase::Flight
             && self.limits.hits_are_short
             && entry.complete <= now + self.limits.l1
         {
             self.hits_done = self.hits_done.max(entry.complete);
+            if kind.is_write() {
+                self.stores.forget_sole(entry.complete);
+            }
         } else {
             self.entries.push_back(entry);
         }

@@ -277,6 +277,13 @@ impl Channel {
         }
     }
 
+    /// Beginnings of the refreshes of a rank before `end`.
+    #[cfg(test)]
+    pub fn refreshes_before(&self, t: &Timings, rank: usize, end: u64) -> Vec<u64> {
+        let refresh = &self.ranks[rank].refresh;
+        (0..refresh.count(t, end)).map(|n| refresh.start(t, n)).collect()
+    }
+
     #[cfg(test)]
     fn note(&mut self, at: u64, command: Command) {
         self.log.push((at, command));

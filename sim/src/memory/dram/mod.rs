@@ -5,7 +5,7 @@
 //! - `channel`: where the commands of a request are placed. `columns` (reads and writes on the bus), `activates` (of a rank) and
 //!   `bank` are the commands placed so far, `refresh` is the time when there are none. `writes` is the write queue.
 //!
-//! Simplified: the command bus carries any number of commands at a time; a refresh is never postponed; a precharge does not keep
+//! Simplified: the command bus carries any number of commands at a time; a precharge does not keep
 //! another bank from one; there is no power-down.
 
 mod activates;

@@ -49,6 +49,21 @@ fn a_line_passes_through_the_states() {
 }
 
 #[test]
+fn a_store_to_the_whole_of_a_line_takes_it_without_its_data() {
+    let mut m = Memory::new(&machine(2));
+    assert_eq!(go(&mut m, 0, Access::WriteLine, 0), (Level::L3, L3));
+    assert_eq!((states(&m, 2).as_str(), m.stats().dram.reads), ("MI", 0));
+    // Whoever has it must give it up, as for any store.
+    assert_eq!(go(&mut m, 1, Access::WriteLine, 1), (Level::Transfer, TRANSFER));
+    assert_eq!(states(&m, 2), "IM");
+    assert_eq!(go(&mut m, 1, Access::WriteLine, 2), (Level::L1, L1));
+    // Persistent memory has a modified line then, and is not read either.
+    m.access(0, line(PMEM), Access::WriteLine, later(3));
+    assert_eq!((m.modified_lines(Pfn(PMEM / 64)), m.stats().pmem.reads), (1, 0));
+    assert_eq!(m.check_balance(), Ok(()));
+}
+
+#[test]
 fn a_clean_line_of_another_core_is_forwarded_and_put_into_the_l3() {
     let mut m = Memory::new(&machine(2));
     go(&mut m, 0, Access::Read, 0);

@@ -8,7 +8,8 @@ mod topology;
 
 use daxsim_configs::load_machine;
 use daxsim_configs::machine::{
-    BufferReplacement, CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, MachineSpec, PmemSpec,
+    BufferReplacement, CacheIndex, CacheReplacement, CacheSpec, CachesSpec, DramSpec, DramTiming,
+    MachineSpec, PmemSpec,
 };
 use daxsim_types::{CacheLine, CpuClock, LINE_BYTES, Pfn, Time};
 
@@ -51,6 +52,7 @@ pub(crate) fn machine(cores: u16) -> MachineSpec {
     };
     spec.cost.clwb_issue = Time::ZERO;
     spec.dram = DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) };
+    spec.dram_banks.timing = DramTiming::Flat;
     spec.pmem = PmemSpec {
         base: 1 << 30,
         capacity: 1 << 30,

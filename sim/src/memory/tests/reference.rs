@@ -311,10 +311,10 @@ proptest! {
             let (core, at) = (core % cores, Time(at));
             // Half of the lines are persistent.
             let n = PMEM - 20 + n;
-            let device = if n < PMEM { Level::Dram } else { Level::Pmem };
             let access = match op {
                 0..=7 => Access::Read,
-                8..=11 => Access::Write,
+                8..=9 => Access::Write,
+                10..=11 => Access::WriteLine,
                 12 => Access::Rmw,
                 13 | 14 => {
                     memory.clwb(core, line(n), at);
@@ -332,7 +332,13 @@ proptest! {
                     continue;
                 }
             };
-            let (level, least) = model.access(core, n, access.is_write(), (device, L3 + BUFFERED.min(DRAM)));
+            let device = match access {
+                Access::WriteLine => (Level::L3, L3),
+                _ if n < PMEM => (Level::Dram, L3 + BUFFERED.min(DRAM)),
+                _ => (Level::Pmem, L3 + BUFFERED.min(DRAM)),
+            };
+            let reads = memory.stats().memory_fills;
+            let (level, least) = model.access(core, n, access.is_write(), device);
             let fast = step % 2 == 0 && memory.try_l1(core, line(n), access.is_write());
             if fast {
                 prop_assert_eq!(Level::L1, level, "step {}", step);
@@ -343,6 +349,8 @@ proptest! {
                 let private = matches!(level, Level::L1 | Level::L2);
                 prop_assert!(!private || outcome.latency == least);
             }
+            let read = matches!(level, Level::Dram | Level::Pmem);
+            prop_assert_eq!(memory.stats().memory_fills - reads, u64::from(read), "step {}", step);
             compare(&memory, &mut model, step)?;
         }
     }

@@ -22,10 +22,10 @@ pub(super) const USER_WRITE: (AccessKind, Mode) = (AccessKind::Write, Mode::User
 /// Present, user, writable, young and dirty.
 pub(super) const ALL: u64 = Entry::P | Entry::RW | Entry::US | Entry::A | Entry::D;
 
-/// A machine like Skylake with `set` on top, and `tables` as text beside.
+/// A machine like Skylake, but with memory of one latency, with `set` on top, and `tables` as text beside.
 pub(super) fn machine_with(tables: &str, set: &[&str]) -> Machine {
     let overrides: Vec<Override> = set.iter().map(|s| Override::parse(s).unwrap()).collect();
-    let text = format!("base = \"skylake-sp-optane\"\n{tables}\n");
+    let text = format!("base = \"skylake-sp-optane\"\ndram.timing = \"flat\"\n{tables}\n");
     let spec = parse_machine("test.toml", &text, &overrides).unwrap();
     Machine::new(spec, load_kernel("linux-7.2", &[]).unwrap(), FileSystem::Ext4)
 }

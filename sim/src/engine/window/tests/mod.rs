@@ -169,6 +169,7 @@ fn limits() -> Limits {
         window: 64,
         load_interval: Time(1),
         store_interval: Time(1),
+        load_buffer: 16,
         store_buffer: 16,
         fill_buffers: 10,
         walkers: 2,

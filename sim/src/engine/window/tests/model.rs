@@ -95,7 +95,10 @@ impl Model {
         let inside = self.entered.iter().filter(|one| !one.left).count() as u64;
         let unwritten = |one: &&One| one.access.kind.is_write() && one.complete.is_none();
         let stores = self.stores.len() + self.entered.iter().filter(unwritten).count();
-        inside < self.limits.window && (!write || stores < self.limits.store_buffer)
+        let loads = self.entered.iter().filter(|one| !one.left && !one.access.kind.is_write()).count() as u64;
+        let buffered =
+            if write { stores < self.limits.store_buffer } else { loads < self.limits.load_buffer };
+        inside < self.limits.window && buffered
     }
 
     fn is_due(&self, who: usize, now: u64) -> bool {
@@ -209,16 +212,19 @@ fn accesses() -> impl Strategy<Value = Vec<Access>> {
 }
 
 fn any_limits() -> impl Strategy<Value = Limits> {
-    (2u64..40, 1u64..3, 1u64..3, 1usize..8, 1usize..6, 1usize..4, any::<bool>()).prop_map(
-        |(window, load, store, store_buffer, fill_buffers, walkers, run_ahead)| Limits {
+    (2u64..40, 1u64..3, 1u64..3, 1u64..20, 1usize..8, 1usize..6, 1usize..4, any::<bool>()).prop_map(
+        |(window, load, store, load_buffer, store_buffer, fill_buffers, walkers, run_ahead)| Limits {
             window,
+            load_buffer,
             load_interval: Time(load),
             store_interval: Time(store),
             store_buffer,
             fill_buffers,
             walkers,
             l1: Time(L1),
-            hits_are_short: window * load.min(store) >= L1 && store_buffer as u64 * store >= L1,
+            hits_are_short: window * load.min(store) >= L1
+                && load_buffer * load >= L1
+                && store_buffer as u64 * store >= L1,
             levels: 4,
             run_ahead,
         },

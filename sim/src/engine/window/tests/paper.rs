@@ -66,6 +66,20 @@ fn a_full_window_waits_for_its_oldest_access() {
 }
 
 #[test]
+fn a_full_load_buffer_stops_loads_and_what_is_behind_them() {
+    // A miss and hits behind it: two loads fit beside it, a store between them needs no place.
+    let mut core = Paper::knowing([0]);
+    core.l1 = [1, 2].into();
+    let limits = Limits { load_buffer: 3, hits_are_short: false, ..limits() };
+    core.run(limits, &[load(0, 0), store(0, 2), load(0, 1), load(0, 1), load(0, 1)]);
+    assert_eq!(core.now.0, MEMORY + L1, "the fourth load enters when the miss leaves");
+    let mut core = Paper::knowing([0]);
+    core.l1 = [1, 2].into();
+    core.run(limits, &[load(0, 0), load(0, 1), store(0, 2), store(0, 2), load(0, 1), store(0, 2)]);
+    assert_eq!(core.now.0, MEMORY, "three loads and any store");
+}
+
+#[test]
 fn a_tlb_miss_delays_what_depends_on_it_and_nothing_else() {
     // Page 9 is walked for; page 0 is known.
     let accesses = [load(9, 0), chased(0, 1), load(0, 2)];

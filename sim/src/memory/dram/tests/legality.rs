@@ -1,13 +1,11 @@
 //! A checker of command logs that knows only the speed bin: random programs must not break a timing.
 
-use std::collections::BTreeMap;
-
 use daxsim_configs::machine::{DramPreset, DramRefresh, MachineSpec};
 use daxsim_types::{CacheLine, Time};
 use proptest::prelude::*;
 
 use super::{banked, spec};
-use crate::memory::dram::channel::Command;
+use crate::memory::dram::channel::{Channel, Command};
 use crate::memory::dram::timing::{Kind, Timings};
 use crate::memory::stats::DeviceStats;
 
@@ -155,11 +153,9 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Sorts the log of a channel by time, adds the refreshes that are due, and replays it.
-fn check(spec: &MachineSpec, channel: usize, log: &[(u64, Command)]) -> Result<(), String> {
+/// Sorts the log of a channel by time and replays it with the refreshes: time and rank of each, in order.
+fn check(spec: &MachineSpec, log: &[(u64, Command)], refreshes: &[(u64, usize)]) -> Result<(), String> {
     let mut checker = Checker::new(spec);
-    let p = &spec.dram_preset;
-    let g = p.geometry(&spec.dram_banks, spec.dram.channels);
     // Precharges first: a bank that is activated in the same clock would be found by tRP.
     let order = |c: &Command| match c {
         Command::Precharge { .. } => 0,
@@ -168,23 +164,11 @@ fn check(spec: &MachineSpec, channel: usize, log: &[(u64, Command)]) -> Result<(
     };
     let mut log = log.to_vec();
     log.sort_by_key(|(at, command)| (*at, order(command)));
-    let end = log.last().map_or(0, |(at, _)| *at);
-    let refi = p.refi.0.div_ceil(p.clock.0);
-    let mut due = BTreeMap::new();
-    if spec.dram_banks.refresh == DramRefresh::AllBank {
-        for rank in 0..g.ranks {
-            let turn = u64::from(rank * g.channels) + channel as u64 + 1;
-            let first = refi * turn / u64::from(g.ranks * g.channels);
-            for at in (0..).map(|n| first + n * refi).take_while(|at| *at < end) {
-                due.insert((at, rank), ());
-            }
-        }
-    }
-    let mut due = due.into_keys().peekable();
+    let mut due = refreshes.iter().copied().peekable();
     for &(at, command) in &log {
         while let Some((time, rank)) = due.next_if(|(time, _)| *time <= at) {
             // What is still open is closed by an all-bank precharge that the log does not have: rows never asked for again.
-            checker.refresh(time, rank as usize)?;
+            checker.refresh(time, rank)?;
         }
         match command {
             Command::Activate { bank, row } => checker.activate(at, bank, row)?,
@@ -193,6 +177,38 @@ fn check(spec: &MachineSpec, channel: usize, log: &[(u64, Command)]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The refreshes of a channel during its log, if they are as many as the devices need: the standards let up to eight wait.
+fn refreshes(spec: &MachineSpec, t: &Timings, channel: &Channel) -> Result<Vec<(u64, usize)>, String> {
+    let p = &spec.dram_preset;
+    let end = channel.log.iter().map(|(at, _)| *at).max().unwrap_or_default();
+    if spec.dram_banks.refresh == DramRefresh::Off {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for rank in 0..p.geometry(&spec.dram_banks, spec.dram.channels).ranks as usize {
+        let of_rank = channel.refreshes_before(t, rank, end);
+        let refi = p.refi.0.div_ceil(p.clock.0);
+        for (n, at) in (1u64..).zip(&of_rank) {
+            if *at > (n + 8) * refi {
+                return Err(format!("tREFI: refresh {n} of rank {rank} at {at}"));
+            }
+        }
+        let missing = (end / refi).saturating_sub(of_rank.len() as u64);
+        if missing > 8 {
+            return Err(format!("tREFI: {missing} refreshes of rank {rank} are missing"));
+        }
+        all.extend(of_rank.into_iter().map(|at| (at, rank)));
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+/// Closes what is open, and checks the log of a channel.
+fn check_channel(spec: &MachineSpec, t: &Timings, channel: &mut Channel) -> Result<(), String> {
+    channel.close_all();
+    check(spec, &channel.log, &refreshes(spec, t, channel)?)
 }
 
 /// A request: line, whether it writes, and picoseconds since the one before; some come a little early.
@@ -287,9 +303,9 @@ proptest! {
             let (read, written) = dram.moved();
             (read + written) / 64
         });
+        let t = dram.rules.t.clone();
         for (index, channel) in dram.channels.iter_mut().enumerate() {
-            channel.close_all();
-            if let Err(wrong) = check(&spec, index, &channel.log) {
+            if let Err(wrong) = check_channel(&spec, &t, channel) {
                 prop_assert!(false, "channel {}: {}", index, wrong);
             }
         }
@@ -323,11 +339,11 @@ fn the_checker_finds_each_broken_rule() {
         (vec![act(100, 0), act(6000, 1)], "refresh"),
         (vec![act(5220, 0)], "tRFC"),
     ] {
-        let found = check(&spec, 0, &log).expect_err(wrong);
+        let found = check(&spec, &log, &[(5200, 0)]).expect_err(wrong);
         assert!(found.contains(wrong), "{found}, expected {wrong}");
     }
     let legal = [act(100, 0), col(119, 0, read), pre(143, 0), act(162, 0), col(181, 0, write)];
-    assert_eq!(check(&spec, 0, &legal), Ok(()));
+    assert_eq!(check(&spec, &legal, &[]), Ok(()));
 }
 
 /// Dense requests, of rows in the same banks and in others.
@@ -356,8 +372,8 @@ fn with_wrong_timings(change: impl Fn(&mut Timings)) -> Result<(), String> {
             dram.read(line, at, &mut stats)
         };
     }
-    dram.channels[0].close_all();
-    check(&spec, 0, &dram.channels[0].log)
+    let t = dram.rules.t.clone();
+    check_channel(&spec, &t, &mut dram.channels[0])
 }
 
 #[test]

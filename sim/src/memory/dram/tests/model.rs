@@ -88,12 +88,13 @@ fn a_row_is_used_once_more_before_it_is_closed_for_another() {
 #[test]
 fn a_refresh_keeps_a_rank_from_work_and_closes_its_rows() {
     let mut d = Counted::new(&plain(&[]));
-    let (due, rfc) = (10_400, 480);
+    let starts = d.0.channels[0].refreshes_before(&d.0.rules.t, 0, 100_000);
+    let (due, rfc, fifth) = (starts[0], 480, starts[4]);
     assert_eq!(d.read(line(0, 5), due - 200), 42);
     assert_eq!(d.read(line(0, 5), due - 100), 23);
     assert_eq!(d.read(line(0, 5), due - 20), 20 + rfc + 42, "no time to precharge");
     assert_eq!(d.read(line(0, 5), due + rfc + 100), 23);
-    assert_eq!(d.read(line(0, 5), 5 * due), rfc + 42);
+    assert_eq!(d.read(line(0, 5), fifth), rfc + 42);
     assert_eq!(d.0.stats().refreshes, 5);
     assert_eq!(d.0.stats().row_conflicts, 0);
 }
@@ -185,6 +186,8 @@ struct Stepper {
     open: [Option<(u64, u64, u64)>; 16],
     /// Earliest activate.
     ready: [u64; 16],
+    /// Beginnings of the refreshes.
+    due: Vec<u64>,
 }
 
 impl Stepper {
@@ -192,8 +195,8 @@ impl Stepper {
     fn read(&mut self, bank: usize, row: u64, from: u64) -> u64 {
         let mut clock = from;
         loop {
-            let due = (clock + self.t.rp) / self.t.refi * self.t.refi;
-            let refreshing = due > 0 && clock + self.t.rp >= due && clock < due + self.t.rfc;
+            let due = self.last_due(clock);
+            let refreshing = due > 0 && clock < due + self.t.rfc;
             if refreshing || self.ready_by(bank, row, clock) > self.next_close(clock) {
                 // Everything is closed until the refresh is over.
                 let until = self.next_close(clock) + self.t.rp + self.t.rfc;
@@ -232,12 +235,17 @@ impl Stepper {
 
     /// The last precharge before the next refresh.
     fn next_close(&self, clock: u64) -> u64 {
-        ((clock + self.t.rp) / self.t.refi + 1) * self.t.refi - self.t.rp
+        self.due.iter().map(|due| due - self.t.rp).find(|close| *close > clock).unwrap_or(u64::MAX)
+    }
+
+    /// The last refresh that began, or for which everything is closed; 0 before the first.
+    fn last_due(&self, clock: u64) -> u64 {
+        self.due.iter().copied().take_while(|due| *due <= clock + self.t.rp).last().unwrap_or(0)
     }
 
     /// Closes what was open at the last refresh.
     fn expire(&mut self, clock: u64) {
-        let due = (clock + self.t.rp) / self.t.refi * self.t.refi;
+        let due = self.last_due(clock);
         for open in &mut self.open {
             if open.is_some_and(|(_, act, _)| act < due) {
                 *open = None;
@@ -308,7 +316,8 @@ proptest! {
         let spec = plain(if closed { &["page_policy=closed"] } else { &[] });
         let mut d = Counted::new(&spec);
         let t = Timings::new(&spec.dram_preset, &spec.dram_banks);
-        let mut slow = Stepper { t, closed, open: [None; 16], ready: [0; 16] };
+        let due = d.0.channels[0].refreshes_before(&t, 0, 1_000_000);
+        let mut slow = Stepper { t, closed, open: [None; 16], ready: [0; 16], due };
         let mut now = 0;
         for (bank, row, gap) in reads {
             // After the last data, so that no other bank matters.

@@ -1,0 +1,392 @@
+//! What a shootdown costs who asks for it and who answers.
+
+use std::ops::Range;
+
+use daxsim_configs::kernel::KernelSpec;
+use daxsim_configs::machine::MachineSpec;
+use daxsim_types::{AccessKind, CpuId, FileSystem, PageSize, Time, VirtAddr};
+use hdrhistogram::Histogram;
+
+use super::ProbeError;
+use super::workbench::START;
+use crate::Simulation;
+use crate::kernel::Advice;
+use crate::kernel::mm::MmId;
+use crate::measure::{Shootdowns, Times};
+use crate::program::{Accesses, Action, Step};
+
+const PAGE: u64 = PageSize::Size4K.bytes();
+/// Pages in front of those that are flushed, so that their table stays.
+const BEFORE: u64 = 20;
+/// Pages behind them.
+const BEHIND: u64 = 44;
+/// Pages of each thread of a storm: 1 MiB.
+const STORM_PAGES: u64 = 256;
+/// Rounds before those that count.
+const WARM_UP: u32 = 4;
+
+/// Why translations have to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlushCause {
+    /// munmap of pages out of the middle of a mapping.
+    Munmap,
+    /// mprotect(PROT_READ) of pages of a mapping.
+    Mprotect,
+    /// madvise(MADV_DONTNEED).
+    DontNeed,
+    /// The same, and a store to each page after it.
+    DontNeedTouch,
+    /// The same, and a load of each page after it, which finds the zero page.
+    DontNeedRead,
+}
+
+/// One thread changes private anonymous pages that it has written, while others of its process run on CPUs of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shootdown {
+    /// Why.
+    pub cause: FlushCause,
+    /// Threads, on CPUs from 0 on.
+    pub threads: u16,
+    /// Pages.
+    pub pages: u64,
+    /// Times that count.
+    pub rounds: u32,
+    /// Whether the other threads have read the pages each time, so that their TLBs hold them.
+    pub shared: bool,
+}
+
+/// A distribution of times.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// How many.
+    pub count: u64,
+    /// Mean, ns.
+    pub mean: f64,
+    /// Median, ns.
+    pub median: f64,
+    /// 99th percentile, ns.
+    pub p99: f64,
+    /// Most, ns.
+    pub max: f64,
+}
+
+impl Spread {
+    fn of(times: &Times) -> Self {
+        times.histogram().map_or_else(Self::default, |histogram| Self::of_histogram(histogram, times.sum()))
+    }
+
+    fn of_histogram(histogram: &Histogram<u64>, sum: Time) -> Self {
+        let ns = |picoseconds: u64| picoseconds as f64 / 1e3;
+        Self {
+            count: histogram.len(),
+            mean: ns(sum.0) / histogram.len().max(1) as f64,
+            median: ns(histogram.value_at_quantile(0.5)),
+            p99: ns(histogram.value_at_quantile(0.99)),
+            max: ns(histogram.max()),
+        }
+    }
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShootdownPoint {
+    /// The call, as its caller sees it.
+    pub call: Spread,
+    /// What of it the caller waited for answers, after its own flush.
+    pub wait: Spread,
+    /// What an interrupt took of a CPU that had to answer.
+    pub disruption: Spread,
+    /// Interrupts for a call.
+    pub interrupts: f64,
+    /// Writes of the ICR for a call.
+    pub icr_writes: f64,
+}
+
+/// Every thread stores to a page of its own, gives it up and loads from it, page after page: `tlb_flush2_threads` of will-it-scale,
+/// with one MADV_DONTNEED of all for the munmap and mmap that it makes after every 256 pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlushStorm {
+    /// Threads, on CPUs from 0 on.
+    pub threads: u16,
+    /// Pages that each goes through.
+    pub rounds: u32,
+}
+
+/// What a storm came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StormPoint {
+    /// Rounds of all threads in a second.
+    pub per_second: f64,
+    /// Share of all CPUs' time in flushes, waits for answers and handlers.
+    pub flush_share: f64,
+    /// What the threads waited for answers.
+    pub wait: Spread,
+    /// What the interrupts took.
+    pub disruption: Spread,
+}
+
+/// A process with threads on several CPUs.
+struct Process {
+    sim: Simulation,
+    mm: MmId,
+}
+
+impl Process {
+    fn new(machine: &MachineSpec, kernel: &KernelSpec, threads: u16) -> Result<Self, ProbeError> {
+        let count = machine.cpu.count;
+        if threads == 0 || threads > count {
+            return Err(ProbeError::Threads { threads, count });
+        }
+        let sim = Simulation::new(machine.clone(), kernel.clone(), FileSystem::Ext4, false);
+        let mm = sim.with(|m| m.new_mm());
+        for cpu in 0..threads {
+            sim.place(CpuId(cpu), mm)?;
+        }
+        Ok(Self { sim, mm })
+    }
+
+    /// Pages at `start`, in pages of 4 KiB whatever the policy.
+    fn map(&mut self, start: u64, pages: u64) -> Result<(), ProbeError> {
+        let mm = self.mm;
+        self.sim.with(|m| m.map_populated(mm, VirtAddr(start), pages * PAGE, PageSize::Size4K))?;
+        let advice = Advice::HugePage { allowed: false };
+        self.run(0, Action::Advise { start, len: pages * PAGE, advice })?;
+        Ok(())
+    }
+
+    fn step(&self, cpu: u16, action: Action) -> Step {
+        Step { line: 1, thread: cpu, cpu: CpuId(cpu), mm: Some(self.mm), action }
+    }
+
+    /// A step of a thread; how long it took there.
+    fn run(&mut self, cpu: u16, action: Action) -> Result<Time, ProbeError> {
+        let index = usize::from(cpu);
+        let begin = self.sim.now().max(self.sim.with(|m| m.cpus[index].now));
+        let outcome = self.sim.step(self.step(cpu, action))?;
+        match outcome.error {
+            Some(error) => Err(ProbeError::Call(error)),
+            None => Ok(self.sim.with(|m| m.cpus[index].now).saturating_sub(begin)),
+        }
+    }
+
+    fn counts(&self) -> Shootdowns {
+        self.sim.with(|m| m.measure.shootdowns)
+    }
+}
+
+fn touch(start: u64, pages: u64, kind: AccessKind) -> Action {
+    Action::Access(Accesses::Stride { start: VirtAddr(start), count: pages, stride: PAGE, kind })
+}
+
+impl Shootdown {
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError`] if the machine has too few CPUs or too little memory.
+    pub fn run(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<ShootdownPoint, ProbeError> {
+        let mut process = Process::new(machine, kernel, self.threads)?;
+        let whole = BEFORE + self.pages + BEHIND;
+        process.map(START.0, whole)?;
+        let mut calls = Times::default();
+        let (mut interrupts, mut icr_writes) = (0, 0);
+        for round in 0..WARM_UP + self.rounds.max(1) {
+            if round == WARM_UP {
+                (interrupts, icr_writes, calls) = (0, 0, Times::default());
+                process.sim.with(|m| m.measure.shootdown_times = Default::default());
+            }
+            let (took, before, after) = self.round(&mut process, whole)?;
+            calls.record(took);
+            interrupts += after.ipis_sent - before.ipis_sent;
+            icr_writes += after.icr_writes - before.icr_writes;
+        }
+        let (wait, disruption) = process.sim.with(|m| {
+            let times = &m.measure.shootdown_times;
+            (Spread::of(&times.wait), Spread::of(&times.disruption))
+        });
+        let each = |count: u64| count as f64 / f64::from(self.rounds.max(1));
+        Ok(ShootdownPoint {
+            call: Spread::of(&calls),
+            wait,
+            disruption,
+            interrupts: each(interrupts),
+            icr_writes: each(icr_writes),
+        })
+    }
+
+    /// Once: the pages are written, and read by the others, then changed. How long that took, and what was counted before and after.
+    fn round(&self, process: &mut Process, whole: u64) -> Result<(Time, Shootdowns, Shootdowns), ProbeError> {
+        let (start, len) = (START.0 + BEFORE * PAGE, self.pages * PAGE);
+        let times = process.sim.with(|m| m.measure.shootdown_times.clone());
+        let own = match self.cause {
+            FlushCause::DontNeedRead => AccessKind::Read,
+            _ => AccessKind::Write,
+        };
+        process.run(0, touch(start, self.pages, own))?;
+        if self.shared {
+            for cpu in 1..self.threads {
+                process.run(cpu, touch(start, self.pages, AccessKind::Read))?;
+            }
+        }
+        let dont_need = Action::Advise { start, len, advice: Advice::DontNeed };
+        // What leads here may have interrupted, too: it counts for nothing.
+        process.sim.with(|m| m.measure.shootdown_times = times);
+        let before = process.counts();
+        let took = match self.cause {
+            FlushCause::Munmap => process.run(0, Action::Unmap { start, len })?,
+            FlushCause::Mprotect => {
+                process.run(0, Action::Protect { start, len, read: true, write: false })?
+            }
+            FlushCause::DontNeed => process.run(0, dont_need)?,
+            FlushCause::DontNeedTouch => {
+                process.run(0, dont_need)? + process.run(0, touch(start, self.pages, AccessKind::Write))?
+            }
+            FlushCause::DontNeedRead => {
+                process.run(0, dont_need)? + process.run(0, touch(start, self.pages, AccessKind::Read))?
+            }
+        };
+        // Nor does what undoes the change.
+        let counts = process.counts();
+        let times = process.sim.with(|m| m.measure.shootdown_times.clone());
+        match self.cause {
+            FlushCause::Munmap => {
+                process.run(0, Action::Unmap { start: START.0, len: whole * PAGE })?;
+                process.map(START.0, whole)?;
+            }
+            FlushCause::Mprotect => {
+                process.run(0, Action::Protect { start, len, read: true, write: true })?;
+            }
+            FlushCause::DontNeed | FlushCause::DontNeedTouch | FlushCause::DontNeedRead => {}
+        }
+        process.sim.with(|m| m.measure.shootdown_times = times);
+        Ok((took, before, counts))
+    }
+}
+
+impl FlushStorm {
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError`] if the machine has too few CPUs or too little memory.
+    pub fn run(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<StormPoint, ProbeError> {
+        let mut process = Process::new(machine, kernel, self.threads)?;
+        let start = |cpu: u16| START.0 + u64::from(cpu) * STORM_PAGES.next_multiple_of(512) * PAGE;
+        for cpu in 0..self.threads {
+            process.map(start(cpu), STORM_PAGES)?;
+            let all = Action::Advise { start: start(cpu), len: STORM_PAGES * PAGE, advice: Advice::DontNeed };
+            process.run(cpu, all)?;
+        }
+        let rounds = |cpu: u16, rounds: Range<u32>| -> Vec<Step> {
+            let give_up =
+                |start, pages| Action::Advise { start, len: pages * PAGE, advice: Advice::DontNeed };
+            let once = |round: u32| {
+                let at = u64::from(round) % STORM_PAGES;
+                let page = start(cpu) + at * PAGE;
+                let again = (at == 0 && round > 0).then(|| give_up(start(cpu), STORM_PAGES));
+                let actions =
+                    [touch(page, 1, AccessKind::Write), give_up(page, 1), touch(page, 1, AccessKind::Read)];
+                again.into_iter().chain(actions)
+            };
+            rounds.flat_map(once).map(|action| process.step(cpu, action)).collect()
+        };
+        let all = |of: Range<u32>| (0..self.threads).map(|cpu| rounds(cpu, of.clone())).collect::<Vec<_>>();
+        let (warm, timed) = (all(0..WARM_UP), all(WARM_UP..WARM_UP.saturating_add(self.rounds.max(1))));
+        process.sim.parallel(warm)?;
+        process.sim.with(|m| m.measure.shootdown_times = Default::default());
+        let begin = process.sim.now();
+        let before = process.flush_time(self.threads);
+        process.sim.parallel(timed)?;
+        let time = process.sim.now().saturating_sub(begin);
+        let flush = process.flush_time(self.threads).saturating_sub(before);
+        let seconds = time.as_ns() / 1e9;
+        let (wait, disruption) = process.sim.with(|m| {
+            let times = &m.measure.shootdown_times;
+            (Spread::of(&times.wait), Spread::of(&times.disruption))
+        });
+        Ok(StormPoint {
+            per_second: f64::from(self.threads) * f64::from(self.rounds.max(1)) / seconds,
+            flush_share: flush.as_ns() / (time.as_ns() * f64::from(self.threads)),
+            wait,
+            disruption,
+        })
+    }
+}
+
+impl Process {
+    /// Time of the CPUs in flushes, waits for answers and handlers.
+    fn flush_time(&self, cpus: u16) -> Time {
+        use crate::measure::Part;
+        self.sim.with(|m| {
+            let of = |index: usize| {
+                let parts = &m.cpus[index].parts;
+                parts[Part::Flush].0 + parts[Part::IpiWait].0 + parts[Part::IpiHandler].0
+            };
+            Time((0..usize::from(cpus)).map(of).sum())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daxsim_configs::{Override, load_kernel, load_machine};
+
+    use super::*;
+
+    fn specs(machine: &[&str], kernel: &[&str]) -> (MachineSpec, KernelSpec) {
+        let parse =
+            |set: &[&str]| -> Vec<Override> { set.iter().map(|t| Override::parse(t).unwrap()).collect() };
+        (
+            load_machine("skylake-sp-optane", &parse(machine)).unwrap(),
+            load_kernel("linux-7.2", &parse(kernel)).unwrap(),
+        )
+    }
+
+    fn shootdown(cause: FlushCause, threads: u16, pages: u64) -> ShootdownPoint {
+        let (machine, kernel) = specs(&[], &[]);
+        Shootdown { cause, threads, pages, rounds: 5, shared: true }.run(&machine, &kernel).unwrap()
+    }
+
+    #[test]
+    fn every_other_thread_is_interrupted_once_a_call() {
+        use FlushCause::{DontNeed, DontNeedRead, DontNeedTouch, Mprotect, Munmap};
+        for cause in [Munmap, Mprotect, DontNeed, DontNeedTouch, DontNeedRead] {
+            for threads in [1, 2, 5] {
+                let point = shootdown(cause, threads, 3);
+                let others = u64::from(threads) - 1;
+                assert_eq!(point.interrupts, others as f64, "{cause:?} {threads}");
+                assert_eq!(
+                    (point.call.count, point.disruption.count),
+                    (5, 5 * others),
+                    "{cause:?} {threads}"
+                );
+                assert_eq!(point.wait.count, if others > 0 { 5 } else { 0 });
+                assert!(point.wait.max < point.call.max, "the wait is a part of the call");
+            }
+        }
+    }
+
+    #[test]
+    fn pages_cost_up_to_the_ceiling() {
+        let cost = |pages| shootdown(FlushCause::Mprotect, 1, pages).call.mean;
+        let (one, most, full) = (cost(1), cost(33), cost(34));
+        assert!(one < full && full < most, "{one} {most} {full}");
+    }
+
+    #[test]
+    fn a_storm_of_more_threads_makes_more_rounds_and_more_interrupts() {
+        let (machine, kernel) = specs(&[], &[]);
+        let storm = |threads| FlushStorm { threads, rounds: 20 }.run(&machine, &kernel).unwrap();
+        let (one, four) = (storm(1), storm(4));
+        assert!(one.per_second < four.per_second && four.per_second < 4.0 * one.per_second);
+        assert!(one.wait.count == 0 && four.wait.count == 80);
+        assert!(four.flush_share > one.flush_share && four.flush_share < 1.0);
+    }
+
+    #[test]
+    fn more_threads_than_cpus_are_refused() {
+        let (machine, kernel) = specs(&["cpu.count=4"], &[]);
+        let five = Shootdown { cause: FlushCause::Munmap, threads: 5, pages: 1, rounds: 1, shared: false };
+        assert_eq!(five.run(&machine, &kernel), Err(ProbeError::Threads { threads: 5, count: 4 }));
+    }
+}

@@ -10,7 +10,7 @@ use daxsim_reports::{LatencyBuilder, RunReport, attribute};
 use daxsim_sim::Results;
 use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts, Times};
 use daxsim_sim::memory::{CacheStats, DeviceProfile, DeviceStats, DramStats, Waits};
-use daxsim_types::{CpuClock, FileSystem};
+use daxsim_types::{CpuClock, FileSystem, Time};
 
 /// What was simulated.
 pub struct Setup<'a> {
@@ -90,7 +90,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         });
     }
     lookups(results, &mut report);
-    memory(results, &mut report)?;
+    memory(setup.machine.pmem.dimms, results, &mut report)?;
     for (kind, latency) in m.latencies.iter() {
         let parts = latency.parts.iter().filter(|(_, t)| t.0 > 0).map(|(p, t)| (p.name().to_owned(), t.0));
         let built = LatencyBuilder::new(kind.name(), &latency.histogram, HistogramUnit::Picoseconds)
@@ -282,7 +282,7 @@ fn lookups(results: &Results, report: &mut RunReport) {
     }
 }
 
-fn memory(results: &Results, report: &mut RunReport) -> Result<()> {
+fn memory(dimms: u32, results: &Results, report: &mut RunReport) -> Result<()> {
     let stats = &results.memory;
     let cache = |c: &CacheStats| model::Cache {
         lookups: c.lookups,
@@ -301,7 +301,35 @@ fn memory(results: &Results, report: &mut RunReport) -> Result<()> {
     if let Some(dram) = report.memory.get_mut("dram") {
         banks(&stats.dram_banks, dram);
     }
+    if let Some(pmem) = report.memory.get_mut("pmem") {
+        inside_dimms(&stats.pmem, (dimms, results.end), pmem);
+    }
     Ok(())
+}
+
+/// What the DIMMs of persistent memory counted.
+fn inside_dimms(stats: &DeviceStats, (dimms, end): (u32, Time), pmem: &mut model::Memory) {
+    let counts = [
+        ("reads that waited for the read queue", stats.read_waits),
+        ("buffer read hits", stats.buffer_read_hits),
+        ("buffer write hits", stats.buffer_write_hits),
+        ("lines read to be written", stats.partial_writes),
+        ("translation hits", stats.translation_hits),
+        ("translation misses", stats.translation_misses),
+        ("blocks moved by wear levelling", stats.migrations),
+        ("nanoseconds waited for moved blocks", stats.migration_stall.0 / 1000),
+    ];
+    let any = stats.reads + stats.writes > 0;
+    pmem.counts.extend(counts.into_iter().filter(|_| any).map(|(what, n)| (what.to_owned(), n)));
+    let queues = [
+        ("write pending queue", stats.write_queue_time, stats.write_queue_max),
+        ("read queue", stats.read_queue_time, stats.read_queue_max),
+        ("lines on their way to the media", stats.media_queue_time, stats.media_queue_max),
+    ];
+    let whole = (end.0 as f64 * f64::from(dimms)).max(1.0);
+    let depth = |spent: Time, most| model::QueueDepth { mean: spent.0 as f64 / whole, most };
+    let filled = queues.into_iter().filter(|_| any);
+    pmem.queues.extend(filled.map(|(queue, spent, most)| (queue.to_owned(), depth(spent, most))));
 }
 
 /// What the banks and queues of main memory counted.

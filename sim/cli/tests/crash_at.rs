@@ -182,3 +182,36 @@ fn a_cycle_must_be_a_number() {
     run.exits(2);
     assert!(run.err.contains("--crash-at"), "{}", run.err);
 }
+
+/// Two of four lines written back, a fifth stored past the caches.
+const FLUSHED: &str = "\
+@threads 1 0
+@seq
+0 file 0 data 64k fill
+0 map 0 0 0 64k rw shared 0x100000000000
+0 str 0 0 256 64
+0 clwb 0 0 128
+0 ntst 0 4096 64
+0 sfence
+0 usleep 100
+";
+
+#[test]
+fn a_crash_lists_the_written_lines_with_what_is_left_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = script(dir.path(), FLUSHED);
+    let (report, out) = replay(dir.path(), &input, &[]);
+    assert!(report["durability"]["written"].is_null() && !out.contains("Written:"), "only at a crash");
+    let cycle = (report["cycles"].as_u64().unwrap() - 1000).to_string();
+    let runs = |more: &[&str]| {
+        let (report, out) = replay(dir.path(), &input, &[&["--crash-at", &cycle], more].concat());
+        assert!(out.contains("Written:"), "{out}");
+        let runs = report["durability"]["written"].as_array().unwrap();
+        let run = |run: &Value| {
+            format!("{} {} {}", run["first_byte"], run["lines"], run["state"].as_str().unwrap())
+        };
+        runs.iter().map(run).collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&[]), ["0 2 durable", "128 2 in a cache", "4096 1 durable"]);
+    assert_eq!(runs(&["--set", "pmem.eadr=true"]), ["0 4 durable", "4096 1 durable"]);
+}

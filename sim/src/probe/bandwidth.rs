@@ -87,7 +87,7 @@ impl Bandwidth {
             return Err(ProbeError::NotWhole { what: "access", bytes: access, unit: LINE_BYTES });
         }
         let sockets = if self.remote { machine.topology.sockets.max(1) } else { 1 };
-        let most = u16::try_from(u32::from(count) / u32::from(sockets)).unwrap_or(count);
+        let most = u16::try_from(u32::from(count) / sockets).unwrap_or(count);
         if self.threads == 0 || self.threads > most {
             return Err(ProbeError::Threads { threads: self.threads, count: most });
         }

@@ -333,6 +333,16 @@ pub struct TrustSpec {
     pub handler_entry: Source,
     /// Of `ipi.handler_exit`.
     pub handler_exit: Source,
+    /// Of `ipi.delivery_socket`.
+    pub delivery_socket: Source,
+    /// Of `ipi.delivery_remote`.
+    pub delivery_remote: Source,
+    /// Of `ipi.icr_exit`.
+    pub icr_exit: Source,
+    /// Of `ipi.injection`.
+    pub injection: Source,
+    /// Of `ipi.rar_action`.
+    pub rar_action: Source,
 }
 
 /// `[dram]`

@@ -241,6 +241,11 @@ section!(trust: TrustSpec, "trust" {
     delivery "delivery": Kind::Source, "Basis and trust of ipi.delivery.";
     handler_entry "handler_entry": Kind::Source, "Basis and trust of ipi.handler_entry.";
     handler_exit "handler_exit": Kind::Source, "Basis and trust of ipi.handler_exit.";
+    delivery_socket "delivery_socket" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of ipi.delivery_socket.";
+    delivery_remote "delivery_remote" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of ipi.delivery_remote.";
+    icr_exit "icr_exit" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of ipi.icr_exit.";
+    injection "injection" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of ipi.injection.";
+    rar_action "rar_action" = "[\"assumed\", \"C\"]": Kind::Source, "Basis and trust of ipi.rar_action.";
 });
 
 const DESCRIPTION: &[KeyDef] =

@@ -1,6 +1,6 @@
 use super::*;
-use crate::load::load_machine;
-use crate::overrides::Override;
+use crate::load::{load_kernel, load_machine};
+use crate::overrides::{Override, split_overrides};
 
 fn parse(text: &str) -> Result<Vec<ValidationPoint>, String> {
     read::points([("mine.toml".to_owned(), text.to_owned())]).map_err(|error| error.to_string())
@@ -25,8 +25,11 @@ fn every_builtin_point_has_a_machine_that_loads() {
     assert!(points.len() > 50, "{}", points.len());
     for point in points {
         let set: Vec<Override> = point.set.iter().map(|text| Override::parse(text).unwrap()).collect();
-        let machine = load_machine(&point.machine, &set);
+        let (of_machine, of_kernel) = split_overrides(&set).unwrap();
+        let machine = load_machine(&point.machine, &of_machine);
         assert!(machine.is_ok(), "{} ({}): {}", point.place, point.id, machine.unwrap_err());
+        let kernel = load_kernel(&point.kernel, &of_kernel);
+        assert!(kernel.is_ok(), "{} ({}): {}", point.place, point.id, kernel.unwrap_err());
     }
 }
 

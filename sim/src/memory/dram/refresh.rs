@@ -60,7 +60,7 @@ impl Refresh {
     /// Beginning of refresh `n`.
     pub fn start(&self, t: &Timings, n: u64) -> u64 {
         let part = (self.seed ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        self.offset + n * t.refi + (part * (t.refi / 2) >> 32)
+        self.offset + n * t.refi + ((part * (t.refi / 2)) >> 32)
     }
 
     /// Refreshes that began at `at` or before.

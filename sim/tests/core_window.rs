@@ -255,7 +255,7 @@ fn a_script_says_which_loads_need_the_one_before() {
     assert_eq!(chase, list);
     // 64 lines from the buffers of the DIMMs, of pages that the TLBs know: one after another, or as many at once as there are fill
     // buffers.
-    let all = 64 * 169_400;
+    let all = 64 * 127_000;
     assert!((all..=all + all / 20).contains(&chase), "{chase} ps");
     assert!((all / 12..all / 12 * 3 / 2).contains(&alone), "{alone} ps, one after another {chase} ps");
 }

@@ -72,7 +72,7 @@ impl Waits {
     /// As a histogram of picoseconds, each counted in the middle of its step.
     #[must_use]
     pub fn histogram(&self) -> Option<Histogram<u64>> {
-        let mut histogram = Histogram::new(DIGITS).ok()?;
+        let mut histogram = Histogram::new_with_max(self.extremes?.1.0.max(2), DIGITS).ok()?;
         for (step, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             histogram.saturating_record_n(middle_of(step).0, *count);
         }
@@ -189,6 +189,20 @@ impl Stretch {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_histogram_tells_a_wait_of_nanoseconds_from_one_of_microseconds() {
+        let mut waits = Waits::default();
+        assert!(waits.histogram().is_none());
+        let times = [Time::ZERO, Time(34_259), Time(34_259), Time(68_000), Time(52_000_000)];
+        times.into_iter().for_each(|time| waits.record(time));
+        let histogram = waits.histogram().unwrap();
+        assert_eq!(histogram.len(), 5);
+        for (quantile, time) in [(0.5, 34_259.0), (0.8, 68_000.0), (1.0, 52_000_000.0)] {
+            let found = histogram.value_at_quantile(quantile) as f64;
+            assert!((found / time - 1.0).abs() < 0.07, "{found} for {time}");
+        }
+    }
 
     proptest! {
         #[test]

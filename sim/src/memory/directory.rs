@@ -8,6 +8,8 @@ use crate::host;
 pub(super) const MAX_CORES: usize = 256;
 const WORD_BITS: usize = 64;
 const MAX_WORDS: usize = MAX_CORES / WORD_BITS;
+/// Words of an entry of a directory for so many cores as one word names: most machines have no more.
+const ONE_WORD: usize = 2;
 
 /// One core holds the line as M or E.
 const OWNED: u64 = 1;
@@ -151,6 +153,11 @@ impl Directory {
     #[inline]
     fn cores(&self, slot: usize) -> CoreSet {
         let mut set = CoreSet::default();
+        if self.stride == ONE_WORD {
+            // A copy of a length known here calls nothing.
+            set.0[0] = self.table[slot * ONE_WORD + 1];
+            return set;
+        }
         let words = &self.table[slot * self.stride + 1..(slot + 1) * self.stride];
         set.0[..words.len()].copy_from_slice(words);
         set
@@ -158,6 +165,10 @@ impl Directory {
 
     #[inline]
     fn set_cores(&mut self, slot: usize, cores: CoreSet) {
+        if self.stride == ONE_WORD {
+            self.table[slot * ONE_WORD + 1] = cores.0[0];
+            return;
+        }
         let words = &mut self.table[slot * self.stride + 1..(slot + 1) * self.stride];
         let count = words.len();
         words.copy_from_slice(&cores.0[..count]);

@@ -419,18 +419,17 @@ impl Cache {
     }
 
     /// [`Self::hit`] where that calls nothing: in a cache indexed by the low bits of the line, of a geometry known when this is
-    /// compiled. False is no answer.
+    /// compiled. `None` is no answer.
     #[inline(always)]
-    pub fn hit_at_once(&mut self, unit: usize, line: CacheLine, needed: u64) -> bool {
-        let Some(mask) = self.index.mask else { return false };
+    pub fn hit_at_once(&mut self, unit: usize, line: CacheLine, needed: u64) -> Option<bool> {
+        let mask = self.index.mask?;
         let start = unit * self.unit + (line.0 & mask) as usize * self.stride;
-        let Some(words) = self.words.get_mut(start..) else { return false };
-        let known = match self.fast {
+        let words = self.words.get_mut(start..)?;
+        match self.fast {
             Fast::Eight => words.first_chunk_mut().and_then(|set| hit_in::<8, 24>(set, line, needed)),
             Fast::Twelve => words.first_chunk_mut().and_then(|set| hit_in::<12, 34>(set, line, needed)),
             Fast::No => None,
-        };
-        known == Some(true)
+        }
     }
 
     #[inline(never)]

@@ -125,12 +125,12 @@ impl Memory {
         hit
     }
 
-    /// [`Self::try_l1`] where that calls nothing. False is no answer.
+    /// [`Self::try_l1`] where that calls nothing. `None` is no answer.
     #[inline(always)]
-    pub fn try_l1_at_once(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
+    pub fn try_l1_at_once(&mut self, core: usize, line: CacheLine, write: bool) -> Option<bool> {
         let needed = if write { OWNED | DIRTY } else { 0 };
         let hit = self.l1.hit_at_once(core, line, needed);
-        self.counts.l1d.hits += u64::from(hit);
+        self.counts.l1d.hits += u64::from(hit == Some(true));
         hit
     }
 

@@ -156,6 +156,11 @@ impl Cpu {
             // A CPU without a step waits for no tick: when it has one, it sweeps before.
             Vector::LazySweep => self.irqs_on && self.state != RunState::Parked,
         };
+        // Nearly always it is the one at the head.
+        let first = self.inbox.front()?;
+        if would(first) {
+            return Some((0, first.arrives));
+        }
         let at = self.inbox.iter().position(would)?;
         Some((at, self.inbox.get(at)?.arrives))
     }

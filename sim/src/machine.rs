@@ -394,8 +394,15 @@ impl Machine {
         }
     }
 
+    /// The rest of it, where the L1D has just been asked in vain. The line is the host's.
     #[inline(never)]
-    fn kernel_access_beyond_l1(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
+    pub(crate) fn kernel_access_beyond_l1(
+        &mut self,
+        index: usize,
+        line: CacheLine,
+        access: Access,
+        part: Part,
+    ) {
         let now = self.cpus[index].now;
         let latency = self.memory.access_after_try(index, line, access, now).latency;
         let stall = latency.saturating_sub(self.spec.cache.l1d.latency);

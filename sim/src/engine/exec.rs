@@ -67,32 +67,52 @@ pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<Ended, Deadlock> {
         sys.with(|m| m.cpus[task.cpu.index()].state = RunState::Ready);
     }
     while !tasks.is_empty() {
-        let (next, horizon) = sys.with(|m| two_earliest(m));
-        if next == Moment::NEVER {
-            return Err(sys.with(|m| stuck(m)));
-        }
-        if next.time >= sys.stop() {
-            return Ok(Ended::PowerLost);
-        }
-        sys.set_horizon(horizon);
-        sys.with(|m| m.wake_sleeper(next));
-        let running = sys.with(|m| m.cpus[next.cpu].state) == RunState::Ready;
-        if !running {
-            sys.with(|m| take_interrupt(m, sys, next.cpu));
-            continue;
-        }
-        let Some(slot) = tasks.iter().position(|t| t.cpu.index() == next.cpu) else {
+        let cpu = match sys.with(|m| next_turn(m, sys)) {
+            Turn::Of(cpu) => cpu,
+            Turn::Nobodys => return Err(sys.with(|m| stuck(m))),
+            Turn::AfterPowerLoss => return Ok(Ended::PowerLost),
+        };
+        let Some(slot) = tasks.iter().position(|t| t.cpu.index() == cpu) else {
             // A CPU is Ready only while it has a task.
-            sys.with(|m| m.cpus[next.cpu].state = RunState::Parked);
+            sys.with(|m| m.cpus[cpu].state = RunState::Parked);
             continue;
         };
         if let Poll::Ready(()) = tasks[slot].work.as_mut().poll(&mut context) {
-            sys.with(|m| m.cpus[next.cpu].state = RunState::Parked);
+            sys.with(|m| m.cpus[cpu].state = RunState::Parked);
             tasks.swap_remove(slot);
         }
     }
     drain_interrupts(sys);
     Ok(Ended::Done)
+}
+
+/// Whose turn it is.
+enum Turn {
+    /// Of the task of a CPU.
+    Of(usize),
+    /// No CPU has anything to do.
+    Nobodys,
+    /// Whatever is to be done next, power is lost before.
+    AfterPowerLoss,
+}
+
+/// Lets waiting CPUs take their interrupts until it is a task's turn.
+fn next_turn(m: &mut crate::Machine, sys: &Sys) -> Turn {
+    loop {
+        let (next, horizon) = two_earliest(m);
+        if next == Moment::NEVER {
+            return Turn::Nobodys;
+        }
+        if next.time >= sys.stop() {
+            return Turn::AfterPowerLoss;
+        }
+        sys.set_horizon(horizon);
+        m.wake_sleeper(next);
+        if m.cpus[next.cpu].state == RunState::Ready {
+            return Turn::Of(next.cpu);
+        }
+        take_interrupt(m, sys, next.cpu);
+    }
 }
 
 /// The two earliest moments at which a CPU has something to do.

@@ -42,12 +42,12 @@ impl Sys {
     /// Makes a kernel access, if the CPU may act. Most are hits of the L1D without an interrupt, which need no call.
     #[inline(never)]
     fn try_touch(&self, m: &mut Machine, index: usize, line: CacheLine, access: Access) -> bool {
-        let at_once = self.is_first(m, index)
-            && m.cpus[index].inbox.is_empty()
-            && m.host.is_none()
-            && m.memory.try_l1_at_once(index, line, access.is_write());
-        if !at_once {
-            return self.try_any_touch(m, index, line, access);
+        let plain = self.is_first(m, index) && m.cpus[index].inbox.is_empty() && m.host.is_none();
+        let hit = if plain { m.memory.try_l1_at_once(index, line, access.is_write()) } else { None };
+        match hit {
+            Some(true) => {}
+            Some(false) => m.kernel_access_beyond_l1(index, line, access, Part::Memory),
+            None => return self.try_any_touch(m, index, line, access),
         }
         if access == Access::Rmw {
             m.cpus[index].spend(m.spec.cost.locked_rmw);

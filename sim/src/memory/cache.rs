@@ -191,9 +191,12 @@ fn hit_in<const WAYS: usize, const WORDS: usize>(
         return None;
     }
     let high = u64::from(set[LOWS + WAYS + way / 2] >> (16 * (way % 2)) & 0xffff);
+    let wanted = line.0 >> 32 << 2 | FLAGS;
     // Flags that are not needed count as there.
-    if high | FLAGS & !needed != line.0 >> 32 << 2 | FLAGS || set[STATE] == u32::MAX {
-        return None;
+    if high | FLAGS & !needed != wanted || set[STATE] == u32::MAX {
+        // Of a line that is here without them, there is no other copy.
+        let lacking = high | FLAGS == wanted && high & needed != needed;
+        return lacking.then_some(false);
     }
     set[STATE] += 1;
     set[LOWS + WAYS + WAYS / 2 + way] = set[STATE];
@@ -354,6 +357,10 @@ impl Cache {
         let state = self.state(place.set);
         let state = match self.policy {
             Policy::Order => replacement::promote(state, place.way),
+            Policy::Stamps if state < u64::from(u32::MAX) => {
+                self.words[place.set + self.stamps + place.way] = state as u32 + 1;
+                state + 1
+            }
             _ => self.used_in_any(place, state, hit),
         };
         self.set_state(place.set, state);
@@ -412,18 +419,17 @@ impl Cache {
     }
 
     /// [`Self::hit`] where that calls nothing: in a cache indexed by the low bits of the line, of a geometry known when this is
-    /// compiled. False is no answer.
+    /// compiled. `None` is no answer.
     #[inline(always)]
-    pub fn hit_at_once(&mut self, unit: usize, line: CacheLine, needed: u64) -> bool {
-        let Some(mask) = self.index.mask else { return false };
+    pub fn hit_at_once(&mut self, unit: usize, line: CacheLine, needed: u64) -> Option<bool> {
+        let mask = self.index.mask?;
         let start = unit * self.unit + (line.0 & mask) as usize * self.stride;
-        let Some(words) = self.words.get_mut(start..) else { return false };
-        let known = match self.fast {
+        let words = self.words.get_mut(start..)?;
+        match self.fast {
             Fast::Eight => words.first_chunk_mut().and_then(|set| hit_in::<8, 24>(set, line, needed)),
             Fast::Twelve => words.first_chunk_mut().and_then(|set| hit_in::<12, 34>(set, line, needed)),
             Fast::No => None,
-        };
-        known == Some(true)
+        }
     }
 
     #[inline(never)]

@@ -8,6 +8,8 @@ use crate::host;
 pub(super) const MAX_CORES: usize = 256;
 const WORD_BITS: usize = 64;
 const MAX_WORDS: usize = MAX_CORES / WORD_BITS;
+/// Words of an entry of a directory for so many cores as one word names: most machines have no more.
+const ONE_WORD: usize = 2;
 
 /// One core holds the line as M or E.
 const OWNED: u64 = 1;
@@ -22,15 +24,17 @@ pub(super) struct CoreSet([u64; MAX_WORDS]);
 
 impl CoreSet {
     /// Just `core`.
+    #[inline]
     pub fn of(core: usize) -> Self {
-        let mut set = Self::default();
-        set.0[core / WORD_BITS] |= bit(core);
-        set
+        Self::default().with(core)
     }
 
     /// The set with `core` in it.
+    #[inline]
     pub fn with(mut self, core: usize) -> Self {
-        self.0[core / WORD_BITS] |= bit(core);
+        for (at, word) in self.0.iter_mut().enumerate() {
+            *word |= bit_of_word(core, at);
+        }
         self
     }
 
@@ -52,21 +56,32 @@ impl CoreSet {
     }
 
     /// The set with `core` taken out.
+    #[inline]
     pub fn without(mut self, core: usize) -> Self {
-        self.0[core / WORD_BITS] &= !bit(core);
+        for (at, word) in self.0.iter_mut().enumerate() {
+            *word &= !bit_of_word(core, at);
+        }
         self
     }
 
     /// Whether nobody is in it.
+    #[inline]
     pub fn is_empty(self) -> bool {
-        self.0 == [0; MAX_WORDS]
+        self.0.iter().fold(0, |all, word| all | word) == 0
     }
 
     /// The lowest core.
     #[inline]
     pub fn first(self) -> Option<usize> {
-        self.iter().next()
+        let (at, word) = self.0.iter().enumerate().find(|(_, word)| **word != 0)?;
+        Some(at * WORD_BITS + word.trailing_zeros() as usize)
     }
+}
+
+/// The bit of `core` if it is in the word `at`. Indexing the words by the core instead would keep the set in memory, and reading
+/// all of it just after one word was written stalls the host.
+const fn bit_of_word(core: usize, at: usize) -> u64 {
+    if core / WORD_BITS == at { bit(core) } else { 0 }
 }
 
 const fn bit(core: usize) -> u64 {
@@ -151,16 +166,25 @@ impl Directory {
     #[inline]
     fn cores(&self, slot: usize) -> CoreSet {
         let mut set = CoreSet::default();
+        if self.stride == ONE_WORD {
+            set.0[0] = self.table[slot * ONE_WORD + 1];
+            return set;
+        }
         let words = &self.table[slot * self.stride + 1..(slot + 1) * self.stride];
-        set.0[..words.len()].copy_from_slice(words);
+        for (at, word) in set.0.iter_mut().enumerate() {
+            *word = words.get(at).copied().unwrap_or(0);
+        }
         set
     }
 
     #[inline]
     fn set_cores(&mut self, slot: usize, cores: CoreSet) {
+        if self.stride == ONE_WORD {
+            self.table[slot * ONE_WORD + 1] = cores.0[0];
+            return;
+        }
         let words = &mut self.table[slot * self.stride + 1..(slot + 1) * self.stride];
-        let count = words.len();
-        words.copy_from_slice(&cores.0[..count]);
+        words.iter_mut().zip(cores.0).for_each(|(word, cores)| *word = cores);
     }
 
     /// Asks the host for the entry of `line`, so that it is near when it is looked at.

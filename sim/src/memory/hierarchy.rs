@@ -3,7 +3,7 @@
 use daxsim_configs::machine::{L3Relation, MachineSpec};
 use daxsim_types::{CacheLine, LINE_BYTES, Time};
 
-use super::cache::{Cache, DIRTY, OWNED, Victim};
+use super::cache::{Cache, DIRTY, OWNED, Place, Victim};
 use super::devices::Devices;
 use super::directory::{CoreSet, Directory, Held};
 use super::prefetch::Prefetcher;
@@ -125,12 +125,12 @@ impl Memory {
         hit
     }
 
-    /// [`Self::try_l1`] where that calls nothing. False is no answer.
+    /// [`Self::try_l1`] where that calls nothing. `None` is no answer.
     #[inline(always)]
-    pub fn try_l1_at_once(&mut self, core: usize, line: CacheLine, write: bool) -> bool {
+    pub fn try_l1_at_once(&mut self, core: usize, line: CacheLine, write: bool) -> Option<bool> {
         let needed = if write { OWNED | DIRTY } else { 0 };
         let hit = self.l1.hit_at_once(core, line, needed);
-        self.counts.l1d.hits += u64::from(hit);
+        self.counts.l1d.hits += u64::from(hit == Some(true));
         hit
     }
 
@@ -285,7 +285,7 @@ impl Memory {
                 }
             }
         } else if access.is_write() {
-            let latency = self.take_from(core, line, others, far);
+            let latency = self.take_from(core, line, others, far, here);
             (latency, Level::Transfer, OWNED)
         } else if let Some(owner) = owner {
             self.counts.transfers += 1;
@@ -337,7 +337,8 @@ impl Memory {
             Held::Nowhere | Held::Owned(_) => CoreSet::default(),
         };
         let alone = others.is_empty() && far.is_empty();
-        let latency = self.take_from(core, line, others, far);
+        let here = self.l3.peek(self.topology.complex(core), line);
+        let latency = self.take_from(core, line, others, far, here);
         if alone {
             return Outcome { latency: self.latency.l3, level: Level::L3 };
         }
@@ -345,21 +346,27 @@ impl Memory {
     }
 
     /// `core` becomes the only holder: takes the line from `others` and from the L3s of `far`, and from its own L3, or makes
-    /// that copy clean. Returns the time until the farthest has answered.
-    fn take_from(&mut self, core: usize, line: CacheLine, others: CoreSet, far: CoreSet) -> Time {
+    /// that copy clean, which is at `here`. Returns the time until the farthest has answered.
+    fn take_from(
+        &mut self,
+        core: usize,
+        line: CacheLine,
+        others: CoreSet,
+        far: CoreSet,
+        here: Option<Place>,
+    ) -> Time {
         for other in others.iter() {
             self.invalidate(other, line);
         }
         self.drop_l3s(line, far);
-        let home = self.topology.complex(core);
-        if let Some(place) = self.l3.peek(home, line) {
+        if let Some(place) = here {
             if self.relation == L3Relation::Victim {
-                self.remove_l3(home, line, place);
+                self.remove_l3(self.topology.complex(core), line, place);
             } else {
                 self.l3.clear(place, DIRTY);
             }
         }
-        let farthest = self.topology.transfers(core, others, far).max();
+        let farthest = self.topology.farthest(core, others, far);
         self.counts.transfers += u64::from(farthest.is_some());
         farthest.unwrap_or_default()
     }

@@ -73,7 +73,7 @@ impl Memory {
             None => self.holders(line),
         };
         let (home, l3s) = (self.topology.complex(core), self.l3s(line));
-        let data = self.topology.transfers(core, holders.without(core), l3s.without(home)).max();
+        let data = self.topology.farthest(core, holders.without(core), l3s.without(home));
         let mut dirty = self.clean_l3s(line).is_some();
         for holder in holders.iter() {
             dirty |= self.clean(holder, line) != 0;

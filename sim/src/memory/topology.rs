@@ -117,6 +117,15 @@ impl Topology {
         of_holders.chain(complexes.iter()).map(move |complex| self.transfer(core, complex))
     }
 
+    /// The longest of [`Self::transfers`]. With one complex, all take the same.
+    #[inline]
+    pub(super) fn farthest(&self, core: usize, holders: CoreSet, complexes: CoreSet) -> Option<Time> {
+        if self.complexes() == 1 {
+            return (!holders.is_empty() || !complexes.is_empty()).then_some(self.within);
+        }
+        self.transfers(core, holders, complexes).max()
+    }
+
     /// What a read of a line takes longer because another socket has its memory.
     #[inline]
     pub fn remote_memory(&self, core: usize, line: CacheLine) -> Time {

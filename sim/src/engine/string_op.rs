@@ -78,12 +78,29 @@ impl<'s> StringOp<'s> {
         self.cx.sys().stall(index);
         self.cx.map_on_host(line.addr().pfn()).await;
         self.cx.sync().await;
-        if !self.cx.with(|m| m.memory.try_l1(index, m.host_line(line), access.is_write())) {
-            self.free_buffer().await;
-            let there = self.cx.with(|m| m.kernel_access_in_flight(index, line, access));
-            self.fly(there);
+        let issue = self.issue;
+        let hit = self.cx.with(|m| {
+            let hit = m.memory.try_l1(index, m.host_line(line), access.is_write());
+            if hit {
+                m.cpus[index].spend(issue);
+            }
+            hit
+        });
+        if hit {
+            return;
         }
-        self.cx.spend(self.issue);
+        if self.in_flight.len() >= self.buffers {
+            self.free_buffer().await;
+        }
+        self.cx.with(|m| {
+            let now = m.cpus[index].now;
+            self.in_flight.retain(|there| *there > now);
+            let there = m.kernel_access_in_flight(index, line, access);
+            if there > now {
+                self.in_flight.push(there);
+            }
+            m.cpus[index].spend(issue);
+        });
     }
 
     /// Waits for a free fill buffer.

@@ -85,7 +85,8 @@ pub(super) async fn call_function_many(
         cx.store(line).await;
     }
     cx.on_cpu(|c| c.answered = c.now);
-    let (mut called, mut interrupted) = (Vec::with_capacity(candidates.len()), Vec::new());
+    let (mut called, mut interrupted) =
+        (Vec::with_capacity(candidates.len()), Vec::with_capacity(candidates.len()));
     for cpu in candidates.iter().copied() {
         let [state, csd, queue] =
             cx.with(|m| [m.call_lines.tlb_state(cpu), m.call_lines.csd(me, cpu), m.call_lines.queue(cpu)]);

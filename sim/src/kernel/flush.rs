@@ -129,7 +129,8 @@ pub(super) async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
     let (candidates, concurrent) = cx.with(|m| {
         let pages = if info.is_full() { None } else { Some((info.end - info.start) >> 12) };
         m.flush_event(cx.cpu(), FlushReason::RemoteSendIpi, pages);
-        let candidates: Vec<CpuId> = m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()).collect();
+        let mut candidates = Vec::with_capacity(m.cpus.len());
+        candidates.extend(m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()));
         (candidates, m.kernel.tlb_flush.concurrent)
     });
     if !concurrent {

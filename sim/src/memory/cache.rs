@@ -75,6 +75,10 @@ pub(super) struct Place {
     way: usize,
 }
 
+/// Where a set begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SetAt(usize);
+
 /// From a line number to a set.
 #[derive(Clone, Copy)]
 struct Index {
@@ -286,10 +290,21 @@ impl Cache {
         None
     }
 
+    /// The set of `line`, for those that look into it more than once.
+    #[inline]
+    pub fn set_of(&self, unit: usize, line: CacheLine) -> SetAt {
+        SetAt(self.start(unit, line))
+    }
+
     /// Asks the host for the set of `line`, so that it is near when it is looked into.
     #[inline]
     pub fn warm(&self, unit: usize, line: CacheLine) {
-        let start = self.start(unit, line);
+        self.warm_set(self.set_of(unit, line));
+    }
+
+    /// Asks the host for a set.
+    #[inline]
+    pub fn warm_set(&self, SetAt(start): SetAt) {
         if let Some(set) = self.words.get(start..start + self.stride) {
             set.iter().step_by(HOST_LINE).chain(set.last()).for_each(host::prefetch);
         }
@@ -446,6 +461,14 @@ impl Cache {
     #[inline]
     pub fn touch(&mut self, unit: usize, line: CacheLine) -> Option<Place> {
         let place = self.peek(unit, line)?;
+        self.used(place, true);
+        Some(place)
+    }
+
+    /// [`Self::touch`] of a line whose set is known.
+    #[inline]
+    pub fn touch_in(&mut self, SetAt(set): SetAt, line: CacheLine) -> Option<Place> {
+        let place = Place { set, way: self.way(set, line)? };
         self.used(place, true);
         Some(place)
     }

@@ -3,7 +3,7 @@
 use daxsim_configs::machine::{L3Relation, MachineSpec};
 use daxsim_types::{CacheLine, LINE_BYTES, Time};
 
-use super::cache::{Cache, DIRTY, OWNED, Place, Victim};
+use super::cache::{Cache, DIRTY, OWNED, Place, SetAt, Victim};
 use super::devices::Devices;
 use super::directory::{CoreSet, Directory, Held};
 use super::prefetch::Prefetcher;
@@ -191,7 +191,8 @@ impl Memory {
         let write = access.is_write();
         self.counts.l1d.misses += 1;
         let conflict = self.refills.after(core, line);
-        self.l3.warm(self.topology.complex(core), line);
+        let l3_set = self.l3.set_of(self.topology.complex(core), line);
+        self.l3.warm_set(l3_set);
         if let Some(place) = self.l2.touch(core, line) {
             self.counts.l2.hits += 1;
             let owned = self.l2.flags_at(place) & OWNED;
@@ -204,7 +205,7 @@ impl Memory {
             }
             return self.upgrade(core, line);
         }
-        let (mut outcome, flags) = self.miss(core, line, access, now);
+        let (mut outcome, flags) = self.miss(core, (line, l3_set), access, now);
         outcome.latency += conflict;
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
         self.prefetch_after(core, line, now);
@@ -218,7 +219,8 @@ impl Memory {
             self.counts.l2.hits += 1;
             return Outcome { latency: self.latency.l2, level: Level::L2 };
         }
-        let (outcome, _) = self.miss(core, line, Access::Read, now);
+        let l3_set = self.l3.set_of(self.topology.complex(core), line);
+        let (outcome, _) = self.miss(core, (line, l3_set), Access::Read, now);
         self.prefetch_after(core, line, now);
         outcome
     }
@@ -232,8 +234,14 @@ impl Memory {
         }
     }
 
-    /// A demand access that missed the L2, which then has the line; with the flags that it has there.
-    fn miss(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> (Outcome, u64) {
+    /// A demand access that missed the L2, which then has the line, whose set of the L3 the caller knows; with the flags that it has there.
+    fn miss(
+        &mut self,
+        core: usize,
+        (line, l3_set): (CacheLine, SetAt),
+        access: Access,
+        now: Time,
+    ) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
         self.warm_victim(core, line);
         let arrive = now + self.latency.l3;
@@ -242,7 +250,7 @@ impl Memory {
         }
         let held =
             self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, access.is_write()));
-        let mut supply = self.supply(core, line, access, held, arrive);
+        let mut supply = self.supply(core, (line, l3_set), access, held, arrive);
         let flags = supply.flags;
         supply.stall = supply.stall.max(self.fill_l2(core, line, flags, arrive));
         let Supply { mut latency, level, stall, .. } = supply;
@@ -253,9 +261,16 @@ impl Memory {
     }
 
     /// Finds the line beyond the private caches of `core`, and settles who else may keep it.
-    fn supply(&mut self, core: usize, line: CacheLine, access: Access, held: Held, arrive: Time) -> Supply {
+    fn supply(
+        &mut self,
+        core: usize,
+        (line, l3_set): (CacheLine, SetAt),
+        access: Access,
+        held: Held,
+        arrive: Time,
+    ) -> Supply {
         let home = self.topology.complex(core);
-        let here = self.l3.touch(home, line);
+        let here = self.l3.touch_in(l3_set, line);
         match here {
             Some(_) => self.counts.l3.hits += 1,
             None => self.counts.l3.misses += 1,

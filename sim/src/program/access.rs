@@ -91,7 +91,7 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
                 break;
             }
             if m.cpus[index].now > now + m.spec.cache.l3.latency {
-                ahead.look(m, index, &batch[at..]);
+                ahead.look(m, index, |n| batch.get(at + n).map(|access| access.va));
             }
         }
         cursor.pass(made);

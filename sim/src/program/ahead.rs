@@ -6,7 +6,6 @@
 
 use daxsim_types::{CacheLine, PageSize, PhysAddr, VirtAddr};
 
-use super::Access;
 use crate::machine::Machine;
 
 /// How many accesses ahead the entry is asked for that a walk ends with. That takes about as long as an access.
@@ -28,14 +27,14 @@ impl Ahead {
         Self { lines: [[CacheLine(0); 2]; VICTIMS], at: 0 }
     }
 
-    /// The first of some accesses of CPU `index` has missed all caches. Where one misses, others will, and what is far for the
-    /// machine is far for the host.
-    pub(crate) fn look(&mut self, m: &Machine, index: usize, accesses: &[Access]) {
-        if let Some(access) = accesses.get(WALKS) {
-            let (slot, _) = m.tables.last_slot(m.cpus[index].cr3, access.va);
+    /// An access of CPU `index` has missed all caches; `next` gives the addresses that are translated after it, by their number.
+    /// Where one misses, others will, and what is far for the machine is far for the host.
+    pub(crate) fn look(&mut self, m: &Machine, index: usize, next: impl Fn(usize) -> Option<VirtAddr>) {
+        if let Some(va) = next(WALKS) {
+            let (slot, _) = m.tables.last_slot(m.cpus[index].cr3, va);
             m.tables.warm(slot);
         }
-        let lines = accesses.get(DATA).and_then(|access| lines(m, index, access.va));
+        let lines = next(DATA).and_then(|va| lines(m, index, va));
         let last = std::mem::replace(&mut self.lines[self.at], lines.unwrap_or_default());
         self.at = (self.at + 1) % VICTIMS;
         lines.iter().flatten().for_each(|line| m.memory.warm(index, *line));
@@ -93,10 +92,10 @@ mod tests {
             let state =
                 |m: &Machine| (m.memory.stats(), m.cpus[0].tlbs.entries().count(), m.cpus[0].psc.len());
             let before = state(m);
-            let page = |page: u64| Access::new(VirtAddr(START + page * 4096), AccessKind::Write);
+            let page = |page: u64| VirtAddr(START + page * 4096);
             let mut ahead = Ahead::new();
             for first in 0..20 {
-                ahead.look(m, 0, &(first..first + 8).map(page).collect::<Vec<_>>());
+                ahead.look(m, 0, |n| Some(page(first + n as u64)).filter(|_| n < 8));
             }
             assert_eq!(state(m), before);
         });

@@ -23,10 +23,15 @@ impl FillBuffers {
         self.latest <= now
     }
 
+    /// When the last line is there.
+    pub const fn latest(&self) -> Time {
+        self.latest
+    }
+
     /// When a line that is on its way at `now` will be there.
     #[inline]
     pub fn there(&self, line: CacheLine, now: Time) -> Option<Time> {
-        if self.latest <= now {
+        if self.latest <= now || !self.lines.contains(&line) {
             return None;
         }
         let at = self.lines.iter().zip(&self.there).filter(|(l, at)| **l == line && **at > now);

@@ -8,7 +8,7 @@ use crate::measure::Part;
 use crate::memory;
 use crate::mmu::rights::Mode;
 use crate::mmu::{Cached, Refusal};
-use crate::program::{Access, Ahead};
+use crate::program::Ahead;
 
 /// What the TLBs say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub(crate) trait Core {
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time;
     /// An access has begun with its data and can no longer fail.
     fn completed(&mut self, kind: AccessKind);
-    /// What comes next, for the host's sake alone.
-    fn look_ahead(&mut self, _: &[Access]) {}
+    /// What comes next, for the host's sake alone: the address of the access that is translated so many after the next.
+    fn look_ahead(&mut self, _: impl Fn(usize) -> Option<VirtAddr>) {}
 }
 
 /// What a window has.
@@ -189,9 +189,9 @@ impl Core for OnCpu<'_> {
     }
 
     #[inline]
-    fn look_ahead(&mut self, accesses: &[Access]) {
+    fn look_ahead(&mut self, next: impl Fn(usize) -> Option<VirtAddr>) {
         if std::mem::take(&mut self.far) {
-            self.ahead.look(self.machine, self.index, accesses);
+            self.ahead.look(self.machine, self.index, next);
         }
     }
 }

@@ -27,6 +27,7 @@ mod ahead;
 mod buffers;
 mod core;
 mod entry;
+mod hits;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -175,9 +176,11 @@ impl Window {
             let next = if self.is_shut() { None } else { cursor.batch().first().copied() };
             match next {
                 Some(access) if self.has_room(access) => {
-                    cursor.pass(1);
-                    self.enter(core, access, now);
-                    core.look_ahead(cursor.batch());
+                    if !self.run_hits(core, cursor, until) {
+                        cursor.pass(1);
+                        self.enter(core, access, now);
+                        self.look_ahead(core, cursor);
+                    }
                 }
                 Some(_) => self.wait(core, now, due, false),
                 None if !self.is_drained(now) => match self.next_ahead(cursor) {
@@ -230,7 +233,7 @@ impl Window {
             }
             cursor.pass(made);
             if let Some((access, found)) = other {
-                self.quiet = false;
+                self.safe = self.first;
                 self.enter_found(core, access, now, found);
             }
             if ended {
@@ -276,15 +279,24 @@ impl Window {
         self.entered(core, entry, now);
     }
 
-    /// Lets an access in whose translation was looked up already, into an empty window.
+    /// Lets an access in whose translation was looked up already.
     fn enter_found<C: Core>(&mut self, core: &mut C, access: Access, now: Time, found: Lookup) {
+        self.quiet = false;
         let mut entry = Entry::new(self.next, self.loads, access);
         if access.kind.is_write() {
             self.stores.reserve();
         }
-        self.safe = self.first;
-        self.looked_up(core, &mut entry, self.first, now, found);
+        let id = self.first + self.entries.len() as u64;
+        self.looked_up(core, &mut entry, id, now, found);
         self.entered(core, entry, now);
+    }
+
+    /// An access has entered: what will be translated next? If none waits for a walker, what enters next.
+    fn look_ahead<C: Core>(&self, core: &mut C, cursor: &mut Cursor) {
+        if !self.walkers.have_queue() {
+            let batch = cursor.batch();
+            core.look_ahead(|n| batch.get(n).map(|access| access.va));
+        }
     }
 
     fn entered<C: Core>(&mut self, core: &mut C, entry: Entry, now: Time) {

@@ -19,6 +19,8 @@ impl Window {
                 self.walk(core, &mut entry, id, at);
                 if let Some(next) = next {
                     self.schedule(self.walkers.earliest().max(at), next);
+                    let va = |id: u64| self.entries[(id - self.first) as usize].access.va;
+                    core.look_ahead(|n| self.walkers.in_queue(n).map(va));
                 }
             }
             Phase::Walking | Phase::Held => self.use_data(core, &mut entry, id, at),
@@ -181,7 +183,7 @@ impl Window {
     }
 
     /// Whether no entry older than this one can be refused.
-    fn is_safe(&self, id: u64) -> bool {
+    pub(super) fn is_safe(&self, id: u64) -> bool {
         self.safe >= id
     }
 

@@ -56,7 +56,11 @@ impl Window {
 
     /// What has to be alone is, once it is the oldest; whether anything changed.
     pub(super) fn look_at_oldest<C: Core>(&mut self, core: &mut C, cursor: &mut Cursor, now: Time) -> bool {
-        let Some(oldest) = self.entries.front().copied() else { return false };
+        let Some(oldest) = self.entries.front() else { return false };
+        if matches!(oldest.phase, Phase::Flight | Phase::Walking | Phase::Queued) {
+            return false;
+        }
+        let oldest = *oldest;
         match oldest.phase {
             Phase::Refused(refusal) if oldest.complete <= now => {
                 self.leave(cursor, Paused::Refused(oldest.access, refusal));

@@ -65,6 +65,22 @@ impl Walkers {
         if self.queue.is_empty() { None } else { self.queued.get(&page(va)).copied() }
     }
 
+    /// Whether a walk for the page of `va` is under way at `now`, or queued.
+    #[inline]
+    pub fn serve(&self, va: VirtAddr, now: Time) -> bool {
+        self.covering(va, now).is_some() || self.queued(va).is_some()
+    }
+
+    /// Whether anybody waits for a walker.
+    pub fn have_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The entry before which so many others wait for a walker.
+    pub fn in_queue(&self, before: usize) -> Option<u64> {
+        self.queue.get(before).copied()
+    }
+
     /// When the first walker is free.
     pub fn earliest(&self) -> Time {
         self.all.iter().map(|w| w.free).min().unwrap_or_default()

@@ -1,0 +1,81 @@
+//! Hits while other accesses are in flight: most of what enters a window, made without a place in it.
+
+use daxsim_types::Time;
+
+use super::Window;
+use super::core::{Core, Lookup};
+use super::entry::{Entry, Phase};
+use crate::measure::Part;
+use crate::program::{Access, Cursor};
+
+impl Window {
+    /// Makes the next accesses as long as they hit first-level TLB and L1D and nothing else happens, and lets the first that does
+    /// not hit in. False if the next access is not one that can be made so.
+    pub(super) fn run_hits<C: Core>(&mut self, core: &mut C, cursor: &mut Cursor, until: Time) -> bool {
+        if !self.limits.hits_are_short {
+            return false;
+        }
+        let until = until.min(self.next_change());
+        let stores_are_safe = self.is_safe(self.first + self.entries.len() as u64);
+        let room = |entry: &Entry| (entry.seq + self.limits.window, entry.loads + self.limits.load_buffer);
+        let (last, last_load) = self.entries.front().map_or((u64::MAX, u64::MAX), room);
+        let (mut now, mut made, mut other) = (core.now(), 0, None);
+        for access in cursor.batch() {
+            let Access { va, kind, dependent } = *access;
+            let write = kind.is_write();
+            if now >= until
+                || self.next >= last
+                || dependent && self.last_data > now
+                || self.walkers.serve(va, now)
+                || !va.is_canonical_in(self.limits.levels)
+            {
+                break;
+            }
+            if write {
+                self.stores.settle(now);
+            }
+            if write && !(stores_are_safe && self.stores.occupied() < self.limits.store_buffer)
+                || !write && self.loads >= last_load
+            {
+                break;
+            }
+            made += 1;
+            let found = core.lookup(va, kind);
+            if let Lookup::Hit(line, Time::ZERO) = found
+                && self.buffers.there(line, now).is_none()
+                && core.try_l1(line, write)
+            {
+                core.completed(kind);
+                self.last_data = now + self.limits.l1;
+                self.hits_done = self.hits_done.max(self.last_data);
+                self.next += 1;
+                self.loads += u64::from(!write);
+                if write && !self.stores.is_empty() {
+                    self.stores.reserve();
+                    self.stores.put(va, self.last_data);
+                }
+                now = core.spend(Part::User, self.limits.interval(kind));
+            } else {
+                other = Some((*access, found));
+                break;
+            }
+        }
+        cursor.pass(made);
+        if let Some((access, found)) = other {
+            self.enter_found(core, access, now, found);
+            self.look_ahead(core, cursor);
+        }
+        made > 0
+    }
+
+    /// The earliest time at which something may happen to what is in flight, or nothing may be in flight any more.
+    fn next_change(&self) -> Time {
+        let oldest = self.entries.front().map_or(Time::ZERO, |entry| match entry.phase {
+            Phase::Flight => entry.complete,
+            _ => Time::MAX,
+        });
+        let written = self.stores.all_written().unwrap_or_default();
+        let drained = oldest.max(written).max(self.buffers.latest());
+        self.events.peek().map_or(drained, |event| drained.min(event.0.0))
+    }
+}

@@ -1,6 +1,6 @@
 //! Hits while other accesses are in flight: most of what enters a window, made without a place in it.
 
-use daxsim_types::Time;
+use daxsim_types::{CacheLine, Time};
 
 use super::Window;
 use super::core::{Core, Lookup};
@@ -34,14 +34,23 @@ impl Window {
             if write {
                 self.stores.settle(now);
             }
-            if write && !(stores_are_safe && self.stores.occupied() < self.limits.store_buffer)
-                || !write && self.loads >= last_load
-            {
+            let full = if write {
+                self.stores.occupied() >= self.limits.store_buffer
+            } else {
+                self.loads >= last_load
+            };
+            if full {
                 break;
             }
             made += 1;
             let found = core.lookup(va, kind);
             if let Lookup::Hit(line, Time::ZERO) = found
+                && write
+                && !stores_are_safe
+            {
+                self.hold(*access, line, now);
+                now = core.spend(Part::User, self.limits.store_interval);
+            } else if let Lookup::Hit(line, Time::ZERO) = found
                 && self.buffers.there(line, now).is_none()
                 && core.try_l1(line, write)
             {
@@ -66,6 +75,16 @@ impl Window {
             self.look_ahead(core, cursor);
         }
         made > 0
+    }
+
+    /// Lets a store in whose translation is there, but that an older access may yet stop.
+    fn hold(&mut self, access: Access, line: CacheLine, now: Time) {
+        let held =
+            Entry { phase: Phase::Held, line, translated: now, ..Entry::new(self.next, self.loads, access) };
+        self.last_data = held.complete;
+        self.entries.push_back(held);
+        self.stores.reserve();
+        self.next += 1;
     }
 
     /// The earliest time at which something may happen to what is in flight, or nothing may be in flight any more.

@@ -7,7 +7,7 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Area, Caption, Drawn, Ink, PARTS, label, svg};
+use super::{Area, Caption, Drawn, Ink, PARTS, label, style_mesh, svg};
 use crate::ReportError;
 
 const WIDTH: u32 = 1040;
@@ -107,13 +107,7 @@ fn draw(area: &Area<'_>, curves: &Curves<'_>) -> Drawn {
         .x_label_area_size(48)
         .y_label_area_size(52)
         .build_cartesian_2d(x_axis(curves), y_axis(curves))?;
-    chart
-        .configure_mesh()
-        .max_light_lines(0)
-        .bold_line_style(Ink::Grid.rgb())
-        .axis_style(Ink::Axis.rgb())
-        .x_label_style(label(area, Ink::Muted, HPos::Center, VPos::Top))
-        .y_label_style(label(area, Ink::Muted, HPos::Right, VPos::Center))
+    style_mesh(&mut chart.configure_mesh(), area)
         .x_label_formatter(&|x| x_label(curves.x_unit, *x))
         .y_label_formatter(&|y| y_label(*y))
         .draw()?;

@@ -7,7 +7,7 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Area, Caption, Drawn, Ink, label, svg, text_width};
+use super::{Area, Caption, Drawn, Ink, label, style_mesh, svg, text_width};
 use crate::ReportError;
 use crate::model::{Bucket, Latency};
 use crate::units;
@@ -92,14 +92,8 @@ fn draw(area: &Area<'_>, latency: &Latency, range: &Range) -> Drawn {
             Axis { low: range.low, high: range.high, ticks: range.ticks() },
             Axis { low: 0.0, high: most * 1.06, ticks: count_ticks(range.most) },
         )?;
-    chart
-        .configure_mesh()
+    style_mesh(&mut chart.configure_mesh(), area)
         .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(Ink::Grid.rgb())
-        .axis_style(Ink::Axis.rgb())
-        .x_label_style(label(area, Ink::Muted, HPos::Center, VPos::Top))
-        .y_label_style(label(area, Ink::Muted, HPos::Right, VPos::Center))
         .x_label_formatter(&|tick| units::short_time(10_f64.powf(*tick)))
         .y_label_formatter(&|n| units::short_count(*n as u64))
         .draw()?;

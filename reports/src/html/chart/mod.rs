@@ -9,11 +9,14 @@ mod timeline;
 
 use maud::{Markup, PreEscaped, html};
 use plotters::backend::SVGBackend;
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
-use plotters::style::{IntoTextStyle, TextStyle, text_anchor};
+use plotters::style::text_anchor::{self, HPos, VPos};
+use plotters::style::{IntoTextStyle, TextStyle};
 
 use crate::ReportError;
+use axis::Axis;
 pub(crate) use curves::{Curve, Curves, curve_color, curves};
 pub(super) use histogram::histogram;
 use ink::Ink;
@@ -69,6 +72,18 @@ fn svg(
 
 fn label<'a>(area: &Area<'_>, ink: Ink, h: text_anchor::HPos, v: text_anchor::VPos) -> TextStyle<'a> {
     ("sans-serif", LABEL).with_color(ink.rgb()).into_text_style(area).pos(text_anchor::Pos::new(h, v))
+}
+
+/// Gives the grid and the axes of a chart their inks and labels.
+fn style_mesh<'m, 'a, 'b, 's>(
+    mesh: &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'s>>,
+    area: &Area<'_>,
+) -> &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'s>> {
+    mesh.max_light_lines(0)
+        .bold_line_style(Ink::Grid.rgb())
+        .axis_style(Ink::Axis.rgb())
+        .x_label_style(label(area, Ink::Muted, HPos::Center, VPos::Top))
+        .y_label_style(label(area, Ink::Muted, HPos::Right, VPos::Center))
 }
 
 /// Reckoned width of a label.

@@ -7,7 +7,7 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Area, Caption, Drawn, Ink, curve_color, label, svg};
+use super::{Area, Caption, Drawn, Ink, curve_color, label, style_mesh, svg};
 use crate::ReportError;
 use crate::units;
 
@@ -60,14 +60,8 @@ fn draw(area: &Area<'_>, timeline: &Timeline<'_>, end: f64, most: f64) -> Drawn 
             Axis { low: 0.0, high: end, ticks: ticks(end) },
             Axis { low: 0.0, high: most * 1.06, ticks: ticks(most) },
         )?;
-    chart
-        .configure_mesh()
+    style_mesh(&mut chart.configure_mesh(), area)
         .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(Ink::Grid.rgb())
-        .axis_style(Ink::Axis.rgb())
-        .x_label_style(label(area, Ink::Muted, HPos::Center, VPos::Top))
-        .y_label_style(label(area, Ink::Muted, HPos::Right, VPos::Center))
         .x_label_formatter(&|ns| units::short_time(*ns))
         .y_label_formatter(&|value| format!("{}", (value * 1000.0).round() / 1000.0))
         .draw()?;

@@ -100,6 +100,12 @@ impl Cell {
             (None, Value::Number(number, decimals)) => format!("{:.decimals$}", round3(*number)),
         }
     }
+
+    /// A number, of which people see so many decimals.
+    #[must_use]
+    pub const fn number(key: &'static str, head: &'static str, value: f64, decimals: usize) -> Self {
+        Self::new(key, head, Value::Number(value, decimals))
+    }
 }
 
 impl ProbeReport {

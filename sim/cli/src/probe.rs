@@ -134,7 +134,6 @@ fn chase(args: &ChaseArgs) -> Result<()> {
 }
 
 fn chase_point(p: &ChasePoint) -> Point {
-    let number = |key, head, value, decimals| Cell::new(key, head, Value::Number(value, decimals));
     Point(vec![
         Cell {
             key: "footprint_bytes",
@@ -144,14 +143,14 @@ fn chase_point(p: &ChasePoint) -> Point {
         },
         Cell::new("loads", "loads", Value::Count(p.loads)),
         Cell::new("pages", "pages", Value::Count(p.pages)),
-        number("cycles", "cycles/load", p.cycles, 1),
-        number("ns", "ns/load", p.ns, 1),
-        number("dtlb_misses", "DTLB misses", p.dtlb_misses, 3),
-        number("stlb_misses", "STLB misses", p.stlb_misses, 3),
-        number("walk_references", "walk reads", p.walk_references, 3),
-        number("l1d_misses", "L1D misses", p.l1d_misses, 3),
-        number("l2_misses", "L2 misses", p.l2_misses, 3),
-        number("l3_misses", "L3 misses", p.l3_misses, 3),
+        Cell::number("cycles", "cycles/load", p.cycles, 1),
+        Cell::number("ns", "ns/load", p.ns, 1),
+        Cell::number("dtlb_misses", "DTLB misses", p.dtlb_misses, 3),
+        Cell::number("stlb_misses", "STLB misses", p.stlb_misses, 3),
+        Cell::number("walk_references", "walk reads", p.walk_references, 3),
+        Cell::number("l1d_misses", "L1D misses", p.l1d_misses, 3),
+        Cell::number("l2_misses", "L2 misses", p.l2_misses, 3),
+        Cell::number("l3_misses", "L3 misses", p.l3_misses, 3),
     ])
 }
 
@@ -183,7 +182,7 @@ fn ad_update(args: &AdUpdateArgs) -> Result<()> {
 }
 
 fn bit_point(pages: u64, name: &str, bit: &BitUpdate) -> Point {
-    let number = |key, head, value| Cell::new(key, head, Value::Number(value, 1));
+    let number = |key, head, value| Cell::number(key, head, value, 1);
     Point(vec![
         Cell::new("bit", "bit", Value::Text(name.to_owned())),
         Cell::new("pages", "pages", Value::Count(pages)),
@@ -199,7 +198,7 @@ fn cacheline_ping(args: &PingArgs) -> Result<()> {
     };
     let on = On::load(&args.on)?;
     let time = CachelinePing { first, second, rounds: args.rounds }.run(&on.machine).context("--cpus")?;
-    let number = |key, head, value| Cell::new(key, head, Value::Number(value, 1));
+    let number = |key, head, value| Cell::number(key, head, value, 1);
     let point = Point(vec![
         Cell::new("first", "CPU", Value::Count(first.into())),
         Cell::new("second", "and CPU", Value::Count(second.into())),
@@ -264,8 +263,8 @@ fn walks_point(name: &str, bytes: u64, p: &WalksPoint) -> Point {
         Cell::new("stream", "stream", Value::Text(name.to_owned())),
         Cell { key: "bytes", head: "reach", value: Value::Count(bytes), shown: Some(size::show(bytes)) },
         Cell::new("walks", "walks", Value::Count(p.walks)),
-        Cell::new("walks_per_1000", "per 1000 accesses", Value::Number(p.walks_per_1000, 1)),
-        Cell::new("references_per_walk", "entries read/walk", Value::Number(p.references_per_walk, 3)),
-        Cell::new("cycles", "cycles/access", Value::Number(p.cycles, 1)),
+        Cell::number("walks_per_1000", "per 1000 accesses", p.walks_per_1000, 1),
+        Cell::number("references_per_walk", "entries read/walk", p.references_per_walk, 3),
+        Cell::number("cycles", "cycles/access", p.cycles, 1),
     ])
 }

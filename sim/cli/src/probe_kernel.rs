@@ -8,10 +8,6 @@ use daxsim_sim::probe::{FaultCost, FlushStorm, Shootdown, Spread};
 use crate::probe::On;
 use crate::probe_kernel_args::{FaultArgs, ShootdownArgs, StormArgs};
 
-fn number(key: &'static str, head: &'static str, value: f64, decimals: usize) -> Cell {
-    Cell::new(key, head, Value::Number(value, decimals))
-}
-
 /// `daxsim probe shootdown`
 pub fn shootdown(args: &ShootdownArgs) -> Result<()> {
     let on = On::load(&args.on)?;
@@ -33,14 +29,14 @@ pub fn shootdown(args: &ShootdownArgs) -> Result<()> {
             Cell::new("cause", "cause", Value::Text(name.to_owned())),
             Cell::new("cpus", "CPUs", Value::Count((*cpus).into())),
             Cell::new("pages", "pages", Value::Count(*pages)),
-            number("call_cycles", "call, cycles", p.call.mean * per_ns, 0),
-            number("call_ns", "call, ns", p.call.mean, 0),
-            number("wait_ns", "wait", p.wait.mean, 0),
-            number("wait_p99_ns", "p99", p.wait.p99, 0),
-            number("disruption_ns", "disruption", p.disruption.mean, 0),
-            number("disruption_p99_ns", "p99", p.disruption.p99, 0),
-            number("interrupts", "interrupts", p.interrupts, 1),
-            number("icr_writes", "ICR writes", p.icr_writes, 1),
+            Cell::number("call_cycles", "call, cycles", p.call.mean * per_ns, 0),
+            Cell::number("call_ns", "call, ns", p.call.mean, 0),
+            Cell::number("wait_ns", "wait", p.wait.mean, 0),
+            Cell::number("wait_p99_ns", "p99", p.wait.p99, 0),
+            Cell::number("disruption_ns", "disruption", p.disruption.mean, 0),
+            Cell::number("disruption_p99_ns", "p99", p.disruption.p99, 0),
+            Cell::number("interrupts", "interrupts", p.interrupts, 1),
+            Cell::number("icr_writes", "ICR writes", p.icr_writes, 1),
         ])])
     })?;
     let settings = vec![("rounds", args.rounds.to_string()), ("shared", args.shared.to_string())];
@@ -57,12 +53,12 @@ pub fn flush_storm(args: &StormArgs) -> Result<()> {
         let ([wait, wait_p99], [disruption, disruption_p99]) = (spread(&p.wait), spread(&p.disruption));
         Ok(vec![Point(vec![
             Cell::new("cpus", "CPUs", Value::Count((*cpus).into())),
-            number("per_second", "rounds/s", p.per_second, 0),
-            number("flush_percent", "in flushes, %", p.flush_share * 100.0, 1),
-            number("wait_ns", "wait, ns", wait, 0),
-            number("wait_p99_ns", "p99", wait_p99, 0),
-            number("disruption_ns", "disruption, ns", disruption, 0),
-            number("disruption_p99_ns", "p99", disruption_p99, 0),
+            Cell::number("per_second", "rounds/s", p.per_second, 0),
+            Cell::number("flush_percent", "in flushes, %", p.flush_share * 100.0, 1),
+            Cell::number("wait_ns", "wait, ns", wait, 0),
+            Cell::number("wait_p99_ns", "p99", wait_p99, 0),
+            Cell::number("disruption_ns", "disruption, ns", disruption, 0),
+            Cell::number("disruption_p99_ns", "p99", disruption_p99, 0),
         ])])
     })?;
     let settings = vec![("rounds", args.rounds.to_string())];
@@ -94,13 +90,13 @@ pub fn fault(args: &FaultArgs) -> Result<()> {
         let mut cells = vec![
             Cell::new("cause", "fault", Value::Text(name.to_owned())),
             Cell::new("faults", "faults", Value::Count(p.faults)),
-            number("cycles", "cycles", p.cycles, 0),
-            number("ns", "ns", p.ns, 0),
-            number("delivery_cycles", "delivery", p.delivery, 0),
+            Cell::number("cycles", "cycles", p.cycles, 0),
+            Cell::number("ns", "ns", p.ns, 0),
+            Cell::number("delivery_cycles", "delivery", p.delivery, 0),
         ];
-        cells.extend(PARTS.map(|(part, name)| number(name, name, p.part(part), 0)));
+        cells.extend(PARTS.map(|(part, name)| Cell::number(name, name, p.part(part), 0)));
         let named: f64 = PARTS.iter().map(|(part, _)| p.part(*part)).sum();
-        cells.push(number("other", "other", (p.cycles - named).max(0.0), 0));
+        cells.push(Cell::number("other", "other", (p.cycles - named).max(0.0), 0));
         Ok(vec![Point(cells)])
     })?;
     on.print("fault", vec![("fs", fs_name.to_owned()), ("pages", args.pages.to_string())], points)

@@ -68,10 +68,6 @@ const fn micros(us: u64) -> Time {
     Time(us * 1_000_000)
 }
 
-fn number(key: &'static str, head: &'static str, value: f64, decimals: usize) -> Cell {
-    Cell::new(key, head, Value::Number(value, decimals))
-}
-
 fn bytes(key: &'static str, head: &'static str, value: u64) -> Cell {
     Cell { key, head, value: Value::Count(value), shown: Some(size::show(value)) }
 }
@@ -103,9 +99,9 @@ pub fn write_chase(args: &WriteChaseArgs) -> Result<()> {
             bytes("region_bytes", "region", p.region),
             Cell::new("blocks", "blocks", Value::Count(p.blocks)),
             Cell::new("measured", "measured", Value::Count(p.measured)),
-            number("write_ns", "write, ns/block", p.write_ns, 1),
-            number("read_ns", "read, ns/block", p.read_ns, 1),
-            number("write_amplification", "media/written", p.write_amplification, 3),
+            Cell::number("write_ns", "write, ns/block", p.write_ns, 1),
+            Cell::number("read_ns", "read, ns/block", p.read_ns, 1),
+            Cell::number("write_amplification", "media/written", p.write_amplification, 3),
         ])])
     })?;
     let settings = vec![
@@ -139,21 +135,21 @@ pub fn overwrite(args: &OverwriteArgs) -> Result<()> {
         let us = |time: Time| time.as_ns() / 1000.0;
         Ok(vec![Point(vec![
             bytes("region_bytes", "region", p.region),
-            number("p10_ns", "10 %, ns", p.percentile(100_000).as_ns(), 1),
-            number("median_ns", "median, ns", p.percentile(500_000).as_ns(), 1),
-            number("p90_ns", "90 %, ns", p.percentile(900_000).as_ns(), 1),
-            number("p9999_us", "99.99 %, us", us(p.percentile(999_900)), 2),
-            number("p99999_us", "99.999 %, us", us(p.percentile(999_990)), 2),
-            number("max_us", "max, us", us(p.max()), 2),
+            Cell::number("p10_ns", "10 %, ns", p.percentile(100_000).as_ns(), 1),
+            Cell::number("median_ns", "median, ns", p.percentile(500_000).as_ns(), 1),
+            Cell::number("p90_ns", "90 %, ns", p.percentile(900_000).as_ns(), 1),
+            Cell::number("p9999_us", "99.99 %, us", us(p.percentile(999_900)), 2),
+            Cell::number("p99999_us", "99.999 %, us", us(p.percentile(999_990)), 2),
+            Cell::number("max_us", "max, us", us(p.max()), 2),
             Cell::new("long_stalls", "long", Value::Count(p.long.count)),
-            number("long_us", "median, us", us(p.long.median), 2),
+            Cell::number("long_us", "median, us", us(p.long.median), 2),
             Cell::new("long_spacing", "writes between", Value::Count(p.long.spacing)),
             Cell::new("long_spacing_least", "least", Value::Count(p.long.spacing_range[0])),
             Cell::new("long_spacing_most", "most", Value::Count(p.long.spacing_range[1])),
             Cell::new("short_stalls", "short", Value::Count(p.short.count)),
-            number("short_us", "median, us", us(p.short.median), 2),
+            Cell::number("short_us", "median, us", us(p.short.median), 2),
             Cell::new("short_spacing", "writes between", Value::Count(p.short.spacing)),
-            number("write_amplification", "media/written", p.write_amplification, 3),
+            Cell::number("write_amplification", "media/written", p.write_amplification, 3),
         ])])
     })?;
     let settings = vec![
@@ -201,10 +197,10 @@ pub fn bandwidth(args: &BandwidthArgs) -> Result<()> {
             Cell::new("cores", "cores", Value::Count(threads.into())),
             bytes("access_bytes", "access", access),
             Cell::new("lines", "lines", Value::Count(p.lines)),
-            number("gb_s", "GB/s", p.gb_s, 2),
-            number("effective_write_ratio", "write ratio", p.effective_write_ratio, 3),
-            number("read_amplification", "media/read", p.read_amplification, 3),
-            number("stalled_writes", "writes stalled", p.stalled_writes, 3),
+            Cell::number("gb_s", "GB/s", p.gb_s, 2),
+            Cell::number("effective_write_ratio", "write ratio", p.effective_write_ratio, 3),
+            Cell::number("read_amplification", "media/read", p.read_amplification, 3),
+            Cell::number("stalled_writes", "writes stalled", p.stalled_writes, 3),
         ])])
     })?;
     let settings = vec![
@@ -244,9 +240,9 @@ pub fn persist_latency(args: &PersistLatencyArgs) -> Result<()> {
             text("memory", "memory", memory_name(memory)),
             text("operation", "operation", how.map_or("load", store_name)),
             text("places", "places", places),
-            number("mean_ns", "mean, ns", p.mean_ns, 1),
-            number("sd_ns", "deviation, ns", p.sd_ns, 1),
-            number("median_ns", "median, ns", p.median_ns, 1),
+            Cell::number("mean_ns", "mean, ns", p.mean_ns, 1),
+            Cell::number("sd_ns", "deviation, ns", p.sd_ns, 1),
+            Cell::number("median_ns", "median, ns", p.median_ns, 1),
         ])])
     })?;
     let settings = vec![("lines", args.lines.to_string()), ("seed", args.seed.to_string())];

@@ -13,7 +13,7 @@ use daxsim_traces::generate::SplitMix;
 use daxsim_types::{LINE_BYTES, Time};
 
 use super::ProbeError;
-use super::device::{Device, Medium, Store};
+use super::device::{Device, Medium, Store, check_whole};
 use crate::engine::Lines;
 
 /// Memory of a thread at most: LATTester's 2 GiB.
@@ -83,9 +83,7 @@ impl Bandwidth {
     /// [`ProbeError`] if accesses are no whole lines, or cores, sockets or memory are missing.
     pub fn run(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<BandwidthPoint, ProbeError> {
         let (access, count) = (self.access, machine.cpu.count);
-        if access == 0 || !access.is_multiple_of(LINE_BYTES) {
-            return Err(ProbeError::NotWhole { what: "access", bytes: access, unit: LINE_BYTES });
-        }
+        check_whole("access", access, LINE_BYTES)?;
         let sockets = if self.remote { machine.topology.sockets.max(1) } else { 1 };
         let most = u16::try_from(u32::from(count) / sockets).unwrap_or(count);
         if self.threads == 0 || self.threads > most {

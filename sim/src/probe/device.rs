@@ -30,6 +30,14 @@ pub enum Store {
     Clwb,
 }
 
+/// Refuses bytes that are no multiple of `unit`, or none.
+pub(super) fn check_whole(what: &'static str, bytes: u64, unit: u64) -> Result<(), ProbeError> {
+    if bytes == 0 || !bytes.is_multiple_of(unit) {
+        return Err(ProbeError::NotWhole { what, bytes, unit });
+    }
+    Ok(())
+}
+
 /// A machine, and a range of its memory that belongs to one socket.
 pub(super) struct Device {
     pub sys: Sys,
@@ -86,6 +94,14 @@ impl Device {
     /// The lines of a core.
     pub fn lines(&self, cpu: u16) -> Lines<'_> {
         Lines::new(Cx::new(&self.sys, CpuId(cpu)))
+    }
+
+    /// Bytes written to the media for each that was written since the counters were `before`; 0 if nothing was.
+    pub fn write_amplification_since(&self, before: &DeviceStats) -> f64 {
+        let after = self.stats();
+        let written = after.bytes_written - before.bytes_written;
+        let media = after.media_bytes_written - before.media_bytes_written;
+        media as f64 / written.max(1) as f64
     }
 
     /// The counters of the memory.

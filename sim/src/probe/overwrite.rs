@@ -8,7 +8,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{LINE_BYTES, Time};
 
 use super::ProbeError;
-use super::device::{Device, Medium, Store};
+use super::device::{Device, Medium, Store, check_whole};
 
 /// In which order a region is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,12 +96,8 @@ impl Overwrite {
         region: u64,
     ) -> Result<OverwritePoint, ProbeError> {
         let (block, pieces) = (self.block, if self.order == Order::Halves { 2 } else { 1 });
-        if block == 0 || !block.is_multiple_of(pieces * LINE_BYTES) {
-            return Err(ProbeError::NotWhole { what: "block", bytes: block, unit: pieces * LINE_BYTES });
-        }
-        if region == 0 || !region.is_multiple_of(block) {
-            return Err(ProbeError::NotWhole { what: "region", bytes: region, unit: block });
-        }
+        check_whole("block", block, pieces * LINE_BYTES)?;
+        check_whole("region", region, block)?;
         let device = Device::new(machine, kernel, self.medium, false)?;
         device.check_room(region)?;
         let times = RefCell::new(Vec::with_capacity(self.writes as usize));
@@ -126,15 +122,12 @@ impl Overwrite {
             }
         };
         device.run(vec![Box::pin(work)])?;
-        let (before, after) = (before.into_inner(), device.stats());
-        let written = after.bytes_written - before.bytes_written;
-        let media = after.media_bytes_written - before.media_bytes_written;
+        let write_amplification = device.write_amplification_since(&before.into_inner());
         let times = times.into_inner();
         let long = stalls(&times, |time| time >= self.long);
         let short = stalls(&times, |time| time >= self.short && time < self.long);
         let mut sorted = times;
         sorted.sort_unstable();
-        let write_amplification = media as f64 / written.max(1) as f64;
         Ok(OverwritePoint { region, sorted, long, short, write_amplification })
     }
 }

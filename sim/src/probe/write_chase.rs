@@ -17,7 +17,7 @@ use daxsim_traces::generate::SplitMix;
 use daxsim_types::{LINE_BYTES, PageSize, Time};
 
 use super::ProbeError;
-use super::device::{Device, Medium, Store};
+use super::device::{Device, Medium, Store, check_whole};
 use crate::engine::Lines;
 
 /// Lines of a phase.
@@ -79,12 +79,8 @@ impl WriteChase {
         region: u64,
     ) -> Result<WriteChasePoint, ProbeError> {
         let block = self.block;
-        if block == 0 || !block.is_multiple_of(LINE_BYTES) {
-            return Err(ProbeError::NotWhole { what: "block", bytes: block, unit: LINE_BYTES });
-        }
-        if region == 0 || !region.is_multiple_of(block) {
-            return Err(ProbeError::NotWhole { what: "region", bytes: region, unit: block });
-        }
+        check_whole("block", block, LINE_BYTES)?;
+        check_whole("region", region, block)?;
         let device = Device::new(machine, kernel, self.medium, false)?;
         let plan = self.plan(region);
         let reach = plan.blocks.iter().map(|at| at + block).chain(plan.settling.iter().copied()).max();
@@ -101,9 +97,6 @@ impl WriteChase {
             times[1].set(self.read_phase(&device, &mut lines, &plan).await);
         };
         device.run(vec![Box::pin(work)])?;
-        let after = device.stats();
-        let written = after.bytes_written - before.bytes_written;
-        let media = after.media_bytes_written - before.media_bytes_written;
         let measured = (plan.blocks.len() - plan.warm_up) as u64;
         let [write_ns, read_ns] = times.map(|time| time.get().as_ns() / measured as f64);
         Ok(WriteChasePoint {
@@ -112,7 +105,7 @@ impl WriteChase {
             measured,
             write_ns,
             read_ns,
-            write_amplification: media as f64 / written.max(1) as f64,
+            write_amplification: device.write_amplification_since(&before),
         })
     }
 

@@ -9,7 +9,7 @@ use daxsim_configs::validation::{self as points, BandwidthBy, MemoryMetric, Memo
 use daxsim_sim::probe::{
     Bandwidth, Medium, Operation, Order, Overwrite, PersistLatency, Places, Store, WriteChase,
 };
-use daxsim_types::Time;
+use daxsim_types::{LINE_BYTES, Time};
 
 use crate::size;
 
@@ -108,7 +108,7 @@ impl MemoryJob {
     pub fn cost(&self) -> u64 {
         match self {
             Self::WriteChase(..) => 160_000,
-            Self::Overwrite(overwrite, _) => overwrite.writes * overwrite.block / 64,
+            Self::Overwrite(overwrite, _) => overwrite.writes * overwrite.block / LINE_BYTES,
             Self::Bandwidth(all) => all.len() as u64 * 50_000,
             Self::PersistLatency(latency) => u64::from(latency.lines),
         }

@@ -6,8 +6,8 @@
 use daxsim_configs::kernel::IpiDestination;
 use daxsim_types::{CacheLine, CpuId, Time};
 
-use super::KernelLines;
 use super::flush::FlushInfo;
+use super::{KernelLines, LineName};
 use crate::apic::{Addressing, Vector};
 use crate::cpu::RunState;
 use crate::engine::{Cx, Sys};
@@ -39,9 +39,10 @@ pub(crate) struct CallLines {
 impl CallLines {
     /// Lines for `cpus`.
     pub fn new(cpus: u16, lines: &mut KernelLines, consolidated: bool) -> Self {
-        let own = (0..cpus).map(|_| (lines.fresh(), lines.fresh())).collect();
+        let own =
+            (0..cpus).map(|_| (lines.fresh(LineName::TlbState), lines.fresh(LineName::CallQueue))).collect();
         let cpus = usize::from(cpus);
-        let (shared, count) = lines.reserve((cpus * (cpus + 1)) as u64);
+        let (shared, count) = lines.reserve((cpus * (cpus + 1)) as u64, LineName::CallData);
         Self { cpus, own, shared, count, consolidated }
     }
 

@@ -20,8 +20,9 @@ use crate::kernel::filemap::PageCache;
 use crate::kernel::lazy_flush::LazyFlushes;
 use crate::kernel::mm::{CpuSet, Mm, MmId};
 use crate::kernel::page::PageMap;
+use crate::kernel::sleep::SleeperLines;
 use crate::kernel::vma::Vma;
-use crate::kernel::{FaultTrail, Globals, KernelLines, LineName};
+use crate::kernel::{FaultTrail, Globals, KernelLines, LineName, PageLists};
 use crate::measure::{FlushReason, Measurements, Part, PathStep};
 use crate::memory::{Access, Memory};
 use crate::mmu::Refusal;
@@ -47,6 +48,8 @@ pub struct Machine {
     pub(crate) trails: Vec<FaultTrail>,
     /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
     pub(crate) call_lines: CallLines,
+    /// Of each CPU, what a sleep and a waking share.
+    pub(crate) sleepers: Vec<SleeperLines>,
     pub(crate) fabric: Fabric,
     pub(crate) rar: RarTable,
     pub(crate) lazy: LazyFlushes,
@@ -70,6 +73,7 @@ pub struct Machine {
     /// Failures that tests asked for.
     pub(crate) injections: Injections,
     pub(crate) page_cache: PageCache,
+    pub(crate) page_lists: PageLists,
     pub(crate) measure: Measurements,
     pub(crate) ledger: Ledger,
 }
@@ -118,6 +122,7 @@ impl Machine {
                 kernel.tlb_flush.lazy_states,
                 &mut lines,
             ),
+            sleepers: (0..count).map(|_| SleeperLines::new(&mut lines)).collect(),
             fabric: Fabric::new(&spec),
             memory: Memory::new(&spec),
             host: spec.nested.as_ref().map(|nested| {
@@ -142,6 +147,7 @@ impl Machine {
             files: Vec::new(),
             injections: Injections::default(),
             page_cache: PageCache::default(),
+            page_lists: PageLists::new(count, &mut locks, &mut lines),
             measure: Measurements::default(),
             ledger: Ledger::default(),
             spec,
@@ -172,6 +178,13 @@ impl Machine {
 
     pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
         self.locks.create(class, self.lines.fresh(LineName::Lock(class)))
+    }
+
+    /// `mm_struct` keeps the count and the owner of its `mmap_lock` on two lines (`include/linux/mm_types.h`).
+    fn new_mmap_lock(&mut self) -> LockId {
+        let line = self.lines.fresh(LineName::Lock(LockClass::Mmap));
+        let owner = self.lines.fresh(LineName::MmapOwner);
+        self.locks.create_split(LockClass::Mmap, line, Some(owner))
     }
 
     /// Keeps the locks of unmapped VMAs for new ones, so that a program that maps and unmaps for ever needs no more memory. The
@@ -209,7 +222,7 @@ impl Machine {
             asid_transition: false,
             cpumask: CpuSet::default(),
             next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
-            mmap_lock: self.new_lock(LockClass::Mmap),
+            mmap_lock: self.new_mmap_lock(),
             pmd_lock: self.new_lock(LockClass::Pmd),
             gen_line: self.lines.fresh(LineName::TlbGen),
             mask_line: self.lines.fresh(LineName::CpuMask),

@@ -21,10 +21,16 @@ pub enum LineName {
     FlushPending,
     /// `cpu_tlbstate_shared` (Llz).
     TlbState,
+    /// `cpu_tlbstate`.
+    OwnTlbState,
     /// `call_single_queue`.
     CallQueue,
     /// The csd of a pair of CPUs (Lcsd), and `flush_tlb_info`.
     CallData,
+    /// `p->pi_lock` of the thread of a CPU.
+    Task,
+    /// The thread flags of a CPU's idle task, which it polls.
+    IdleFlags,
     /// The table of remote action requests.
     RemoteActions,
     /// States of lazy flushes.
@@ -37,6 +43,10 @@ pub enum LineName {
     Transaction,
     /// The extent status tree of a file (Les).
     ExtentStatus,
+    /// Heads of the LRU lists.
+    LruList,
+    /// `memory.usage` of a memory cgroup.
+    MemcgUsage,
     /// A CPU's part of `dev_pagemap.ref`.
     PagemapRef,
     /// A `struct page` (Lpg, Lpg1, Lzero).
@@ -58,14 +68,19 @@ impl LineName {
             Self::CpuMask => "mm_cpumask",
             Self::FlushPending => "tlb_flush_pending",
             Self::TlbState => "cpu_tlbstate_shared",
+            Self::OwnTlbState => "cpu_tlbstate",
             Self::CallQueue => "call_single_queue",
             Self::CallData => "call_single_data",
+            Self::Task => "pi_lock",
+            Self::IdleFlags => "idle_thread_flags",
             Self::RemoteActions => "remote_action_table",
             Self::LazyStates => "lazy_flush_states",
             Self::Resource => "resource_lock",
             Self::JournalState => "j_state_lock",
             Self::Transaction => "t_handle",
             Self::ExtentStatus => "i_es_lock",
+            Self::LruList => "lru_list",
+            Self::MemcgUsage => "memcg_usage",
             Self::PagemapRef => "dev_pagemap_ref",
             Self::StructPage => "struct_page",
             Self::PageTableEntries => "page_table_entries",

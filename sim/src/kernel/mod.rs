@@ -25,6 +25,7 @@ mod insert;
 mod layout;
 pub(crate) mod lazy_flush;
 mod lines;
+mod lru;
 pub mod mm;
 mod mmu_hook;
 mod mprotect;
@@ -34,6 +35,7 @@ mod page_tree;
 mod pti;
 pub mod refcount;
 mod reflink;
+pub(crate) mod sleep;
 mod syscall;
 pub mod tlbstate;
 pub mod vma;
@@ -50,12 +52,13 @@ pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use gup::PinKind;
 pub use lines::{KernelLines, LineName, LineUse};
+pub use lru::PageLists;
 pub use mm::MmId;
 pub use mremap::RemapRequest;
 pub use syscall::{Advice, DEFAULT_MAP_WINDOW, MapRequest, SyscallError};
 pub(crate) use syscall::{
-    clear_young, clone, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mprotect, mremap,
-    msync, munmap, pin, pread, pwrite, sync_file_range, unpin,
+    clear_young, clone, copy_user, exit, fallocate, fork, fsync, ftruncate, madvise, mmap, mmap_anonymous,
+    mprotect, mremap, msync, munmap, pin, pread, pwrite, sync_file_range, unpin,
 };
 pub(crate) use vmf::FaultTrail;
 pub(crate) use writeback::background_writeback;

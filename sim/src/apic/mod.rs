@@ -134,6 +134,7 @@ impl Machine {
         let cpu = &mut self.cpus[target.index()];
         let at = cpu.inbox.partition_point(|other| other.arrives <= interrupt.arrives);
         cpu.inbox.insert(at, interrupt);
+        cpu.give_up(|foresight| foresight.end_at(interrupt.arrives));
         Moment { time: interrupt.arrives.max(cpu.now), cpu: target.index() }
     }
 }

@@ -109,6 +109,10 @@ fn next_turn(m: &mut crate::Machine, sys: &Sys) -> Turn {
         sys.set_horizon(horizon);
         m.wake_sleeper(next);
         if m.cpus[next.cpu].state == RunState::Ready {
+            if sys.look_ahead(m, next.cpu) {
+                continue;
+            }
+            m.begin_turn(next);
             return Turn::Of(next.cpu);
         }
         take_interrupt(m, sys, next.cpu);
@@ -121,7 +125,7 @@ fn two_earliest(m: &crate::Machine) -> (Moment, Moment) {
     let mut second = Moment::NEVER;
     for (index, cpu) in m.cpus.iter().enumerate() {
         let time = match cpu.state {
-            RunState::Ready => cpu.now,
+            RunState::Ready => cpu.acts_at(),
             RunState::Asleep(until) => cpu.next_interrupt().map_or(until, |at| at.max(cpu.now).min(until)),
             RunState::Blocked(_) | RunState::Parked => match cpu.next_interrupt() {
                 Some(arrives) => arrives.max(cpu.now),
@@ -147,6 +151,7 @@ fn take_interrupt(m: &mut crate::Machine, sys: &Sys, index: usize) {
     };
     if let Some(arrives) = m.cpus[index].next_interrupt() {
         m.cpus[index].wait_until(arrives, waiting_for);
+        m.memory.begin_action(Moment { time: m.cpus[index].now, cpu: index });
         m.handle_interrupt(sys, index);
     }
 }

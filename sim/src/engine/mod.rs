@@ -11,17 +11,21 @@
 mod cx;
 mod exec;
 mod exit;
+mod foresight;
 mod jitter;
 mod lines;
 mod lock;
+mod rounds;
 mod string_op;
 mod touch;
 mod window;
 
 pub use cx::Cx;
+pub(crate) use foresight::{Foresight, HitCosts, Made, Private};
 pub use exec::{Deadlock, Ended, Task, Wait, run};
 pub(crate) use jitter::{Jitter, Stalls};
 pub(crate) use lines::Lines;
+pub use rounds::Lookahead;
 pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
 pub(crate) use string_op::StringOp;
 pub(crate) use window::{Limits, OnCpu, Paused, Window};
@@ -55,6 +59,8 @@ pub struct Sys {
     stalls: RefCell<Option<Stalls>>,
     /// Whether there are any now: asked before every access, so apart from them.
     stalling: Cell<bool>,
+    /// How CPUs look ahead.
+    lookahead: Cell<Lookahead>,
 }
 
 impl Sys {
@@ -67,6 +73,7 @@ impl Sys {
             stop: Cell::new(Time::MAX),
             stalls: RefCell::new(None),
             stalling: Cell::new(false),
+            lookahead: Cell::new(Lookahead::default()),
         }
     }
 
@@ -98,7 +105,12 @@ impl Sys {
     /// Looks at or changes the machine. Not to be called from within itself.
     #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
-        f(&mut self.machine.borrow_mut())
+        let m = &mut *self.machine.borrow_mut();
+        let result = f(m);
+        if m.memory.has_lost() {
+            self.give_up_lost(m);
+        }
+        result
     }
 
     /// The machine, when the run is over.

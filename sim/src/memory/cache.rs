@@ -3,9 +3,13 @@
 use daxsim_configs::machine::{CacheIndex, CacheReplacement, CacheSpec};
 use daxsim_types::{CacheLine, LINE_BYTES};
 
+mod lane;
+
 use super::interleave::Divisor;
 use super::replacement::{self, Policy};
 use crate::host;
+
+pub(crate) use lane::{HitAt, Lane};
 
 /// The core may write the line without asking (MESI: M or E).
 pub(super) const OWNED: u64 = 1;
@@ -207,6 +211,29 @@ fn hit_in<const WAYS: usize, const WORDS: usize>(
     Some(true)
 }
 
+/// The way of `set` that holds `line`, the high bits beginning at `highs`.
+#[inline]
+fn way_in(set: &[u32], highs: usize, line: CacheLine) -> Option<usize> {
+    let low = line.0 as u32;
+    let mut candidates = set[VALID]
+        & match highs - LOWS {
+            8 => equal_ways::<8>(set, low),
+            12 => equal_ways::<12>(set, low),
+            16 => equal_ways::<16>(set, low),
+            20 => equal_ways::<20>(set, low),
+            words => equal(&set[LOWS..LOWS + words], low),
+        };
+    while candidates != 0 {
+        let way = candidates.trailing_zeros() as usize;
+        let high = set[highs + way / 2] >> (16 * (way % 2)) & 0xffff;
+        if u64::from(high >> 2) == line.0 >> 32 {
+            return Some(way);
+        }
+        candidates &= candidates - 1;
+    }
+    None
+}
+
 impl Cache {
     /// `units` caches as `spec` says, made to be hit: stamps are faster to write than an order, and take more room.
     pub fn first_level(spec: &CacheSpec, units: usize, seed: u64) -> Self {
@@ -269,25 +296,7 @@ impl Cache {
     /// The way of the set at `start` that holds `line`.
     #[inline]
     fn way(&self, start: usize, line: CacheLine) -> Option<usize> {
-        let set = &self.words[start..start + self.stride];
-        let low = line.0 as u32;
-        let mut candidates = set[VALID]
-            & match self.highs - LOWS {
-                8 => equal_ways::<8>(set, low),
-                12 => equal_ways::<12>(set, low),
-                16 => equal_ways::<16>(set, low),
-                20 => equal_ways::<20>(set, low),
-                words => equal(&set[LOWS..LOWS + words], low),
-            };
-        while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize;
-            let high = set[self.highs + way / 2] >> (16 * (way % 2)) & 0xffff;
-            if u64::from(high >> 2) == line.0 >> 32 {
-                return Some(way);
-            }
-            candidates &= candidates - 1;
-        }
-        None
+        way_in(&self.words[start..start + self.stride], self.highs, line)
     }
 
     /// The set of `line`, for those that look into it more than once.
@@ -355,65 +364,35 @@ impl Cache {
 
     #[inline]
     fn state(&self, set: usize) -> u64 {
-        let Some([low, high]) = self.words[set..].first_chunk() else { return 0 };
-        u64::from(*low) | u64::from(*high) << 32
+        lane::state(&self.words[set..])
     }
 
     #[inline]
     fn set_state(&mut self, set: usize, state: u64) {
-        if let Some(words) = self.words[set..].first_chunk_mut() {
-            *words = [state as u32, (state >> 32) as u32];
-        }
+        lane::set_state(&mut self.words[set..], state);
     }
 
     /// Tells the policy of a use.
     #[inline]
     fn used(&mut self, place: Place, hit: bool) {
-        let state = self.state(place.set);
-        let state = match self.policy {
-            Policy::Order => replacement::promote(state, place.way),
-            Policy::Stamps if state < u64::from(u32::MAX) => {
-                self.words[place.set + self.stamps + place.way] = state as u32 + 1;
-                state + 1
-            }
-            _ => self.used_in_any(place, state, hit),
-        };
-        self.set_state(place.set, state);
-    }
-
-    #[inline(never)]
-    fn used_in_any(&mut self, place: Place, state: u64, hit: bool) -> u64 {
-        let policy = self.policy;
+        let (policy, state) = (self.policy, self.state(place.set));
         match policy {
-            Policy::Order | Policy::Random => state,
-            Policy::Stamps => self.stamp(place, state),
-            Policy::Tree => replacement::tree_touch(state, self.ways, place.way),
             Policy::Bimodal(rate) if !hit && !self.chance(rate) => {
-                replacement::demote(state, self.ways, place.way)
+                self.set_state(place.set, replacement::demote(state, self.ways, place.way));
             }
-            Policy::Bimodal(_) => replacement::promote(state, place.way),
-            Policy::Srrip => replacement::srrip_set(state, place.way, hit),
+            Policy::Srrip if !hit => {
+                self.set_state(place.set, replacement::srrip_set(state, place.way, false));
+            }
+            _ => {
+                let shape = self.shape();
+                shape.touch(&mut self.words[place.set..place.set + self.stride], place.way);
+            }
         }
     }
 
     /// Whether the one of `rate` cases has come.
     fn chance(&mut self, rate: u32) -> bool {
         (replacement::draw(&mut self.random) >> 32).is_multiple_of(u64::from(rate.max(1)))
-    }
-
-    /// Gives a line the next stamp of its set; before they run out, all are made small again.
-    fn stamp(&mut self, place: Place, mut state: u64) -> u64 {
-        let stamps = &mut self.words[place.set + self.stamps..place.set + self.stride];
-        if state >= u64::from(u32::MAX) {
-            let old = stamps.to_vec();
-            for stamp in stamps.iter_mut() {
-                *stamp = old.iter().filter(|other| **other < *stamp).count() as u32;
-            }
-            state = stamps.len() as u64;
-        }
-        state += 1;
-        stamps[place.way] = state as u32;
-        state
     }
 
     /// The fast path: if `unit` holds `line` with every flag of `needed`, tells the policy and returns true; otherwise changes

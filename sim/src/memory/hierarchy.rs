@@ -10,6 +10,7 @@ use super::prefetch::Prefetcher;
 use super::profile::DeviceProfile;
 use super::stats::MemoryStats;
 use super::topology::Topology;
+use super::watch::Watch;
 use super::{Access, Level, Outcome};
 
 /// The caches of all cores, the L3 of each core complex, and the devices behind them.
@@ -35,6 +36,7 @@ pub struct Memory {
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
     refills: Refills,
+    pub(super) watch: Watch,
     pub(super) counts: MemoryStats,
 }
 
@@ -110,6 +112,7 @@ impl Memory {
                 nt_store: spec.cpu.nt_store_latency,
             },
             refills: Refills::new(spec),
+            watch: Watch::new(cores),
             counts: MemoryStats::default(),
         }
     }

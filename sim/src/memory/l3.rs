@@ -104,6 +104,7 @@ impl Memory {
             .collect::<Vec<_>>()
         {
             self.counts.l3_back_invalidations += 1;
+            self.takes_from_l1(core, line);
             let inner = self.l1.remove(core, line).unwrap_or(0);
             dirty |= (inner | self.l2.remove(core, line).unwrap_or(0)) & DIRTY;
             if let Some(directory) = &mut self.directory {

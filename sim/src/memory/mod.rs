@@ -30,8 +30,10 @@ mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod topology;
+mod watch;
 
 pub use balance::Imbalance;
+pub(crate) use cache::{HitAt, Lane};
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
 pub use pmem::{PageLines, Tag, Unaccepted};

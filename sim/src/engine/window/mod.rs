@@ -127,6 +127,19 @@ impl Window {
         self.entries.is_empty() && self.stores.is_empty() && self.hits_done <= now
     }
 
+    /// Whether the next access, if it hits, could be made without a look at what is in flight; then, when the data of the last one are
+    /// there.
+    pub(crate) fn is_quiet(&self) -> Option<Time> {
+        (self.quiet && self.limits.hits_are_short).then_some(self.last_data)
+    }
+
+    /// Takes note of hits that were made without it while it was quiet; `data`: when those of the last one are there.
+    pub(crate) fn pass_hits(&mut self, count: u64, data: Time) {
+        self.next += count;
+        self.last_data = data;
+        self.hits_done = data;
+    }
+
     /// Adds what walks waited for since the last call.
     pub(crate) fn count_walks(&mut self, counts: &mut WalkQueue) {
         counts.merged += std::mem::take(&mut self.merged);
@@ -148,7 +161,7 @@ impl Window {
                 self.run_quiet(core, cursor, until);
             }
             let now = core.now();
-            if now >= horizon {
+            if now >= horizon || core.gave_way() {
                 return Paused::Yield;
             }
             self.settle(core, now);

@@ -14,6 +14,7 @@
 //! as many pages fit as both have entries, as measured; how real parts choose is not published (assumed).
 
 mod build;
+mod foresee;
 mod recent;
 mod stats;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
 use super::tlb::{PteLine, TlbEntry};
 use build::{Built, Group, Unit};
 use recent::{Known, Recent};
+pub(crate) use foresee::PageHit;
 pub use stats::Unbalanced;
 
 /// Where a lookup hit.

@@ -1,0 +1,143 @@
+//! Rounds of looking ahead: several CPUs at a time find out which hits come next, in several threads of the host.
+//!
+//! In a round each CPU has what is its own to itself, so it needs nobody's leave: it makes the hits that come before the earliest
+//! action of any CPU, and looks further ahead. Everything else is done by one thread, in the order of the actions. See
+//! [`super::foresight`].
+
+use daxsim_types::Time;
+use rayon::prelude::*;
+
+use super::{Made, Moment, Private, Sys};
+use crate::cpu::RunState;
+use crate::machine::Machine;
+
+/// How far CPUs look ahead, and in how many threads of the host. No result depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookahead {
+    /// Hits that a CPU foresees at a time; 0: none.
+    pub hits: usize,
+    /// Threads; with more than one, those of the `rayon` pool that the simulation runs in.
+    pub threads: usize,
+}
+
+impl Default for Lookahead {
+    fn default() -> Self {
+        Self { hits: 1024, threads: 1 }
+    }
+}
+
+/// Hits that are worth waking a thread of the host for.
+const WORTH_A_THREAD: usize = 2048;
+
+impl Sys {
+    /// Says how CPUs look ahead from now on.
+    pub fn set_lookahead(&self, lookahead: Lookahead) {
+        self.lookahead.set(lookahead);
+    }
+
+    /// Looks ahead, if `first`, whose turn it would be, and another CPU have use for it. True if it turns out not to be the turn of
+    /// `first`.
+    pub(super) fn look_ahead(&self, m: &mut Machine, first: usize) -> bool {
+        let Lookahead { hits, threads } = self.lookahead.get();
+        let cpu = &m.cpus[first];
+        // A machine that will lose power stops in the midst of hits, and the host may take a CPU away before each turn.
+        let off = self.stop() < Time::MAX || self.stalling.get();
+        if off || !cpu.runner.as_ref().is_some_and(|runner| runner.may_look_ahead(hits)) {
+            return false;
+        }
+        let action = Moment { time: cpu.acts_at(), cpu: first };
+        let mut lanes: Vec<Private<'_>> = m.privates().filter(|lane| lane.has_use_for(hits / 2)).collect();
+        if lanes.len() < 2 {
+            return false;
+        }
+        let work = |lane: &mut Private<'_>| {
+            lane.make_before(action);
+            lane.look_ahead(hits);
+        };
+        if threads > 1 && lanes.iter().map(|lane| lane.work(hits)).sum::<usize>() >= WORTH_A_THREAD {
+            lanes.par_iter_mut().for_each(work);
+        } else {
+            lanes.iter_mut().for_each(work);
+        }
+        let done: Vec<(usize, Made)> = lanes.into_iter().map(|lane| (lane.index, lane.made)).collect();
+        for (index, made) in done {
+            m.memory.watch_l1(index, true);
+            m.count_made(made);
+        }
+        m.cpus[first].acts_at() > action.time
+    }
+
+    /// Gives up the hits that the lines would have been needed for that somebody took, so that their CPUs act in time.
+    #[cold]
+    pub(super) fn give_up_lost(&self, m: &mut Machine) {
+        for lost in m.memory.take_lost() {
+            m.cpus[lost.core].give_up(|foresight| foresight.lose(lost.core, lost.at, lost.by));
+        }
+        let acting = m.memory.acting().cpu;
+        for (index, cpu) in m.cpus.iter().enumerate().filter(|(index, _)| *index != acting) {
+            if cpu.runner.is_some() {
+                self.pull_horizon(Moment { time: cpu.acts_at(), cpu: index });
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// Every CPU with its L1D.
+    fn privates(&mut self) -> impl Iterator<Item = Private<'_>> {
+        let lanes = self.memory.l1_lanes();
+        let cpus = self.cpus.iter_mut().zip(lanes).enumerate();
+        cpus.map(|(index, (cpu, l1))| Private { index, cpu, l1, made: Made::default() })
+    }
+
+    fn count_made(&mut self, made: Made) {
+        self.measure.reads += made.reads;
+        self.measure.writes += made.writes;
+        self.memory.count_l1_hits(made.reads + made.writes);
+    }
+
+    /// Makes the hits of a CPU that come before an action.
+    pub(super) fn make_hits(&mut self, index: usize, action: Moment) {
+        let (l1, cpu) = (self.memory.l1_lane(index), &mut self.cpus[index]);
+        let mut private = Private { index, cpu, l1, made: Made::default() };
+        private.make_before(action);
+        let made = private.made;
+        self.count_made(made);
+    }
+
+    /// It is the turn of a CPU: all that it has foreseen comes before.
+    pub(super) fn begin_turn(&mut self, turn: Moment) {
+        if self.cpus[turn.cpu].runner.is_none() {
+            return;
+        }
+        self.make_hits(turn.cpu, turn);
+        self.memory.watch_l1(turn.cpu, false);
+        if let Some(runner) = &mut self.cpus[turn.cpu].runner {
+            runner.foresight.begin_turn();
+        }
+    }
+
+    /// To be called before an action changes the TLBs of other CPUs: makes the hits that come before it, and gives up all others.
+    pub(crate) fn recall(&mut self) {
+        let action = self.memory.acting();
+        for index in 0..self.cpus.len() {
+            self.make_hits(index, action);
+            if self.cpus[index].give_up(super::Foresight::end) {
+                self.memory.note_given_up();
+            }
+        }
+    }
+}
+
+impl Private<'_> {
+    /// Whether to look ahead where fewer than `few` hits are known.
+    fn has_use_for(&self, few: usize) -> bool {
+        self.cpu.state == RunState::Ready
+            && self.cpu.runner.as_ref().is_some_and(|runner| runner.may_look_ahead(few))
+    }
+
+    /// What there is to do for it, in hits.
+    fn work(&self, most: usize) -> usize {
+        self.cpu.runner.as_ref().map_or(0, |runner| runner.foresight.work(most))
+    }
+}

@@ -216,9 +216,11 @@ impl Window {
             let mut other = None;
             for access in batch {
                 let Access { va, kind, dependent } = *access;
+                if now >= until {
+                    break;
+                }
                 let waits = dependent && self.last_data > now;
-                if now >= until
-                    || waits
+                if waits
                     || !va.is_canonical_in(self.limits.levels)
                     || !self.limits.hits_are_short
                 {

@@ -10,6 +10,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_sim::engine::Lookahead;
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
@@ -109,6 +110,8 @@ struct Choice {
     machine_overrides: Vec<String>,
     kernel_overrides: Vec<String>,
     assumptions: Vec<String>,
+    /// Threads of the host for this one run.
+    threads: usize,
 }
 
 impl Choice {
@@ -162,11 +165,15 @@ impl Choice {
             machine_overrides: typed(&machine_set),
             kernel_overrides: typed(&kernel_set),
             assumptions,
+            // Several inputs keep the threads busy by themselves.
+            threads: if args.inputs.len() > 1 { 1 } else { usize::from(args.threads) },
         })
     }
 
     fn simulation(&self, keep_faults: bool) -> Simulation {
-        Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults)
+        let mut sim = Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults);
+        sim.set_lookahead(Lookahead { threads: self.threads, ..Lookahead::default() });
+        sim
     }
 
     /// Lets the power go in a cycle, if one was asked for.

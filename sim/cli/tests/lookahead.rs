@@ -59,7 +59,13 @@ fn found(
 }
 
 #[track_caller]
-fn assert_same(what: &str, text: &[u8], on: (&MachineSpec, &KernelSpec), fs: FileSystem, others: &[Lookahead]) {
+fn assert_same(
+    what: &str,
+    text: &[u8],
+    on: (&MachineSpec, &KernelSpec),
+    fs: FileSystem,
+    others: &[Lookahead],
+) {
     let expected = found(text, on, fs, NONE);
     for other in others {
         let got = found(text, on, fs, *other);
@@ -84,7 +90,13 @@ fn every_recorded_scenario_is_the_same_however_far_and_in_however_many_threads_c
         let free = String::from_utf8(text).unwrap().replace("@seq", "@par");
         let shared = free.lines().next().is_some_and(|line| line.split(' ').nth(1) == Some("1"));
         if !shared {
-            assert_same(&format!("{} freely", name(folder)), free.as_bytes(), (&machine, kernel), fs, &OTHERS);
+            assert_same(
+                &format!("{} freely", name(folder)),
+                free.as_bytes(),
+                (&machine, kernel),
+                fs,
+                &OTHERS,
+            );
         }
     }
 }
@@ -94,22 +106,28 @@ fn every_recorded_scenario_is_the_same_however_far_and_in_however_many_threads_c
 enum Line {
     /// Accesses from a page on, so many bytes, so far apart.
     Access { store: bool, page: u32, len: u32, stride: u32 },
+    /// Many accesses to two pages, most of which hit.
+    Hits { store: bool, page: u32 },
+    /// Accesses to anywhere, given by seed and number.
+    Scattered { seed: u64, count: u64 },
     /// Makes a page read-only until the next store.
     Msync { page: u32 },
     /// Takes pages away and interrupts the others.
     Forget { page: u32 },
 }
 
-const PAGES: u32 = 24;
+const PAGES: u32 = 6;
 
 fn line() -> impl Strategy<Value = Line> {
-    let access = (any::<bool>(), 0..PAGES, 1..40_000_u32, select(vec![8_u32, 24, 64, 72, 256, 4096]));
+    let access = (any::<bool>(), 0..PAGES, 1..20_000_u32, select(vec![8_u32, 24, 64, 72, 256, 4096]));
     prop_oneof![
-        8 => access.prop_map(|(store, page, len, stride)| {
+        6 => (any::<bool>(), 0..PAGES - 1).prop_map(|(store, page)| Line::Hits { store, page }),
+        4 => access.prop_map(|(store, page, len, stride)| {
             Line::Access { store, page, len: len.min((PAGES - page) * 4096), stride }
         }),
-        1 => (0..PAGES).prop_map(|page| Line::Msync { page }),
-        1 => (0..PAGES).prop_map(|page| Line::Forget { page }),
+        4 => (any::<u64>(), 10..200_u64).prop_map(|(seed, count)| Line::Scattered { seed, count }),
+        2 => (0..PAGES).prop_map(|page| Line::Msync { page }),
+        2 => (0..PAGES).prop_map(|page| Line::Forget { page }),
     ]
 }
 
@@ -117,13 +135,27 @@ fn line() -> impl Strategy<Value = Line> {
 fn script(threads: &[Vec<Line>]) -> String {
     let mut text = format!("@threads {}", threads.len());
     (0..threads.len()).for_each(|cpu| write!(text, " {cpu}").unwrap());
-    text += "\n@seq\n0 file 0 f0 96k fill\n0 map 0 0 0 96k rw shared 0x100000000000\n0 str 0 0 96k 4096\n@par\n";
+    text +=
+        "\n@seq\n0 file 0 f0 24k fill\n0 map 0 0 0 24k rw shared 0x100000000000\n0 str 0 0 24k 4096\n@par\n";
     for (thread, lines) in threads.iter().enumerate() {
         for line in lines {
             match line {
                 Line::Access { store, page, len, stride } => {
                     let what = if *store { "str" } else { "ldr" };
                     writeln!(text, "{thread} {what} 0 {} {len} {stride}", page * 4096)
+                }
+                Line::Hits { store, page } => {
+                    let what = if *store { "str" } else { "ldr" };
+                    writeln!(text, "{thread} {what} 0 {} 8k 2", page * 4096)
+                }
+                Line::Scattered { seed, count } => {
+                    write!(text, "{thread} acc 0").unwrap();
+                    for n in 0..*count {
+                        let drawn = (seed ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+                        let what = if drawn % 4 == 0 { "w" } else { "r" };
+                        write!(text, " {what}{:#x}", drawn / 4 % u64::from(PAGES * 64) * 64).unwrap();
+                    }
+                    writeln!(text)
                 }
                 Line::Msync { page } => writeln!(text, "{thread} msync 0 {} 4096", page * 4096),
                 Line::Forget { page } => writeln!(text, "{thread} madv 0 {} 4096 dontneed", page * 4096),
@@ -139,7 +171,7 @@ proptest! {
 
     #[test]
     fn a_random_program_is_the_same_however_far_and_in_however_many_threads_cpus_look_ahead(
-        threads in vec(vec(line(), 1..8), 2..6),
+        threads in vec(vec(line(), 2..10), 3..7),
         which in 0..5_usize,
     ) {
         let small = ["cache.l1d.size=4 KiB", "cache.l2.size=32 KiB"];

@@ -85,6 +85,11 @@ impl HitCosts {
         let (load, store) = limits.map_or((l1, l1), |limits| (limits.load_interval, limits.store_interval));
         Self { load, store, l1, levels }
     }
+
+    /// The time in which so many hits are made that are worth looking ahead for.
+    pub(crate) fn of_some_loads(&self) -> Time {
+        Time(self.load.0.saturating_mul(WORTH as u64))
+    }
 }
 
 impl Default for Foresight {

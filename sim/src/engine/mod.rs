@@ -21,12 +21,12 @@ mod touch;
 mod window;
 
 pub use cx::Cx;
-pub(crate) use foresight::{Foresight, HitCosts, Made, Private};
 pub use exec::{Deadlock, Ended, Task, Wait, run};
+pub(crate) use foresight::{Foresight, HitCosts, Made, Private};
 pub(crate) use jitter::{Jitter, Stalls};
 pub(crate) use lines::Lines;
-pub use rounds::Lookahead;
 pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
+pub use rounds::Lookahead;
 pub(crate) use string_op::StringOp;
 pub(crate) use window::{Limits, OnCpu, Paused, Window};
 

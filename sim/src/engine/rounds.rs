@@ -35,19 +35,20 @@ impl Sys {
         self.lookahead.set(lookahead);
     }
 
-    /// Looks ahead, if `first`, whose turn it would be, and another CPU have use for it. True if it turns out not to be the turn of
-    /// `first`.
+    /// Looks ahead, if `first`, whose turn it would be, has use for it, and another CPU, too, or has to go soon. True if it turns out not
+    /// to be the turn of `first`.
     pub(super) fn look_ahead(&self, m: &mut Machine, first: usize) -> bool {
         let Lookahead { hits, threads } = self.lookahead.get();
         let cpu = &m.cpus[first];
         // A machine that will lose power stops in the midst of hits, and the host may take a CPU away before each turn.
         let off = self.stop() < Time::MAX || self.stalling.get();
-        if off || !cpu.runner.as_ref().is_some_and(|runner| runner.may_look_ahead(hits)) {
+        let Some(runner) = cpu.runner.as_ref().filter(|runner| !off && runner.may_look_ahead(hits)) else {
             return false;
-        }
+        };
+        let soon = cpu.acts_at() + runner.costs.of_some_loads();
         let action = Moment { time: cpu.acts_at(), cpu: first };
         let mut lanes: Vec<Private<'_>> = m.privates().filter(|lane| lane.has_use_for(hits / 2)).collect();
-        if lanes.len() < 2 {
+        if lanes.len() < 2 && self.horizon.get().time > soon {
             return false;
         }
         let work = |lane: &mut Private<'_>| {

@@ -213,11 +213,12 @@ mod tests {
         let mut cursor = Cursor::new(Accesses::Stream(Box::new((0..count).map(pair))));
         let mut seen = 0;
         loop {
+            let first = pair(cursor.made() + seen);
             let more = cursor.beyond(seen as usize);
             if more.is_empty() {
                 break;
             }
-            assert_eq!(more[0], pair(cursor.made() + seen));
+            assert_eq!(more[0], first);
             seen += more.len().min(100) as u64;
             if seen > 300 {
                 cursor.pass(70);

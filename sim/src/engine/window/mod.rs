@@ -220,10 +220,7 @@ impl Window {
                     break;
                 }
                 let waits = dependent && self.last_data > now;
-                if waits
-                    || !va.is_canonical_in(self.limits.levels)
-                    || !self.limits.hits_are_short
-                {
+                if waits || !va.is_canonical_in(self.limits.levels) || !self.limits.hits_are_short {
                     self.quiet = false;
                     break;
                 }

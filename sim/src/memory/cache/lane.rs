@@ -135,7 +135,7 @@ impl Lane<'_> {
     pub fn foresee(&self, line: CacheLine, write: bool) -> Option<HitAt> {
         let needed = if write { OWNED | DIRTY } else { 0 };
         let start = self.index.set(line) * self.shape.stride;
-        let set = &self.words[start..start + self.shape.stride];
+        let set = self.words.get(start..start + self.shape.stride)?;
         let way = way_in(set, self.shape.highs, line)?;
         let flags = u64::from(set[self.shape.highs + way / 2] >> (16 * (way % 2))) & FLAGS;
         (flags & needed == needed).then_some(HitAt::new(start, way))

@@ -25,8 +25,8 @@ use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
 
 use super::tlb::{PteLine, TlbEntry};
 use build::{Built, Group, Unit};
-use recent::{Known, Recent};
 pub(crate) use foresee::PageHit;
+use recent::{Known, Recent};
 pub use stats::Unbalanced;
 
 /// Where a lookup hit.

@@ -81,13 +81,7 @@ impl Recent {
 
     /// The same, and the number under which [`Self::at`] has it.
     #[inline]
-    pub fn place_of(
-        &self,
-        group: usize,
-        page: u64,
-        pcid: u16,
-        kind: AccessKind,
-    ) -> Option<(usize, &Known)> {
+    pub fn place_of(&self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<(usize, &Known)> {
         let number = place(group, page);
         let known = self.known.get(number)?;
         let is_it = known.key == key(group, page, pcid) && known.epoch == self.epoch;

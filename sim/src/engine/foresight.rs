@@ -104,9 +104,14 @@ impl Foresight {
         self.hits.len() - self.made
     }
 
-    /// Whether looking ahead may find more, if fewer than `few` are known.
-    pub(crate) fn may_go_on(&self, few: usize) -> bool {
-        !self.ended && self.pause == 0 && self.len() < few
+    /// Hits of CPU `index` that do not come before an action.
+    pub(crate) fn after(&self, index: usize, action: Moment) -> usize {
+        self.hits.len() - self.hits.partition_point(|hit| hit.is_before(index, action))
+    }
+
+    /// Whether looking ahead may find more.
+    pub(crate) fn may_go_on(&self) -> bool {
+        !self.ended && self.pause == 0
     }
 
     /// What a round will have to do, in hits, if it is as the last one; at most `most` hits are new.

@@ -4,12 +4,16 @@
 //! action of any CPU, and looks further ahead. Everything else is done by one thread, in the order of the actions. See
 //! [`super::foresight`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use daxsim_types::Time;
 use rayon::prelude::*;
 
 use super::{Made, Moment, Private, Sys};
 use crate::cpu::RunState;
 use crate::machine::Machine;
+use crate::program::Runner;
 
 /// How far CPUs look ahead, and in how many threads of the host. No result depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +24,68 @@ pub struct Lookahead {
     pub threads: usize,
 }
 
-impl Default for Lookahead {
-    fn default() -> Self {
-        Self { hits: 1024, threads: 1 }
+impl Lookahead {
+    /// As far as is best in so many threads of the host: what one foresees fits its L2, and several meet less often than that.
+    #[must_use]
+    pub const fn in_threads(threads: usize) -> Self {
+        Self { hits: if threads > 1 { 4096 } else { 1024 }, threads }
     }
 }
+
+impl Default for Lookahead {
+    fn default() -> Self {
+        Self::in_threads(1)
+    }
+}
+
+/// Runs `work`, a simulation, in a thread of a `rayon` pool while the others stand by: rounds are short, and waking a thread for each
+/// would take as long as they do.
+pub fn with_threads_standing_by<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let over = Over(AtomicBool::new(false));
+    rayon::scope(|scope| {
+        let busy = rayon::current_thread_index();
+        let over = &over;
+        scope.spawn_broadcast(move |_, thread| {
+            if Some(thread.index()) != busy {
+                over.stand_by();
+            }
+        });
+        let _end = AtEnd(over);
+        work()
+    })
+}
+
+/// Whether the work is done.
+struct Over(AtomicBool);
+
+/// Says so, whatever the end is.
+struct AtEnd<'a>(&'a Over);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
+    }
+}
+
+impl Over {
+    /// Does what comes up in the pool. A thread that has had nothing to do for long looks only now and then.
+    fn stand_by(&self) {
+        let mut idle = 0;
+        while !self.0.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                idle = 0;
+            } else if idle < PATIENCE {
+                idle += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+    }
+}
+
+/// How often a thread looks for something to do without a pause.
+const PATIENCE: u32 = 20_000;
 
 /// Hits that are worth waking a thread of the host for.
 const WORTH_A_THREAD: usize = 2048;
@@ -42,12 +103,14 @@ impl Sys {
         let cpu = &m.cpus[first];
         // A machine that will lose power stops in the midst of hits, and the host may take a CPU away before each turn.
         let off = self.stop() < Time::MAX || self.stalling.get();
-        let Some(runner) = cpu.runner.as_ref().filter(|runner| !off && runner.may_look_ahead(hits)) else {
+        let Some(runner) = cpu.runner.as_ref().filter(|runner| !off && hits > 0 && runner.may_look_ahead())
+        else {
             return false;
         };
         let soon = cpu.acts_at() + runner.costs.of_some_loads();
         let action = Moment { time: cpu.acts_at(), cpu: first };
-        let mut lanes: Vec<Private<'_>> = m.privates().filter(|lane| lane.has_use_for(hits / 2)).collect();
+        let mut lanes: Vec<Private<'_>> =
+            m.privates().filter(|lane| lane.has_use_for(hits / 2, action)).collect();
         if lanes.len() < 2 && self.horizon.get().time > soon {
             return false;
         }
@@ -56,7 +119,7 @@ impl Sys {
             lane.look_ahead(hits);
         };
         if threads > 1 && lanes.iter().map(|lane| lane.work(hits)).sum::<usize>() >= WORTH_A_THREAD {
-            lanes.par_iter_mut().for_each(work);
+            lanes.par_iter_mut().with_max_len(1).for_each(work);
         } else {
             lanes.iter_mut().for_each(work);
         }
@@ -131,10 +194,11 @@ impl Machine {
 }
 
 impl Private<'_> {
-    /// Whether to look ahead where fewer than `few` hits are known.
-    fn has_use_for(&self, few: usize) -> bool {
+    /// Whether to look ahead where fewer than `few` hits are known that do not come before an action.
+    fn has_use_for(&self, few: usize, action: Moment) -> bool {
+        let knows_few = |runner: &Runner| runner.foresight.after(self.index, action) < few;
         self.cpu.state == RunState::Ready
-            && self.cpu.runner.as_ref().is_some_and(|runner| runner.may_look_ahead(few))
+            && self.cpu.runner.as_ref().is_some_and(|runner| runner.may_look_ahead() && knows_few(runner))
     }
 
     /// What there is to do for it, in hits.

@@ -38,8 +38,8 @@ impl Runner {
         self.window.as_ref().map_or(Some(Time::ZERO), Window::is_quiet)
     }
 
-    /// Whether to look ahead where fewer than `few` hits are known.
-    pub(crate) fn may_look_ahead(&self, few: usize) -> bool {
-        self.gave_way && self.foresight.may_go_on(few) && self.is_quiet().is_some()
+    /// Whether looking ahead may find hits.
+    pub(crate) fn may_look_ahead(&self) -> bool {
+        self.gave_way && self.foresight.may_go_on() && self.is_quiet().is_some()
     }
 }

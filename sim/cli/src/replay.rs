@@ -10,7 +10,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
-use daxsim_sim::engine::{Lookahead, with_threads_standing_by};
+use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
@@ -57,13 +57,10 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// Threads of the host. One simulation has no use for more than there are cores.
+/// Threads of the host.
 fn threads(args: &ReplayArgs) -> usize {
     let threads = usize::from(args.threads);
-    if args.inputs.len() > 1 {
-        return threads;
-    }
-    threads.min(std::thread::available_parallelism().map_or(1, usize::from))
+    if args.inputs.len() > 1 { threads } else { useful_threads(threads) }
 }
 
 /// A message that names its input, once.

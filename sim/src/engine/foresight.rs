@@ -17,7 +17,7 @@
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CacheLine, PageSize, PhysAddr, Time, VirtAddr};
 
-use super::{Limits, Moment};
+use super::{Limits, Moment, Outlook, Window};
 use crate::cpu::Cpu;
 use crate::measure::Part;
 use crate::memory::{HitAt, Lane};
@@ -25,7 +25,9 @@ use crate::mmu::tlbs::PageHit;
 use crate::program::{Access, Runner};
 
 /// Fewer hits than these were not worth looking ahead for.
-const WORTH: usize = 32;
+const WORTH: usize = 8;
+/// If others go before so many loads could be made, it is soon.
+const SOON: u64 = 32;
 /// Most turns of a CPU without looking ahead.
 const MOST_PAUSE: u32 = 64;
 
@@ -86,9 +88,9 @@ impl HitCosts {
         Self { load, store, l1, levels }
     }
 
-    /// The time in which so many hits are made that are worth looking ahead for.
-    pub(crate) fn of_some_loads(&self) -> Time {
-        Time(self.load.0.saturating_mul(WORTH as u64))
+    /// The time in which so many loads hit that whoever goes before they are made goes soon.
+    pub(crate) fn soon(&self) -> Time {
+        Time(self.load.0.saturating_mul(SOON))
     }
 }
 
@@ -201,7 +203,7 @@ impl Private<'_> {
         }
         let end = due.first().map(|hit| hit.at);
         if let Some(window) = window {
-            window.pass_hits(count as u64, last.at + costs.l1);
+            window.pass_hits(count as u64, writes, last.at + costs.l1);
         }
         cursor.pass(count);
         foresight.made += count;
@@ -213,41 +215,46 @@ impl Private<'_> {
 
     /// Looks ahead until so many hits are known.
     pub(crate) fn look_ahead(&mut self, most: usize) {
-        let start = self.cpu.acts_at();
+        let mut now = self.cpu.acts_at();
         let due = self.cpu.next_interrupt().unwrap_or(Time::MAX);
         let Cpu { runner: Some(runner), tlbs, pcid, .. } = &mut *self.cpu else { return };
-        let Some(mut data) = runner.is_quiet() else { return };
-        let Runner { cursor, costs, foresight, .. } = &mut **runner;
+        let Runner { cursor, window, costs, foresight, .. } = &mut **runner;
+        let Some(outlook) = window.as_ref().map_or(Some(Outlook::STALLING), Window::outlook) else { return };
         foresight.settle();
         let before = foresight.hits.len();
-        let mut now = start;
-        if let Some(last) = foresight.hits.last() {
-            data = last.at + costs.l1;
-        }
+        let stores = foresight.hits.iter().filter(|hit| hit.write).count();
+        let mut loads = outlook.loads.saturating_sub((before - stores) as u64);
+        let most = most.min(usize::try_from(outlook.room).unwrap_or(usize::MAX));
+        let until = due.min(outlook.until);
+        let mut data = foresight.hits.last().map_or(outlook.data, |last| last.at + costs.l1);
         while !foresight.ended && foresight.hits.len() < most {
             let accesses = cursor.beyond(foresight.hits.len());
             foresight.ended = accesses.is_empty();
             for access in accesses.iter().take(most - foresight.hits.len()) {
                 let Access { va, kind, dependent } = *access;
-                let found = if now >= due || dependent && data > now || !va.is_canonical_in(costs.levels) {
+                let write = kind.is_write();
+                let waits = dependent && data > now || if write { !outlook.stores } else { loads == 0 };
+                let found = if now >= until || waits || !va.is_canonical_in(costs.levels) {
                     None
                 } else {
                     tlbs.foresee(va, *pcid, kind).and_then(|(page, frame)| {
-                        let line = self.l1.foresee(line_of(frame.addr(), va), kind.is_write())?;
-                        Some((page, line))
+                        let line = line_of(frame.addr(), va);
+                        let at = self.l1.foresee(line, write).filter(|_| outlook.is_clear(va, line, now))?;
+                        Some(Hit { at: now, line: at, page, write })
                     })
                 };
-                let Some((page, line)) = found else {
+                let Some(hit) = found else {
                     foresight.ended = true;
                     break;
                 };
-                foresight.hits.push(Hit { at: now, line, page, write: kind.is_write() });
+                foresight.hits.push(hit);
+                loads = loads.saturating_sub(u64::from(!write));
                 data = now + costs.l1;
-                now += if kind.is_write() { costs.store } else { costs.load };
+                now += if write { costs.store } else { costs.load };
             }
         }
-        let found = foresight.hits.len() - before;
-        foresight.judge(found);
+        foresight.ended |= foresight.hits.len() as u64 >= outlook.room;
+        foresight.judge(foresight.hits.len() - before);
         self.cpu.ahead = now;
     }
 }

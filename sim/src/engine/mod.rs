@@ -26,9 +26,9 @@ pub(crate) use foresight::{Foresight, HitCosts, Made, Private};
 pub(crate) use jitter::{Jitter, Stalls};
 pub(crate) use lines::Lines;
 pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
-pub use rounds::{Lookahead, with_threads_standing_by};
+pub use rounds::{Lookahead, useful_threads, with_threads_standing_by};
 pub(crate) use string_op::StringOp;
-pub(crate) use window::{Limits, OnCpu, Paused, Window};
+pub(crate) use window::{Limits, OnCpu, Outlook, Paused, Window};
 
 use std::cell::{Cell, RefCell};
 

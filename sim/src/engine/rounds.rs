@@ -38,6 +38,12 @@ impl Default for Lookahead {
     }
 }
 
+/// How many of the threads asked for one simulation has use for: no more than the host has cores.
+#[must_use]
+pub fn useful_threads(asked: usize) -> usize {
+    asked.min(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// Runs `work`, a simulation, in a thread of a `rayon` pool while the others stand by: rounds are short, and waking a thread for each
 /// would take as long as they do.
 pub fn with_threads_standing_by<R: Send>(work: impl FnOnce() -> R + Send) -> R {
@@ -107,7 +113,7 @@ impl Sys {
         else {
             return false;
         };
-        let soon = cpu.acts_at() + runner.costs.of_some_loads();
+        let soon = cpu.acts_at() + runner.costs.soon();
         let action = Moment { time: cpu.acts_at(), cpu: first };
         let mut lanes: Vec<Private<'_>> =
             m.privates().filter(|lane| lane.has_use_for(hits / 2, action)).collect();

@@ -1,10 +1,9 @@
 //! A run of accesses under way on a CPU.
 
 use daxsim_configs::machine::MachineSpec;
-use daxsim_types::Time;
 
 use super::source::{Accesses, Cursor};
-use crate::engine::{Foresight, HitCosts, Limits, Window};
+use crate::engine::{Foresight, HitCosts, Limits, Outlook, Window};
 
 /// Where a run stands: what comes next, what is in flight, and the hits that are foreseen. It lies in its CPU, so that whoever looks at
 /// all CPUs finds it.
@@ -31,15 +30,14 @@ impl Runner {
         }
     }
 
-    /// Whether the next access, if it hits, could be made without a look at what is in flight; then, when the data of the last one are
-    /// there.
+    /// What bears on the next accesses if they hit.
     #[inline]
-    pub(crate) fn is_quiet(&self) -> Option<Time> {
-        self.window.as_ref().map_or(Some(Time::ZERO), Window::is_quiet)
+    pub(crate) fn outlook(&self) -> Option<Outlook<'_>> {
+        self.window.as_ref().map_or(Some(Outlook::STALLING), Window::outlook)
     }
 
     /// Whether looking ahead may find hits.
     pub(crate) fn may_look_ahead(&self) -> bool {
-        self.gave_way && self.foresight.may_go_on() && self.is_quiet().is_some()
+        self.gave_way && self.foresight.may_go_on() && self.outlook().is_some()
     }
 }

@@ -1,6 +1,6 @@
 //! One simulation of several CPUs.
 
-use daxsim_sim::engine::{Lookahead, with_threads_standing_by};
+use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::program::{Accesses, Action, Step};
 use daxsim_types::{AccessKind, CpuId, VirtAddr};
 use rand_core::{Rng, SeedableRng};
@@ -38,6 +38,7 @@ fn stream(cpu: u64, far: u64, count: u64) -> impl Iterator<Item = (VirtAddr, Acc
 
 /// Wall seconds of a simulation of all CPUs with so many threads.
 fn seconds(far: u64, threads: usize) -> f64 {
+    let threads = useful_threads(threads);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let prepare = || {
         let mut sim = machine();

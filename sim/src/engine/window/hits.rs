@@ -17,8 +17,7 @@ impl Window {
         }
         let until = until.min(self.next_change());
         let stores_are_safe = self.is_safe(self.first + self.entries.len() as u64);
-        let room = |entry: &Entry| (entry.seq + self.limits.window, entry.loads + self.limits.load_buffer);
-        let (last, last_load) = self.entries.front().map_or((u64::MAX, u64::MAX), room);
+        let (last, last_load) = self.full_at();
         let (mut now, mut made, mut other) = (core.now(), 0, None);
         for access in cursor.batch() {
             let Access { va, kind, dependent } = *access;
@@ -87,8 +86,14 @@ impl Window {
         self.next += 1;
     }
 
+    /// How many accesses, and how many loads, will have entered when no more can.
+    pub(super) fn full_at(&self) -> (u64, u64) {
+        let room = |entry: &Entry| (entry.seq + self.limits.window, entry.loads + self.limits.load_buffer);
+        self.entries.front().map_or((u64::MAX, u64::MAX), room)
+    }
+
     /// The earliest time at which something may happen to what is in flight, or nothing may be in flight any more.
-    fn next_change(&self) -> Time {
+    pub(super) fn next_change(&self) -> Time {
         let oldest = self.entries.front().map_or(Time::ZERO, |entry| match entry.phase {
             Phase::Flight => entry.complete,
             _ => Time::MAX,

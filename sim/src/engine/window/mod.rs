@@ -28,6 +28,7 @@ mod buffers;
 mod core;
 mod entry;
 mod hits;
+mod outlook;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ use crate::mmu::Refusal;
 use crate::program::{Access, Cursor};
 
 pub(crate) use self::core::{Limits, OnCpu};
+pub(crate) use self::outlook::Outlook;
 
 /// Why a window gave way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,19 +127,6 @@ impl Window {
     /// Whether nothing is in flight.
     pub(crate) fn is_drained(&self, now: Time) -> bool {
         self.entries.is_empty() && self.stores.is_empty() && self.hits_done <= now
-    }
-
-    /// Whether the next access, if it hits, could be made without a look at what is in flight; then, when the data of the last one are
-    /// there.
-    pub(crate) fn is_quiet(&self) -> Option<Time> {
-        (self.quiet && self.limits.hits_are_short).then_some(self.last_data)
-    }
-
-    /// Takes note of hits that were made without it while it was quiet; `data`: when those of the last one are there.
-    pub(crate) fn pass_hits(&mut self, count: u64, data: Time) {
-        self.next += count;
-        self.last_data = data;
-        self.hits_done = data;
     }
 
     /// Adds what walks waited for since the last call.

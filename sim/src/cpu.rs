@@ -122,6 +122,17 @@ impl Cpu {
         self.now.max(self.ahead)
     }
 
+    /// When it has something to do, if it has.
+    pub(crate) fn next_action(&self) -> Option<Time> {
+        match self.state {
+            RunState::Ready => Some(self.acts_at()),
+            RunState::Asleep(until) => {
+                Some(self.next_interrupt().map_or(until, |at| at.max(self.now).min(until)))
+            }
+            RunState::Blocked(_) | RunState::Parked => self.next_interrupt().map(|at| at.max(self.now)),
+        }
+    }
+
     /// Whether accesses are under way that an interrupt has to wait for.
     pub(crate) fn has_accesses_in_flight(&self) -> bool {
         let window = self.runner.as_ref().and_then(|runner| runner.window.as_ref());

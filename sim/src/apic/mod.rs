@@ -131,6 +131,7 @@ impl Machine {
 
     /// Puts an interrupt into the inbox of a target; when the target can take it.
     pub(crate) fn post(&mut self, target: CpuId, interrupt: Interrupt) -> Moment {
+        self.turns.change(target.index());
         let cpu = &mut self.cpus[target.index()];
         let at = cpu.inbox.partition_point(|other| other.arrives <= interrupt.arrives);
         cpu.inbox.insert(at, interrupt);

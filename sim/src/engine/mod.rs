@@ -18,6 +18,7 @@ mod lock;
 mod rounds;
 mod string_op;
 mod touch;
+mod turns;
 mod window;
 
 pub use cx::Cx;
@@ -28,6 +29,7 @@ pub(crate) use lines::Lines;
 pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
 pub use rounds::{Lookahead, useful_threads, with_threads_standing_by};
 pub(crate) use string_op::StringOp;
+pub(crate) use turns::Turns;
 pub(crate) use window::{Limits, OnCpu, Outlook, Paused, Window};
 
 use std::cell::{Cell, RefCell};

@@ -131,6 +131,7 @@ impl Sys {
         }
         let done: Vec<(usize, Made)> = lanes.into_iter().map(|lane| (lane.index, lane.made)).collect();
         for (index, made) in done {
+            m.turns.change(index);
             m.memory.watch_l1(index, true);
             m.count_made(made);
         }
@@ -141,6 +142,7 @@ impl Sys {
     #[cold]
     pub(super) fn give_up_lost(&self, m: &mut Machine) {
         for lost in m.memory.take_lost() {
+            m.turns.change(lost.core);
             m.cpus[lost.core].give_up(|foresight| foresight.lose(lost.core, lost.at, lost.by));
         }
         let acting = m.memory.acting().cpu;
@@ -193,6 +195,7 @@ impl Machine {
         for index in 0..self.cpus.len() {
             self.make_hits(index, action);
             if self.cpus[index].give_up(super::Foresight::end) {
+                self.turns.change(index);
                 self.memory.note_given_up();
             }
         }

@@ -109,6 +109,9 @@ enum Turn {
 /// Lets waiting CPUs take their interrupts until it is a task's turn.
 fn next_turn(m: &mut Machine, sys: &Sys) -> Turn {
     loop {
+        if m.memory.has_lost() {
+            sys.give_up_lost(m);
+        }
         let (next, horizon) = two_earliest(m);
         if next == Moment::NEVER {
             return Turn::Nobodys;

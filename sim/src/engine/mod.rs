@@ -107,12 +107,7 @@ impl Sys {
     /// Looks at or changes the machine. Not to be called from within itself.
     #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
-        let m = &mut *self.machine.borrow_mut();
-        let result = f(m);
-        if m.memory.has_lost() {
-            self.give_up_lost(m);
-        }
-        result
+        f(&mut self.machine.borrow_mut())
     }
 
     /// The machine, when the run is over.

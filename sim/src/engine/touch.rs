@@ -18,6 +18,9 @@ impl Sys {
     /// Whether no other CPU with something to do is behind `index`.
     #[inline(always)]
     fn is_first(&self, m: &mut Machine, index: usize) -> bool {
+        if m.memory.has_lost() {
+            self.give_up_lost(m);
+        }
         let action = Moment { time: m.cpus[index].now, cpu: index };
         m.memory.begin_action(action);
         action <= self.horizon.get()

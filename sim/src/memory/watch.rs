@@ -22,8 +22,8 @@ pub(super) struct Watch {
     acting: Moment,
     foreseen: Vec<bool>,
     lost: Vec<Lost>,
-    /// Hits were given up since somebody asked.
-    gave_up: bool,
+    /// Something was lost, or hits were given up, since somebody asked.
+    has_lost: bool,
 }
 
 impl Watch {
@@ -32,7 +32,7 @@ impl Watch {
             acting: Moment { time: Time::ZERO, cpu: 0 },
             foreseen: vec![false; cores],
             lost: Vec::new(),
-            gave_up: false,
+            has_lost: false,
         }
     }
 }
@@ -56,18 +56,18 @@ impl Memory {
 
     /// Notes that hits were given up, for another reason than a lost line.
     pub(crate) fn note_given_up(&mut self) {
-        self.watch.gave_up = true;
+        self.watch.has_lost = true;
     }
 
     /// Whether anything was lost or given up since [`Self::take_lost`].
     #[inline]
-    pub(crate) fn has_lost(&self) -> bool {
-        !self.watch.lost.is_empty() || self.watch.gave_up
+    pub(crate) const fn has_lost(&self) -> bool {
+        self.watch.has_lost
     }
 
     /// What was taken from L1Ds whose hits are foreseen.
     pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
-        self.watch.gave_up = false;
+        self.watch.has_lost = false;
         std::mem::take(&mut self.watch.lost)
     }
 
@@ -93,6 +93,7 @@ impl Memory {
             && let Some(at) = self.l1.hit_at(core, line)
         {
             self.watch.lost.push(Lost { core, at, by: self.watch.acting });
+            self.watch.has_lost = true;
         }
     }
 }

@@ -205,12 +205,14 @@ impl Window {
             let mut other = None;
             for access in batch {
                 let Access { va, kind, dependent } = *access;
-                if now >= until {
-                    break;
-                }
                 let waits = dependent && self.last_data > now;
-                if waits || !va.is_canonical_in(self.limits.levels) || !self.limits.hits_are_short {
-                    self.quiet = false;
+                if now >= until
+                    || waits
+                    || !va.is_canonical_in(self.limits.levels)
+                    || !self.limits.hits_are_short
+                {
+                    // Whoever only gives way to others comes back here.
+                    self.quiet = now >= until;
                     break;
                 }
                 made += 1;

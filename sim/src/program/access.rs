@@ -68,6 +68,8 @@ fn run(m: &mut Machine, index: usize, user: bool, limit: Moment) -> Paused {
 }
 
 /// Accesses of a core that stalls on every one, until one is refused or another CPU has to go first.
+// Two hot loops in one function share its registers.
+#[inline(never)]
 fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Paused {
     let (until, levels) = (passed(index, limit).min(due(m, index)), m.spec.mmu.levels);
     let mut ahead = Ahead::new();
@@ -107,6 +109,7 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
 }
 
 /// The same with a window.
+#[inline(never)]
 fn run_window(
     m: &mut Machine,
     index: usize,

@@ -174,7 +174,7 @@ fn take_interrupt(m: &mut Machine, sys: &Sys, index: usize) {
 /// Delivers what is still on its way when the last task ends (nobody waits for it any more).
 fn drain_interrupts(sys: &Sys) {
     loop {
-        let (next, _) = sys.with(|m| two_earliest(m));
+        let (next, _) = sys.with(two_earliest);
         if next == Moment::NEVER || next.time >= sys.stop() {
             return;
         }

@@ -98,6 +98,7 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     match kind {
         InputKind::Script => predict(args, input, choice),
         InputKind::Ftrace => Ok((replay(args, input, choice)?, None)),
+        other => bail!("{}: found {other}: expected a workload script or tracefs text", input.display()),
     }
 }
 

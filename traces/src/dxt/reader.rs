@@ -1,0 +1,140 @@
+//! Reading blocks.
+
+use std::fs;
+use std::path::Path;
+
+use super::columns::Unpacker;
+use super::file::payload;
+use super::layout::Kind;
+use super::{Block, Damage, File, accesses};
+use crate::TraceError;
+use crate::access::{AccessBatch, AccessReader, Reading};
+
+/// Damaged places that are told; the others are counted.
+const MOST_DAMAGE: usize = 16;
+
+/// Reads blocks of a file, in any order. Several can read the same file at the same time.
+pub struct BlockReader {
+    file: fs::File,
+    payload: Vec<u8>,
+    columns: Unpacker,
+}
+
+impl BlockReader {
+    /// A reader of the blocks of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Io`] if the file cannot be opened.
+    pub fn new(file: &File) -> Result<Self, TraceError> {
+        let cannot = |source| TraceError::Io { file: file.path().to_owned(), source };
+        Ok(Self {
+            file: fs::File::open(file.path()).map_err(cannot)?,
+            payload: Vec::new(),
+            columns: Unpacker::new().map_err(cannot)?,
+        })
+    }
+
+    /// Replaces `batch` by the accesses of a block.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Malformed`] if the block is damaged, [`TraceError::Io`] if it cannot be read.
+    pub fn read(&mut self, file: &File, block: &Block, batch: &mut AccessBatch) -> Result<(), TraceError> {
+        batch.thread = block.thread;
+        batch.records.clear();
+        let header = payload(&mut self.file, block.offset, &mut self.payload)
+            .map_err(|source| TraceError::Io { file: file.path().to_owned(), source })?
+            .map_err(|damage| file.malformed(damage))?;
+        let told = (header.kind, header.thread, header.records, header.stored);
+        if told != (Kind::Accesses as u8, block.thread, block.records, block.stored) {
+            let found = format!("a block of kind {}, thread {} and {} records", told.0, told.1, told.2);
+            let expected =
+                format!("{} accesses of thread {}, as the index says", block.records, block.thread);
+            return Err(file.malformed(Damage::new(block.offset, found, expected)));
+        }
+        self.columns
+            .unpack(&self.payload, header.columns, header.raw, block.offset)
+            .map_err(|damage| file.malformed(damage))?;
+        accesses::decode(&self.columns, block.records as usize, &mut batch.records)
+            .map_err(|found| file.malformed(Damage::new(block.offset, found, "columns that agree")))
+    }
+}
+
+/// All accesses of a file, or of one of its threads, in the order of the file.
+pub struct Reader {
+    file: File,
+    blocks: BlockReader,
+    /// The next block.
+    at: usize,
+    thread: Option<u32>,
+    reading: Reading,
+}
+
+impl Reader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open`].
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        Self::of(File::open(path)?, None)
+    }
+
+    /// Reads a file whose blocks are known; of one thread, if it is given.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Io`] if the file cannot be opened.
+    pub fn of(file: File, thread: Option<u32>) -> Result<Self, TraceError> {
+        let reading = Reading {
+            damage: file
+                .damage()
+                .iter()
+                .map(|damage| format!("{}: {damage}", file.path().display()))
+                .collect(),
+            damaged: file.damaged(),
+            ..Reading::default()
+        };
+        let blocks = BlockReader::new(&file)?;
+        Ok(Self { file, blocks, at: 0, thread, reading })
+    }
+
+    /// The file.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Notes a block that is left out.
+    fn leave_out(&mut self, number: usize, block: &Block, error: &TraceError) {
+        self.reading.damaged += 1;
+        if self.reading.damage.len() < MOST_DAMAGE {
+            let records = block.records;
+            self.reading.damage.push(format!("{error}; block {number} with {records} accesses is left out"));
+        }
+    }
+}
+
+impl AccessReader for Reader {
+    fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
+        while let Some(block) = self.file.blocks().get(self.at).copied() {
+            let number = self.at;
+            self.at += 1;
+            if self.thread.is_some_and(|thread| thread != block.thread) || block.records == 0 {
+                continue;
+            }
+            match self.blocks.read(&self.file, &block, batch) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_damage() => self.leave_out(number, &block, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        batch.records.clear();
+        Ok(false)
+    }
+
+    fn reading(&self) -> &Reading {
+        &self.reading
+    }
+}

@@ -6,6 +6,7 @@ mod persist;
 pub mod replay;
 pub mod script;
 mod source;
+pub mod trace;
 
 pub(crate) use access::run_accesses;
 pub(crate) use ahead::Ahead;

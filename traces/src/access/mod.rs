@@ -94,6 +94,16 @@ impl AccessCounts {
         self.loads.saturating_add(self.stores).saturating_add(self.modifies).saturating_add(self.fetches)
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add_counts(&mut self, other: &Self) {
+        self.loads += other.loads;
+        self.stores += other.stores;
+        self.modifies += other.modifies;
+        self.fetches += other.fetches;
+        self.dependent += other.dependent;
+        self.instructions += other.instructions;
+    }
+
     /// Counts records.
     pub fn add(&mut self, records: &[AccessRecord]) {
         let mut by_op = [0_u64; 4];

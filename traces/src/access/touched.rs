@@ -50,6 +50,12 @@ impl Touched {
         }
     }
 
+    /// Adds the pages of another set.
+    pub fn merge(&mut self, other: &Self) {
+        other.each_page().for_each(|page| self.add_page(page));
+        self.full |= other.full;
+    }
+
     fn add_page(&mut self, page: u64) {
         let (granule, bit) = (page / GRANULE, page % GRANULE);
         if self.granules.len() >= MOST_GRANULES && !self.granules.contains_key(&granule) {
@@ -150,7 +156,8 @@ mod tests {
                 .iter()
                 .flat_map(|(va, size)| va / PAGE..=(va + u64::from((*size).max(1)) - 1) / PAGE)
                 .collect();
-            let t = touched(&accesses);
+            let mut t = touched(&accesses[..accesses.len() / 2]);
+            t.merge(&touched(&accesses[accesses.len() / 2..]));
             prop_assert_eq!(t.pages(), model.len() as u64);
             prop_assert_eq!(t.each_page().collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
             prop_assert_eq!(t.ranges(1000).iter().map(|r| r.pages).sum::<u64>(), t.pages());

@@ -12,6 +12,7 @@ use super::scan;
 use super::writer::ONLY;
 use super::{BLOCK_BYTES, Damage, Description};
 use crate::TraceError;
+use crate::open::Compression;
 
 /// Damaged places of a file that are described; the others are counted.
 const MOST_DAMAGE: usize = 16;
@@ -65,6 +66,12 @@ impl File {
             return Err(TraceError::Empty { file: path.to_owned() });
         }
         if let Err(damage) = layout::check_file_header(&header) {
+            let compression = Compression::of(&header);
+            if compression != Compression::None {
+                let what = format!("a file compressed with {compression}");
+                let expected = "the .dxt itself, which is compressed already";
+                return Err(found.malformed(Damage::new(0, what, expected)));
+            }
             // Without its mark, or with another version, it is something else.
             if damage.offset == 8 || !header.starts_with(&layout::MAGIC) {
                 return Err(found.malformed(damage));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::columns::Unpacker;
 use super::file::payload;
@@ -63,7 +64,7 @@ impl BlockReader {
 
 /// All accesses of a file, or of one of its threads, in the order of the file.
 pub struct Reader {
-    file: File,
+    file: Arc<File>,
     blocks: BlockReader,
     /// The next block.
     at: usize,
@@ -78,7 +79,7 @@ impl Reader {
     ///
     /// As [`File::open`].
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        Self::of(File::open(path)?, None)
+        Self::of(Arc::new(File::open(path)?), None)
     }
 
     /// Reads a file whose blocks are known; of one thread, if it is given.
@@ -86,7 +87,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`TraceError::Io`] if the file cannot be opened.
-    pub fn of(file: File, thread: Option<u32>) -> Result<Self, TraceError> {
+    pub fn of(file: Arc<File>, thread: Option<u32>) -> Result<Self, TraceError> {
         let reading = Reading {
             damage: file
                 .damage()
@@ -102,7 +103,7 @@ impl Reader {
 
     /// The file.
     #[must_use]
-    pub const fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.file
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::layout::{BLOCK_HEADER, FILE_HEADER, TRAILER};
 use super::*;
 use crate::TraceError;
-use crate::access::{AccessBatch, AccessCounts, AccessOp, AccessReader, AccessRecord, Reading, Touched};
+use crate::access::{AccessBatch, AccessCounts, AccessOp, AccessReader, AccessRecord, Reading};
 
 /// Some accesses of a thread, all different.
 fn accesses(thread: u32, count: usize) -> Vec<AccessRecord> {
@@ -35,8 +35,9 @@ fn sample() -> Vec<u8> {
     let mut counts = AccessCounts::default();
     counts.add(&of_0);
     counts.add(&of_9);
-    let description = Description::new("test", "sample", counts, &Touched::default(), &Reading::default());
-    writer.finish(&description).unwrap();
+    let (description, len) = writer.finish("test", "sample", &Reading::default()).unwrap();
+    assert_eq!(description.counts, counts);
+    assert_eq!(len, bytes.len() as u64);
     bytes
 }
 
@@ -91,7 +92,7 @@ fn blocks_are_read_in_any_order_and_by_thread() {
     assert_eq!(batch.records, accesses(0, 2 * BLOCK_RECORDS)[BLOCK_RECORDS..]);
     blocks.read(&opened, &opened.blocks()[0], &mut batch).unwrap();
     assert_eq!(batch.records, accesses(0, BLOCK_RECORDS));
-    let mut reader = Reader::of(opened, Some(9)).unwrap();
+    let mut reader = Reader::of(opened.into(), Some(9)).unwrap();
     assert!(reader.next_batch(&mut batch).unwrap());
     assert_eq!((batch.thread, batch.records.len()), (9, 500));
     assert!(!reader.next_batch(&mut batch).unwrap());
@@ -100,7 +101,7 @@ fn blocks_are_read_in_any_order_and_by_thread() {
 #[test]
 fn an_empty_trace_is_a_file_too() {
     let mut bytes = Vec::new();
-    Writer::new(&mut bytes).unwrap().finish(&Description::default()).unwrap();
+    Writer::new(&mut bytes).unwrap().finish("test", "none", &Reading::default()).unwrap();
     let (all, reading) = read(&file_of(&bytes).path).unwrap();
     assert_eq!((all, reading), (Vec::new(), Reading::default()));
 }

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use super::accesses::Encoder;
 use super::columns::{Packer, Payload};
-use super::layout::{self, BLOCK_HEADER, BlockHeader, INDEX_ENTRY, IndexEntry, Kind, Trailer};
+use super::layout::{self, BLOCK_HEADER, BlockHeader, INDEX_ENTRY, IndexEntry, Kind, TRAILER, Trailer};
 use super::{BLOCK_BYTES, BLOCK_RECORDS, Description};
-use crate::access::AccessRecord;
+use crate::access::{AccessCounts, AccessRecord, Reading, Touched};
 
 /// Most accesses held back, of all threads together.
 const MOST_PENDING: usize = 16 * BLOCK_RECORDS;
@@ -25,6 +25,9 @@ pub struct Writer<W> {
     held: usize,
     /// Accesses in blocks.
     written: u64,
+    /// What they are, those held back included.
+    counts: AccessCounts,
+    touched: Touched,
     index: Vec<IndexEntry>,
     encoder: Encoder,
     packer: Packer,
@@ -45,6 +48,8 @@ impl<W: Write> Writer<W> {
             pending: BTreeMap::new(),
             held: 0,
             written: 0,
+            counts: AccessCounts::default(),
+            touched: Touched::default(),
             index: Vec::new(),
             encoder: Encoder::default(),
             packer: Packer::new()?,
@@ -57,6 +62,8 @@ impl<W: Write> Writer<W> {
     ///
     /// What the output says.
     pub fn push(&mut self, thread: u32, mut records: &[AccessRecord]) -> io::Result<()> {
+        self.counts.add(records);
+        self.touched.add(records);
         while !records.is_empty() {
             let pending = self.pending.entry(thread).or_default();
             let (now, later) = records.split_at(records.len().min(BLOCK_RECORDS - pending.len()));
@@ -110,15 +117,17 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends the file: what is held back, the description, the index.
+    /// Ends the file: what is held back, the description, the index. Returns the description and the length of the file.
+    /// `source` and `name` say what it was made of, `reading` what its reader met.
     ///
     /// # Errors
     ///
     /// What the output says.
-    pub fn finish(mut self, description: &Description) -> io::Result<()> {
+    pub fn finish(mut self, source: &str, name: &str, reading: &Reading) -> io::Result<(Description, u64)> {
         while let Some((thread, _)) = self.pending.first_key_value() {
             self.flush(*thread)?;
         }
+        let description = Description::new(source, name, self.counts, &self.touched, reading);
         let text = description.to_text();
         let payload = self.packer.pack(&[(ONLY, text.as_bytes())])?;
         self.block(header_of(Kind::Description, &payload), &payload)?;
@@ -133,7 +142,8 @@ impl<W: Write> Writer<W> {
         }
         let trailer = Trailer { index, blocks: entries.len() as u64, index_blocks };
         self.out.write_all(&trailer.to_bytes())?;
-        self.out.flush()
+        self.out.flush()?;
+        Ok((description, self.offset + TRAILER as u64))
     }
 }
 

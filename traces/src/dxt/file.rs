@@ -51,8 +51,18 @@ impl File {
     ///
     /// [`TraceError`] if the file cannot be read, is no `.dxt`, or of another version.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let mut file =
+            fs::File::open(path).map_err(|source| TraceError::Io { file: path.to_owned(), source })?;
+        Self::find(&mut file, path)
+    }
+
+    /// The same of bytes that are open already; messages name `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open`].
+    pub fn find<R: Read + Seek>(file: &mut R, path: &Path) -> Result<Self, TraceError> {
         let cannot = |source| TraceError::Io { file: path.to_owned(), source };
-        let mut file = fs::File::open(path).map_err(cannot)?;
         let mut found = Self {
             path: path.to_owned(),
             blocks: Vec::new(),
@@ -61,7 +71,7 @@ impl File {
             damaged: 0,
         };
         let mut header = Vec::with_capacity(FILE_HEADER);
-        (&mut file).take(FILE_HEADER as u64).read_to_end(&mut header).map_err(cannot)?;
+        file.by_ref().take(FILE_HEADER as u64).read_to_end(&mut header).map_err(cannot)?;
         if header.is_empty() {
             return Err(TraceError::Empty { file: path.to_owned() });
         }
@@ -79,14 +89,14 @@ impl File {
             found.note(damage);
         }
         let len = file.seek(SeekFrom::End(0)).map_err(cannot)?;
-        match indexed(&mut file, len).map_err(cannot)? {
-            Ok(entries) => found.take(&mut file, &entries).map_err(cannot)?,
+        match indexed(file, len).map_err(cannot)? {
+            Ok(entries) => found.take(file, &entries).map_err(cannot)?,
             Err(damage) => {
                 found.note(damage);
-                let (entries, damage, damaged) = scan::blocks(&mut file, len).map_err(cannot)?;
+                let (entries, damage, damaged) = scan::blocks(file, len).map_err(cannot)?;
                 damage.into_iter().for_each(|damage| found.keep(damage));
                 found.damaged += damaged;
-                found.take(&mut file, &entries).map_err(cannot)?;
+                found.take(file, &entries).map_err(cannot)?;
             }
         }
         Ok(found)
@@ -104,7 +114,7 @@ impl File {
         }
     }
 
-    fn take(&mut self, file: &mut fs::File, entries: &[IndexEntry]) -> io::Result<()> {
+    fn take<R: Read + Seek>(&mut self, file: &mut R, entries: &[IndexEntry]) -> io::Result<()> {
         for entry in entries {
             match Kind::from_number(entry.kind) {
                 Some(Kind::Accesses) => self.blocks.push(Block {
@@ -172,7 +182,7 @@ impl File {
 }
 
 /// The entries of the index, if all of it is as it should be.
-fn indexed(file: &mut fs::File, len: u64) -> io::Result<Result<Vec<IndexEntry>, Damage>> {
+fn indexed<R: Read + Seek>(file: &mut R, len: u64) -> io::Result<Result<Vec<IndexEntry>, Damage>> {
     let end = len.saturating_sub(TRAILER as u64);
     let bytes = read_at(file, end, TRAILER)?;
     let trailer = match Trailer::from_bytes(&bytes, end) {
@@ -241,8 +251,8 @@ fn check_index(entries: &[IndexEntry], trailer: &Trailer, at: u64, end: u64) -> 
 }
 
 /// The header at a place and the bytes after it, checked.
-pub(super) fn payload(
-    file: &mut fs::File,
+pub(super) fn payload<R: Read + Seek>(
+    file: &mut R,
     offset: u64,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Result<BlockHeader, Damage>> {
@@ -253,7 +263,7 @@ pub(super) fn payload(
     };
     let len = header.stored as usize;
     buffer.clear();
-    file.take(len as u64).read_to_end(buffer)?;
+    file.by_ref().take(len as u64).read_to_end(buffer)?;
     if buffer.len() < len {
         let found = format!("{} bytes of the block and the end of the file", buffer.len());
         return Ok(Err(Damage::new(offset, found, format!("{len} bytes"))));
@@ -262,7 +272,10 @@ pub(super) fn payload(
 }
 
 /// The column of a block that has only one.
-fn only_column(file: &mut fs::File, offset: u64) -> io::Result<Result<(BlockHeader, Vec<u8>), Damage>> {
+fn only_column<R: Read + Seek>(
+    file: &mut R,
+    offset: u64,
+) -> io::Result<Result<(BlockHeader, Vec<u8>), Damage>> {
     let mut buffer = Vec::new();
     let header = match payload(file, offset, &mut buffer)? {
         Ok(header) => header,
@@ -274,9 +287,9 @@ fn only_column(file: &mut fs::File, offset: u64) -> io::Result<Result<(BlockHead
 }
 
 /// Bytes at a place; fewer at the end of the file.
-pub(super) fn read_at(file: &mut fs::File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_at<R: Read + Seek>(file: &mut R, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::with_capacity(len);
-    file.take(len as u64).read_to_end(&mut bytes)?;
+    file.by_ref().take(len as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -1,6 +1,7 @@
 //! Reading blocks.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::access::{AccessBatch, AccessReader, Reading};
 const MOST_DAMAGE: usize = 16;
 
 /// Reads blocks of a file, in any order. Several can read the same file at the same time.
-pub struct BlockReader {
-    file: fs::File,
+pub struct BlockReader<R = fs::File> {
+    file: R,
     payload: Vec<u8>,
     columns: Unpacker,
 }
@@ -29,11 +30,18 @@ impl BlockReader {
     /// [`TraceError::Io`] if the file cannot be opened.
     pub fn new(file: &File) -> Result<Self, TraceError> {
         let cannot = |source| TraceError::Io { file: file.path().to_owned(), source };
-        Ok(Self {
-            file: fs::File::open(file.path()).map_err(cannot)?,
-            payload: Vec::new(),
-            columns: Unpacker::new().map_err(cannot)?,
-        })
+        fs::File::open(file.path()).and_then(Self::of).map_err(cannot)
+    }
+}
+
+impl<R: Read + Seek> BlockReader<R> {
+    /// A reader of blocks in bytes that are open already.
+    ///
+    /// # Errors
+    ///
+    /// If zstd has no memory.
+    pub fn of(file: R) -> std::io::Result<Self> {
+        Ok(Self { file, payload: Vec::new(), columns: Unpacker::new()? })
     }
 
     /// Replaces `batch` by the accesses of a block.
@@ -63,9 +71,9 @@ impl BlockReader {
 }
 
 /// All accesses of a file, or of one of its threads, in the order of the file.
-pub struct Reader {
+pub struct Reader<R = fs::File> {
     file: Arc<File>,
-    blocks: BlockReader,
+    blocks: BlockReader<R>,
     /// The next block.
     at: usize,
     thread: Option<u32>,
@@ -88,6 +96,15 @@ impl Reader {
     ///
     /// [`TraceError::Io`] if the file cannot be opened.
     pub fn of(file: Arc<File>, thread: Option<u32>) -> Result<Self, TraceError> {
+        let blocks = BlockReader::new(&file)?;
+        Ok(Self::with(file, blocks, thread))
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// The same with a reader of its blocks.
+    #[must_use]
+    pub fn with(file: Arc<File>, blocks: BlockReader<R>, thread: Option<u32>) -> Self {
         let reading = Reading {
             damage: file
                 .damage()
@@ -97,8 +114,7 @@ impl Reader {
             damaged: file.damaged(),
             ..Reading::default()
         };
-        let blocks = BlockReader::new(&file)?;
-        Ok(Self { file, blocks, at: 0, thread, reading })
+        Self { file, blocks, at: 0, thread, reading }
     }
 
     /// The file.
@@ -117,7 +133,7 @@ impl Reader {
     }
 }
 
-impl AccessReader for Reader {
+impl<R: Read + Seek + Send> AccessReader for Reader<R> {
     fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
         while let Some(block) = self.file.blocks().get(self.at).copied() {
             let number = self.at;

@@ -1,7 +1,6 @@
 //! Looking for the blocks of a file whose index is damaged or missing.
 
-use std::fs;
-use std::io;
+use std::io::{self, Read, Seek};
 
 use super::Damage;
 use super::file::{payload, read_at};
@@ -15,7 +14,10 @@ const STRIDE: usize = 1 << 16;
 const MOST_DAMAGE: usize = 16;
 
 /// The whole blocks of a file of `len` bytes; damaged places, the first ones; and how many those are.
-pub(super) fn blocks(file: &mut fs::File, len: u64) -> io::Result<(Vec<IndexEntry>, Vec<Damage>, u64)> {
+pub(super) fn blocks<R: Read + Seek>(
+    file: &mut R,
+    len: u64,
+) -> io::Result<(Vec<IndexEntry>, Vec<Damage>, u64)> {
     let mut scan =
         Scan { file, len, entries: Vec::new(), damage: Vec::new(), damaged: 0, buffer: Vec::new() };
     let mut at = FILE_HEADER as u64;
@@ -25,8 +27,8 @@ pub(super) fn blocks(file: &mut fs::File, len: u64) -> io::Result<(Vec<IndexEntr
     Ok((scan.entries, scan.damage, scan.damaged))
 }
 
-struct Scan<'a> {
-    file: &'a mut fs::File,
+struct Scan<'a, R> {
+    file: &'a mut R,
     len: u64,
     entries: Vec<IndexEntry>,
     damage: Vec<Damage>,
@@ -34,7 +36,7 @@ struct Scan<'a> {
     buffer: Vec<u8>,
 }
 
-impl Scan<'_> {
+impl<R: Read + Seek> Scan<'_, R> {
     /// Takes what is at a place; where the next thing may be.
     fn step(&mut self, at: u64) -> io::Result<u64> {
         let damage = match payload(self.file, at, &mut self.buffer)? {

@@ -114,7 +114,7 @@ pub struct AccessesInfo {
     pub bytes_per_access: f64,
     /// Memory that a replay needs, about.
     pub replay_bytes: u64,
-    /// Time that a replay takes on one core of a current server, about.
+    /// Time that a replay takes on one core of a current server, about, if most accesses hit a cache.
     pub replay_ns: f64,
 }
 
@@ -234,7 +234,7 @@ impl AccessesInfo {
             text.push_str(&format!("lines that are no accesses: {}\n", count(self.other_lines)));
         }
         text.push_str(&format!(
-            "a replay takes about {} and {} of memory\n\n",
+            "a replay takes about {} (if most accesses hit a cache) and {} of memory\n\n",
             time(self.replay_ns),
             bytes(self.replay_bytes)
         ));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use daxsim_traces::access::{
     self, AccessBatch, AccessReader, AccessRecord, ChampSim, Fetches, Lackey, Touched,
 };
-use daxsim_traces::dxt::{BLOCK_RECORDS, BlockReader, File, Reader};
+use daxsim_traces::dxt::{BLOCK_RECORDS, BlockReader, File, Reader, TextReader};
 use daxsim_traces::ftrace;
 use daxsim_traces::script::Script;
 use daxsim_traces::{InputKind, fault_table, layout, oplog};
@@ -66,6 +66,12 @@ fn dxt_of(bytes: &[u8]) -> Option<(Vec<AccessRecord>, u64)> {
     let mut reader = Reader::with(Arc::clone(&file), blocks, None);
     let (records, error) = all(&mut reader);
     assert_eq!(error, None, "what is damaged is left out");
+    let mut text = Vec::new();
+    let lines = file.lines().iter().map(|block| block.instructions).sum::<u64>();
+    let again = File::find(&mut Cursor::new(bytes), Path::new("t")).ok()?;
+    let damaged = again.damaged();
+    let end = TextReader::new(again, BlockReader::of(Cursor::new(bytes)).ok()?).read_to_end(&mut text);
+    assert!(end.is_err() || (text.len() as u64 == lines && damaged == 0));
     assert!(records.len() == told || reader.reading().damaged > 0);
     Some((records, reader.reading().damaged))
 }
@@ -94,7 +100,9 @@ pub fn dxt_block(bytes: &[u8]) {
     header.extend((payload.len() as u32).to_le_bytes());
     header.extend(&numbers[4..8]);
     header.extend(&numbers[8..12]);
-    header.resize(40, 0);
+    header.resize(32, 0);
+    // Of lines, the bytes of their text.
+    header.extend([numbers[2], numbers[3], 0, 0, 0, 0, 0, 0]);
     header.extend(crc32(payload).to_le_bytes());
     header.extend(crc32(&header).to_le_bytes());
     file.extend(header);

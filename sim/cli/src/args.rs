@@ -39,7 +39,7 @@ pub enum Command {
     /// Compare the simulated machines with what was measured on hardware
     #[command(after_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
-    /// Make a .dxt of a trace of accesses
+    /// Make a .dxt of a trace
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
     /// Say what an input is and what it holds

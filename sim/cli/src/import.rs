@@ -1,24 +1,45 @@
-//! `daxsim import`: a `.dxt` of any trace of accesses.
+//! `daxsim import`: a `.dxt` of any trace.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use anyhow::{Result, bail};
 use daxsim_reports::units::{count, counted};
 use daxsim_reports::write_atomically_with;
-use daxsim_traces::access::{self, AccessBatch, Fetches};
+use daxsim_traces::access::{self, AccessBatch, AccessReader, Fetches, Reading};
 use daxsim_traces::dxt::{Description, Writer};
-use daxsim_traces::{InputKind, TraceError};
+use daxsim_traces::{Input, InputKind, TraceError};
 
 use crate::import_args::ImportArgs;
 use crate::{Status, inputs, output};
 
+/// Text that is held for the end of its line.
+const MOST_TEXT: usize = 1 << 20;
+
 /// What an import did.
 struct Imported {
     description: Description,
+    /// Lines of text.
+    lines: u64,
     /// Length of the file.
     bytes: u64,
     /// Damage of the input, told as it is met.
     damage: Vec<String>,
+}
+
+/// What a file is made of.
+enum From {
+    Accesses(Box<dyn AccessReader>),
+    Text(Input),
+}
+
+impl From {
+    fn open(args: &ImportArgs, kind: InputKind) -> Result<Self, TraceError> {
+        let fetches = if args.fetches { Fetches::Keep } else { Fetches::Count };
+        if kind.is_accesses() {
+            return Ok(Self::Accesses(access::open(&args.input, fetches)?));
+        }
+        Ok(Self::Text(daxsim_traces::open(&args.input)?))
+    }
 }
 
 /// Runs `daxsim import`.
@@ -27,8 +48,11 @@ pub fn run(args: &ImportArgs) -> Result<Status> {
         bail!("{}: expected a name that ends in .dxt", args.output.display());
     }
     let kind = inputs::kind(&args.input)?;
-    // Whether it can be imported at all is known before anything is written.
-    access::open(&args.input, Fetches::Count)?;
+    if args.fetches && !kind.is_accesses() {
+        bail!("{}: {kind}: --fetches is for traces of accesses", args.input.display());
+    }
+    // Whether it can be read at all is known before anything is written.
+    From::open(args, kind)?;
     let mut result = Err(TraceError::Empty { file: args.input.clone() });
     let written = write_atomically_with(&args.output, |file| {
         result = import(args, kind, file)?;
@@ -55,36 +79,87 @@ fn import(
     kind: InputKind,
     out: &mut dyn Write,
 ) -> io::Result<Result<Imported, TraceError>> {
-    let fetches = if args.fetches { Fetches::Keep } else { Fetches::Count };
-    let mut reader = match access::open(&args.input, fetches) {
-        Ok(reader) => reader,
+    let from = match From::open(args, kind) {
+        Ok(from) => from,
         Err(error) => return Ok(Err(error)),
     };
     let mut writer = Writer::new(out)?;
-    let mut batch = AccessBatch::default();
-    let mut end = None;
-    loop {
-        match reader.next_batch(&mut batch) {
-            Ok(true) => writer.push(batch.thread, &batch.records)?,
-            Ok(false) => break,
-            Err(error) if error.is_damage() => {
-                end = Some(error.to_string());
-                break;
-            }
-            Err(error) => return Ok(Err(error)),
+    let mut lines = 0;
+    let (mut reading, end) = match from {
+        From::Accesses(mut reader) => {
+            let end = copy_accesses(reader.as_mut(), &mut writer)?;
+            (reader.reading().clone(), end)
         }
-    }
-    let mut reading = reader.reading().clone();
-    if let Some(text) = end {
-        reading.damaged += 1;
-        reading.damage.push(text);
+        From::Text(input) => (Reading::default(), copy_text(input, &mut writer, &mut lines)?),
+    };
+    match end {
+        Some(error) if error.is_damage() => {
+            reading.damaged += 1;
+            reading.damage.push(error.to_string());
+        }
+        Some(error) => return Ok(Err(error)),
+        None => {}
     }
     let name = args.input.file_name().unwrap_or_default().to_string_lossy();
     let (description, bytes) = writer.finish(kind.name(), &name, &reading)?;
-    Ok(Ok(Imported { description, bytes, damage: reading.damage }))
+    Ok(Ok(Imported { description, lines, bytes, damage: reading.damage }))
+}
+
+/// Copies all that can be read; why it ended, if not because of the end.
+fn copy_accesses(
+    reader: &mut dyn AccessReader,
+    writer: &mut Writer<&mut dyn Write>,
+) -> io::Result<Option<TraceError>> {
+    let mut batch = AccessBatch::default();
+    loop {
+        match reader.next_batch(&mut batch) {
+            Ok(true) => writer.push(batch.thread, &batch.records)?,
+            Ok(false) => return Ok(None),
+            Err(error) => return Ok(Some(error)),
+        }
+    }
+}
+
+/// The same of text, in whole lines as far as they fit the buffer.
+fn copy_text(
+    mut input: Input,
+    writer: &mut Writer<&mut dyn Write>,
+    lines: &mut u64,
+) -> io::Result<Option<TraceError>> {
+    let path = input.path().to_owned();
+    let mut text = Vec::new();
+    loop {
+        let chunk = match input.fill_buf() {
+            Ok(chunk) => chunk,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                writer.push_text(&text)?;
+                return Ok(Some(TraceError::from_io(error, &path)));
+            }
+        };
+        let len = chunk.len();
+        *lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        text.extend_from_slice(chunk);
+        input.consume(len);
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if len == 0 || text.len() > MOST_TEXT {
+            writer.push_text(&text)?;
+            text.clear();
+        } else {
+            writer.push_text(&text[..whole])?;
+            text.drain(..whole);
+        }
+        if len == 0 {
+            return Ok(None);
+        }
+    }
 }
 
 fn summary(args: &ImportArgs, imported: &Imported) -> String {
+    if imported.lines > 0 {
+        let (lines, bytes) = (counted(imported.lines, "line", "lines"), count(imported.bytes));
+        return format!("{}: {lines} in {bytes} bytes\n", args.output.display());
+    }
     let counts = &imported.description.counts;
     let records = counts.records();
     let mut text = format!(

@@ -7,7 +7,7 @@ use clap::Args;
 /// `daxsim import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// A trace of accesses: valgrind lackey, ChampSim or .dxt; plain, .xz, .zst or .gz, told by content
+    /// A trace of accesses (valgrind lackey, ChampSim) or any other input; plain, .xz, .zst or .gz, told by content
     #[arg(value_name = "INPUT")]
     pub input: PathBuf,
     /// File to write
@@ -28,6 +28,7 @@ traces/FORMAT.md describes the format to the byte.
 Examples:
   valgrind --tool=lackey --trace-mem=yes --log-fd=9 sqlite3 my.db 9>&1 >/dev/null | zstd > my.lackey.zst
   daxsim import my.lackey.zst -o my.dxt
+  daxsim import trace.txt -o trace.dxt
   daxsim import 600.perlbench_s-210B.champsimtrace.xz -o perlbench.dxt --fetches
 
 Exit status: 0 done, 2 bad usage or bad input. Of a damaged input, what could be read is kept, with a warning.";

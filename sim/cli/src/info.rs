@@ -20,9 +20,9 @@ const MOST_RANGES: usize = 64;
 /// Memory of a replay beside that of pages: the machine and the queue of decoded accesses. Measured.
 const REPLAY_BYTES: u64 = 16 << 20;
 /// Memory of a replay for each page touched. Measured.
-const REPLAY_BYTES_PAGE: u64 = 128;
-/// Time of a replay for each access. Measured with a program's trace.
-const REPLAY_NS_ACCESS: f64 = 60.0;
+const REPLAY_BYTES_PAGE: u64 = 32;
+/// Time of a replay for each access. Measured with a program's trace; where most accesses miss all caches it is twenty times that.
+const REPLAY_NS_ACCESS: f64 = 30.0;
 
 /// Runs `daxsim info`.
 pub fn run(args: &InfoArgs) -> Result<Status> {

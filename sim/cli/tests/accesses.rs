@@ -218,8 +218,8 @@ fn what_cannot_be_done_is_refused() {
     let dir = imported();
     let run = |args: &[&str]| run_in(dir.path(), args);
     fs::write(dir.path().join("s.txt"), "0 nop\n").unwrap();
-    run(&["import", "s.txt", "-o", "s.dxt"])
-        .refuses(&["s.txt: at byte 0: found a workload script: expected a trace of accesses"]);
+    run(&["import", "s.txt", "-o", "s.dxt", "--fetches"])
+        .refuses(&["s.txt: a workload script: --fetches is for traces of accesses"]);
     run(&["import", "t.dxt", "-o", "t.raw"]).refuses(&["t.raw: expected a name that ends in .dxt"]);
     run(&["replay", "s.txt", "--map", MAP])
         .refuses(&["s.txt: a workload script: --map, --fetches and --accesses are for"]);
@@ -235,7 +235,8 @@ fn what_cannot_be_done_is_refused() {
     fs::write(dir.path().join("none.dxt"), &bytes).unwrap();
     run(&["replay", "none.dxt"]).refuses(&["none.dxt: no access in it", "expected the mark of a file's end"]);
     // A file in the place of another is not harmed by an input that cannot be read.
-    run(&["import", "s.txt", "-o", "t.dxt"]).exits(2);
+    fs::write(dir.path().join("bad"), [0; 100]).unwrap();
+    run(&["import", "bad", "-o", "t.dxt"]).exits(2);
     assert_eq!(info(dir.path(), "t.dxt", &[])["accesses"]["loads"], 512);
 }
 
@@ -254,4 +255,26 @@ fn info_tells_of_every_kind_of_input() {
     assert!(sum > 1000 && sum <= events["events"]["events"].as_u64().unwrap(), "{sum}");
     let script = run_in(&recorded, &["info", "script.txt"]);
     script.exits(0).shows(&["script.txt: a workload script", "Operations", "msync"]);
+}
+
+#[test]
+fn recorded_events_replay_from_a_dxt_as_from_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = common::recorded("kernel-6.12/ext4/s05_pmd_hole/trace.txt.xz");
+    let trace = trace.to_str().unwrap();
+    run_in(dir.path(), &["import", trace, "-o", "t.dxt"]).exits(0).shows(&["t.dxt: ", " lines in "]);
+    assert_eq!(text_of(&dir.path().join("t.dxt")), text_of(Path::new(trace)));
+    let of = |input: &str| {
+        replay(dir.path(), input, &["--kernel", "linux-6.12", "--fs", "ext4"]).exits(0);
+        let mut report = report(dir.path());
+        report["inputs"] = Value::Null;
+        report["replay"]["divergences"] = Value::Null;
+        report
+    };
+    assert_eq!(of("t.dxt"), of(trace));
+    let info = info(dir.path(), "t.dxt", &[]);
+    assert_eq!((&info["kind"], &info["compression"]), (&"ftrace".into(), &"dxt".into()));
+    let (small, large) =
+        (fs::metadata(dir.path().join("t.dxt")).unwrap().len(), text_of(Path::new(trace)).len());
+    assert!(small * 8 < large as u64, "{small} of {large}");
 }

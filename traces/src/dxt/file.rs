@@ -17,7 +17,7 @@ use crate::open::Compression;
 /// Damaged places of a file that are described; the others are counted.
 const MOST_DAMAGE: usize = 16;
 
-/// A block of accesses.
+/// A block of accesses or of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Where it begins.
@@ -28,10 +28,23 @@ pub struct Block {
     pub records: u32,
     /// Bytes in the file, its header aside.
     pub stored: u32,
-    /// Instructions begun in it.
+    /// Instructions begun in it; of lines, the bytes of their text.
     pub instructions: u64,
-    /// Accesses of the file before it.
+    /// Accesses or lines of the file before it.
     pub first: u64,
+}
+
+impl Block {
+    const fn of(entry: &IndexEntry) -> Self {
+        Self {
+            offset: entry.offset,
+            thread: entry.thread,
+            records: entry.records,
+            stored: entry.stored,
+            instructions: entry.instructions,
+            first: entry.first,
+        }
+    }
 }
 
 /// A file whose blocks are known.
@@ -39,6 +52,7 @@ pub struct Block {
 pub struct File {
     path: PathBuf,
     blocks: Vec<Block>,
+    lines: Vec<Block>,
     description: Option<Description>,
     damage: Vec<Damage>,
     damaged: u64,
@@ -66,6 +80,7 @@ impl File {
         let mut found = Self {
             path: path.to_owned(),
             blocks: Vec::new(),
+            lines: Vec::new(),
             description: None,
             damage: Vec::new(),
             damaged: 0,
@@ -117,14 +132,8 @@ impl File {
     fn take<R: Read + Seek>(&mut self, file: &mut R, entries: &[IndexEntry]) -> io::Result<()> {
         for entry in entries {
             match Kind::from_number(entry.kind) {
-                Some(Kind::Accesses) => self.blocks.push(Block {
-                    offset: entry.offset,
-                    thread: entry.thread,
-                    records: entry.records,
-                    stored: entry.stored,
-                    instructions: entry.instructions,
-                    first: entry.first,
-                }),
+                Some(Kind::Accesses) => self.blocks.push(Block::of(entry)),
+                Some(Kind::Lines) => self.lines.push(Block::of(entry)),
                 Some(Kind::Description) => match only_column(file, entry.offset)? {
                     Ok((_, text)) => {
                         self.description = Some(Description::from_text(&String::from_utf8_lossy(&text)));
@@ -153,6 +162,12 @@ impl File {
     #[must_use]
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
+    }
+
+    /// Its blocks of text, in order: `instructions` are the bytes of each.
+    #[must_use]
+    pub fn lines(&self) -> &[Block] {
+        &self.lines
     }
 
     /// What it says of itself.

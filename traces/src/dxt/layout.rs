@@ -26,6 +26,8 @@ pub(super) const TRAILER: usize = 32;
 pub(super) enum Kind {
     /// Accesses of one thread.
     Accesses = 1,
+    /// Lines of text.
+    Lines = 2,
     /// Lines of text about the file.
     Description = 3,
     /// A part of the index.
@@ -36,6 +38,7 @@ impl Kind {
     pub(super) const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Accesses),
+            2 => Some(Self::Lines),
             3 => Some(Self::Description),
             4 => Some(Self::Index),
             _ => None,
@@ -147,7 +150,7 @@ pub(super) struct BlockHeader {
     pub thread: u32,
     /// Records of the file before it, in blocks of its kind.
     pub first: u64,
-    /// Instructions begun in it.
+    /// Instructions begun in it; of lines, the bytes of their text.
     pub instructions: u64,
     /// Checksum of the bytes after the header.
     pub sum: u32,

@@ -8,8 +8,10 @@ mod columns;
 mod description;
 mod file;
 mod layout;
+mod lines;
 mod reader;
 mod scan;
+mod text;
 mod writer;
 
 #[cfg(test)]
@@ -19,12 +21,15 @@ pub use description::Description;
 pub use file::{Block, File};
 pub use layout::MAGIC;
 pub use reader::{BlockReader, Reader};
+pub use text::TextReader;
 pub use writer::Writer;
 
 /// Most records of a block.
 pub const BLOCK_RECORDS: usize = 1 << 16;
 /// Most bytes of a block after its header, and of its columns when decompressed.
 pub const BLOCK_BYTES: usize = 4 << 20;
+/// Most bytes of text in a block.
+pub const BLOCK_TEXT: usize = 1 << 20;
 
 /// Something that is not as it should be, at a place of a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::columns::Unpacker;
 use super::file::payload;
 use super::layout::Kind;
-use super::{Block, Damage, File, accesses};
+use super::{Block, Damage, File, accesses, lines};
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessReader, Reading};
 
@@ -52,21 +52,37 @@ impl<R: Read + Seek> BlockReader<R> {
     pub fn read(&mut self, file: &File, block: &Block, batch: &mut AccessBatch) -> Result<(), TraceError> {
         batch.thread = block.thread;
         batch.records.clear();
+        self.unpack(file, block, Kind::Accesses)?;
+        accesses::decode(&self.columns, block.records as usize, &mut batch.records)
+            .map_err(|found| file.malformed(Damage::new(block.offset, found, "columns that agree")))
+    }
+
+    /// Replaces `text` by the text of a block of lines.
+    ///
+    /// # Errors
+    ///
+    /// As [`BlockReader::read`].
+    pub fn text(&mut self, file: &File, block: &Block, text: &mut Vec<u8>) -> Result<(), TraceError> {
+        text.clear();
+        self.unpack(file, block, Kind::Lines)?;
+        lines::decode(&self.columns, block.records as usize, block.instructions, text)
+            .map_err(|found| file.malformed(Damage::new(block.offset, found, "columns that agree")))
+    }
+
+    /// Unpacks the columns of a block, which has to be what the index says.
+    fn unpack(&mut self, file: &File, block: &Block, kind: Kind) -> Result<(), TraceError> {
         let header = payload(&mut self.file, block.offset, &mut self.payload)
             .map_err(|source| TraceError::Io { file: file.path().to_owned(), source })?
             .map_err(|damage| file.malformed(damage))?;
-        let told = (header.kind, header.thread, header.records, header.stored);
-        if told != (Kind::Accesses as u8, block.thread, block.records, block.stored) {
+        let told = (header.kind, header.thread, header.records, header.instructions);
+        if told != (kind as u8, block.thread, block.records, block.instructions) {
             let found = format!("a block of kind {}, thread {} and {} records", told.0, told.1, told.2);
-            let expected =
-                format!("{} accesses of thread {}, as the index says", block.records, block.thread);
+            let expected = format!("{} records of thread {}, as the index says", block.records, block.thread);
             return Err(file.malformed(Damage::new(block.offset, found, expected)));
         }
         self.columns
             .unpack(&self.payload, header.columns, header.raw, block.offset)
-            .map_err(|damage| file.malformed(damage))?;
-        accesses::decode(&self.columns, block.records as usize, &mut batch.records)
-            .map_err(|found| file.malformed(Damage::new(block.offset, found, "columns that agree")))
+            .map_err(|damage| file.malformed(damage))
     }
 }
 

@@ -99,6 +99,45 @@ fn blocks_are_read_in_any_order_and_by_thread() {
 }
 
 #[test]
+fn text_comes_out_as_it_went_in_but_for_damaged_blocks() {
+    use std::io::Read;
+    let line = |n: usize| {
+        format!(
+            "task-{} [{:03}] {}.{:06}: event: at={:#x}\n",
+            n % 9,
+            n % 4,
+            n / 1000,
+            n * 7 % 1_000_000,
+            n << 12
+        )
+    };
+    let text: String = (0..40_000).map(line).collect();
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes).unwrap();
+    for part in text.as_bytes().chunks(100_000) {
+        writer.push_text(part).unwrap();
+    }
+    writer.finish("test", "text", &Reading::default()).unwrap();
+    let read = |bytes: &[u8]| {
+        let file = file_of(bytes);
+        let mut input = crate::open(&file.path).unwrap();
+        let mut text = Vec::new();
+        let end = input.read_to_end(&mut text).map_err(|e| TraceError::from_io(e, &file.path).to_string());
+        (text, end.err())
+    };
+    assert!(read(&bytes) == (text.clone().into_bytes(), None));
+    assert!(bytes.len() * 10 < text.len(), "{}", bytes.len());
+    let blocks = File::open(&file_of(&bytes).path).unwrap().lines().to_vec();
+    assert!(blocks.len() > 1);
+    bytes[blocks[0].offset as usize + BLOCK_HEADER + 9] ^= 4;
+    let (left, error) = read(&bytes);
+    assert!(left == text.as_bytes()[blocks[0].instructions as usize..]);
+    let error = error.unwrap();
+    assert!(error.contains(&format!("left out: a block of {} lines", blocks[0].records)), "{error}");
+    assert!(error.contains("found bytes with checksum"), "{error}");
+}
+
+#[test]
 fn an_empty_trace_is_a_file_too() {
     let mut bytes = Vec::new();
     Writer::new(&mut bytes).unwrap().finish("test", "none", &Reading::default()).unwrap();

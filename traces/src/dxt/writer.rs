@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::accesses::Encoder;
 use super::columns::{Packer, Payload};
 use super::layout::{self, BLOCK_HEADER, BlockHeader, INDEX_ENTRY, IndexEntry, Kind, TRAILER, Trailer};
-use super::{BLOCK_BYTES, BLOCK_RECORDS, Description};
+use super::{BLOCK_BYTES, BLOCK_RECORDS, BLOCK_TEXT, Description, lines};
 use crate::access::{AccessCounts, AccessRecord, Reading, Touched};
 
 /// Most accesses held back, of all threads together.
@@ -30,6 +30,12 @@ pub struct Writer<W> {
     touched: Touched,
     index: Vec<IndexEntry>,
     encoder: Encoder,
+    /// Text that does not fill a block yet, and its lines.
+    text: Vec<u8>,
+    lines: usize,
+    /// Lines in blocks.
+    lines_written: u64,
+    line_encoder: lines::Encoder,
     packer: Packer,
 }
 
@@ -52,6 +58,10 @@ impl<W: Write> Writer<W> {
             touched: Touched::default(),
             index: Vec::new(),
             encoder: Encoder::default(),
+            text: Vec::new(),
+            lines: 0,
+            lines_written: 0,
+            line_encoder: lines::Encoder::default(),
             packer: Packer::new()?,
         })
     }
@@ -80,6 +90,35 @@ impl<W: Write> Writer<W> {
             self.flush(thread)?;
         }
         Ok(())
+    }
+
+    /// Adds text: whole lines, or the last one of a file.
+    ///
+    /// # Errors
+    ///
+    /// What the output says.
+    pub fn push_text(&mut self, text: &[u8]) -> io::Result<()> {
+        for line in lines::lines(text) {
+            if self.lines == BLOCK_RECORDS || self.text.len() + line.len() > BLOCK_TEXT {
+                self.flush_text()?;
+            }
+            self.text.extend_from_slice(line);
+            self.lines += 1;
+        }
+        Ok(())
+    }
+
+    fn flush_text(&mut self) -> io::Result<()> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        let (payload, records) = self.line_encoder.encode(&self.text, &mut self.packer)?;
+        let (first, instructions) = (self.lines_written, self.text.len() as u64);
+        let header = BlockHeader { records, first, instructions, ..header_of(Kind::Lines, &payload) };
+        self.lines_written += u64::from(records);
+        self.lines = 0;
+        self.text.clear();
+        self.block(header, &payload)
     }
 
     /// The thread with the most accesses held back, the first of those.
@@ -127,6 +166,7 @@ impl<W: Write> Writer<W> {
         while let Some((thread, _)) = self.pending.first_key_value() {
             self.flush(*thread)?;
         }
+        self.flush_text()?;
         let description = Description::new(source, name, self.counts, &self.touched, reading);
         let text = description.to_text();
         let payload = self.packer.pack(&[(ONLY, text.as_bytes())])?;

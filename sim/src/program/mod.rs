@@ -7,6 +7,7 @@ pub mod replay;
 mod runner;
 pub mod script;
 mod source;
+pub mod trace;
 
 pub(crate) use access::run_accesses;
 pub(crate) use ahead::Ahead;

@@ -150,11 +150,6 @@ pub fn hits() -> Vec<Line> {
     ]
 }
 
-/// What a program does.
-pub fn program() -> Vec<Line> {
-    vec![Line::missing("a program's trace", ">= 25 M/s", "no reader of access traces in this version")]
-}
-
 /// One access in ten walks.
 pub fn walks() -> Vec<Line> {
     let how = "1 access in 10 to a random page of 64 MiB, the others as hits";

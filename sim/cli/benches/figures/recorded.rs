@@ -74,7 +74,6 @@ pub fn lines() -> Vec<Line> {
     } else {
         import(&traces, &mut lines);
     }
-    lines.push(Line::missing("binary import", ">= 200 MB/s", "no reader of trace.dat in this version"));
     if !traces.is_empty() {
         sweep(&traces, &mut lines);
     }

@@ -1,5 +1,7 @@
 //! A set-associative array of lines.
 
+mod fill;
+
 use daxsim_configs::machine::{CacheIndex, CacheReplacement, CacheSpec};
 use daxsim_types::{CacheLine, LINE_BYTES};
 
@@ -175,7 +177,7 @@ fn equal(words: &[u32], low: u32) -> u32 {
 /// [`equal`] for the lows of a set of `WAYS` ways, known when this is compiled.
 #[inline(always)]
 fn equal_ways<const WAYS: usize>(set: &[u32], low: u32) -> u32 {
-    set[LOWS..].first_chunk::<WAYS>().map_or(0, |lows| equal(lows, low))
+    set[LOWS..].first_chunk::<WAYS>().map_or(0, |lows| host::equal_words(lows, low))
 }
 
 /// [`Cache::hit`] in a set of `WAYS` stamped ways, whose `WORDS` words are known when this is compiled. `None` if it takes a
@@ -367,7 +369,7 @@ impl Cache {
     }
 
     /// Tells the policy of a use.
-    #[inline]
+    #[inline(always)]
     fn used(&mut self, place: Place, hit: bool) {
         let state = self.state(place.set);
         let state = match self.policy {
@@ -476,58 +478,6 @@ impl Cache {
     /// The flags of `line` if it is here.
     pub fn flags(&self, unit: usize, line: CacheLine) -> Option<u64> {
         self.peek(unit, line).map(|place| self.flags_at(place))
-    }
-
-    /// The way for a line that comes in.
-    #[inline]
-    fn room(&mut self, set: usize) -> usize {
-        let free = (!self.words[set + VALID]).trailing_zeros() as usize;
-        if free < self.ways {
-            return free;
-        }
-        match self.policy {
-            Policy::Order => replacement::last(self.state(set), self.ways),
-            _ => self.room_in_any(set),
-        }
-    }
-
-    #[inline(never)]
-    fn room_in_any(&mut self, set: usize) -> usize {
-        let state = self.state(set);
-        match self.policy {
-            Policy::Order | Policy::Bimodal(_) => replacement::last(state, self.ways),
-            Policy::Stamps => {
-                let stamps = &self.words[set + self.stamps..set + self.stride];
-                let oldest = stamps.iter().enumerate().min_by_key(|(_, stamp)| **stamp);
-                oldest.map_or(0, |(way, _)| way)
-            }
-            Policy::Tree => replacement::tree_victim(state, self.ways),
-            Policy::Random => (replacement::draw(&mut self.random) >> 32) as usize % self.ways,
-            Policy::Srrip => {
-                let (state, way) = replacement::srrip_victim(state, self.ways);
-                self.set_state(set, state);
-                way
-            }
-        }
-    }
-
-    /// Puts `line`, which must not be here, into its set.
-    #[inline]
-    pub fn insert(&mut self, unit: usize, line: CacheLine, flags: u64) -> Option<Victim> {
-        let set = self.start(unit, line);
-        debug_assert!(self.way(set, line).is_none(), "{line:?} is here already");
-        let place = Place { set, way: self.room(set) };
-        let taken = self.words[set + VALID] >> place.way & 1 != 0;
-        let victim = taken.then(|| Victim { line: self.line_at(place), flags: self.flags_at(place) });
-        self.flow.fills += 1;
-        self.flow.evictions += u64::from(taken);
-        self.words[set + VALID] |= 1 << place.way;
-        self.words[set + LOWS + place.way] = line.0 as u32;
-        let high = ((line.0 >> 32 << 2 | flags) & 0xffff) as u32;
-        let (word, shift) = (set + self.highs + place.way / 2, 16 * (place.way % 2));
-        self.words[word] = self.words[word] & !(0xffff << shift) | high << shift;
-        self.used(place, false);
-        victim
     }
 
     /// Takes `line` out and returns its flags.

@@ -135,6 +135,7 @@ impl Memory {
     }
 
     /// Asks the host for what a miss of the L1D of `core` will look at.
+    #[inline]
     pub fn warm(&self, core: usize, line: CacheLine) {
         self.l2.warm(core, line);
         self.l3.warm(self.topology.complex(core), line);
@@ -243,7 +244,6 @@ impl Memory {
         now: Time,
     ) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
-        self.warm_victim(core, line);
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);

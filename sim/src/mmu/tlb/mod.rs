@@ -19,8 +19,12 @@ pub(super) use place::Spot;
 use place::{COALESCED, Place};
 use policy::Policy;
 
+use crate::host;
+
 /// Tag of an empty slot: no global page's tag has a PCID.
 const EMPTY: u64 = u64::MAX;
+/// Tags of a line of the host's caches.
+const HOST_LINE: usize = 8;
 /// Marks the tag of a global page.
 const GLOBAL: u64 = 1 << 18;
 /// Where the page number stands in a tag.
@@ -206,7 +210,16 @@ impl TlbArray {
     /// The slot of the entry that serves `va`, looked for as a 4 KiB page, a coalesced one, and then by growing size.
     #[inline]
     pub(super) fn find_any(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
-        [0, COALESCED, 1, 2].into_iter().find_map(|kind| self.find(kind, va.0 >> self.shifts[kind], pcid))
+        for kind in [0, COALESCED, 1, 2] {
+            // Most arrays hold one kind of page, or none.
+            if self.live[kind] > 0 {
+                let found = self.find(kind, va.0 >> self.shifts[kind], pcid);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
     }
 
     /// [`Self::find`] for a page of one size, alone or in a coalesced entry.
@@ -217,6 +230,15 @@ impl TlbArray {
             return self.find(COALESCED, page >> self.span(), pcid);
         }
         found
+    }
+
+    /// Asks the host for the tags of the row where the 4 KiB page of `va` is.
+    #[inline]
+    pub(super) fn warm(&self, va: VirtAddr) {
+        let first = self.place.row(va.0 >> self.shifts[0]) * self.place.ways;
+        if let Some(tags) = self.tags.get(first..first + self.place.ways) {
+            tags.iter().step_by(HOST_LINE).chain(tags.last()).for_each(host::prefetch);
+        }
     }
 
     /// What is in a slot that was found.

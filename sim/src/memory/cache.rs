@@ -17,8 +17,8 @@ pub(super) const DIRTY: u64 = 2;
 const FLAGS: u64 = OWNED | DIRTY;
 
 /// Words of a set: two of replacement state, which ways are valid, one unused, the low half of each way's line number (a
-/// multiple of four words), its high bits and flags (`line >> 32 << 2 | flags`, two ways to a word), and what the policy needs
-/// beside its state.
+/// multiple of four words), its high bits and flags (`line >> 32 << 2 | flags`, two ways to a word, for as many ways), and what
+/// the policy needs beside its state.
 const STATE: usize = 0;
 const VALID: usize = 2;
 const LOWS: usize = 4;
@@ -174,10 +174,27 @@ fn equal(words: &[u32], low: u32) -> u32 {
     fours.fold(0, |mask, (at, four)| mask | equal_of_four(*four, low) << (4 * at))
 }
 
-/// [`equal`] for the lows of a set of `WAYS` ways, known when this is compiled.
+/// Of the ways that the low half of a line is in, the one that the high bits are of, too.
 #[inline(always)]
-fn equal_ways<const WAYS: usize>(set: &[u32], low: u32) -> u32 {
-    set[LOWS..].first_chunk::<WAYS>().map_or(0, |lows| host::equal_words(lows, low))
+fn first_of(mut candidates: u32, highs: &[u32], line: CacheLine) -> Option<usize> {
+    while candidates != 0 {
+        let way = candidates.trailing_zeros() as usize;
+        let high = highs.get(way / 2)? >> (16 * (way % 2)) & 0xffff;
+        if u64::from(high >> 2) == line.0 >> 32 {
+            return Some(way);
+        }
+        candidates &= candidates - 1;
+    }
+    None
+}
+
+/// The way of a line in a set with room for `WAYS` low halves, whose words, `WORDS` with the high bits, are known when this is
+/// compiled.
+#[inline(always)]
+fn way_in<const WAYS: usize, const WORDS: usize>(set: &[u32; WORDS], line: CacheLine) -> Option<usize> {
+    let lows = set[LOWS..].first_chunk::<WAYS>()?;
+    let candidates = set[VALID] & host::equal_words(lows, line.0 as u32);
+    first_of(candidates, &set[LOWS + WAYS..], line)
 }
 
 /// [`Cache::hit`] in a set of `WAYS` stamped ways, whose `WORDS` words are known when this is compiled. `None` if it takes a
@@ -225,8 +242,8 @@ impl Cache {
     fn with_policy(spec: &CacheSpec, units: usize, slices: u32, seed: u64, policy: Policy) -> Self {
         let ways = (spec.ways.max(1) as usize).min(MAX_WAYS);
         let index = Index::new(spec, slices);
-        let highs = LOWS + ways.next_multiple_of(4);
-        let stamps = highs + ways.div_ceil(2);
+        let room = ways.next_multiple_of(4);
+        let (highs, stamps) = (LOWS + room, LOWS + room + room / 2);
         let stride = stamps + policy.stamps(ways);
         let unit = stride * index.per_slice * index.slices as usize;
         Self {
@@ -271,25 +288,20 @@ impl Cache {
     /// The way of the set at `start` that holds `line`.
     #[inline]
     fn way(&self, start: usize, line: CacheLine) -> Option<usize> {
-        let set = &self.words[start..start + self.stride];
-        let low = line.0 as u32;
-        let mut candidates = set[VALID]
-            & match self.highs - LOWS {
-                8 => equal_ways::<8>(set, low),
-                12 => equal_ways::<12>(set, low),
-                16 => equal_ways::<16>(set, low),
-                20 => equal_ways::<20>(set, low),
-                words => equal(&set[LOWS..LOWS + words], low),
-            };
-        while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize;
-            let high = set[self.highs + way / 2] >> (16 * (way % 2)) & 0xffff;
-            if u64::from(high >> 2) == line.0 >> 32 {
-                return Some(way);
-            }
-            candidates &= candidates - 1;
+        let words = self.words.get(start..)?;
+        match self.highs - LOWS {
+            8 => way_in::<8, 16>(words.first_chunk()?, line),
+            12 => way_in::<12, 22>(words.first_chunk()?, line),
+            16 => way_in::<16, 28>(words.first_chunk()?, line),
+            20 => way_in::<20, 34>(words.first_chunk()?, line),
+            _ => self.way_in_any(words, line),
         }
-        None
+    }
+
+    #[inline(never)]
+    fn way_in_any(&self, set: &[u32], line: CacheLine) -> Option<usize> {
+        let candidates = set[VALID] & equal(&set[LOWS..self.highs], line.0 as u32);
+        first_of(candidates, &set[self.highs..], line)
     }
 
     /// The set of `line`, for those that look into it more than once.

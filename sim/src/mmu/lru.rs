@@ -124,26 +124,22 @@ impl Lru {
     /// Drops every entry whose tag `keep` says no to. Returns how many went.
     pub fn retain(&mut self, keep: impl Fn(u64) -> bool) -> u32 {
         let (mut dropped, mut left) = (0, self.live);
-        let sets = self.slots.chunks_mut(self.ways.max(1)).zip(self.marks.chunks_mut(self.ways.max(1)));
-        for (set, marks) in sets {
+        let ways = self.ways.max(1);
+        for (set, marks) in self.slots.chunks_mut(ways).zip(self.marks.chunks_mut(ways)) {
             if left == 0 {
                 break;
             }
-            let mut kept = 0;
-            for at in 0..set.len().min(left) {
-                let slot = set[at];
-                if slot.0 == EMPTY {
-                    break;
-                }
-                left -= 1;
-                set[at].0 = EMPTY;
-                if keep(slot.0) {
-                    (set[kept], marks[kept]) = (slot, mark(slot.0));
+            let full = set.iter().take(left).take_while(|slot| slot.0 != EMPTY).count();
+            let mut kept = set[..full].iter().take_while(|slot| keep(slot.0)).count();
+            for at in kept..full {
+                if keep(set[at].0) {
+                    (set[kept], marks[kept]) = (set[at], marks[at]);
                     kept += 1;
-                } else {
-                    dropped += 1;
                 }
             }
+            set[kept..full].iter_mut().for_each(|slot| slot.0 = EMPTY);
+            dropped += (full - kept) as u32;
+            left -= full;
         }
         self.live -= dropped as usize;
         self.stats.invalidations += u64::from(dropped);

@@ -61,13 +61,14 @@ impl FillBuffers {
         self.there[self.first] = there;
         self.lines[self.first] = line;
         self.latest = self.latest.max(there);
-        (self.first, self.earliest, self.filter) = (0, Time::MAX, 0);
+        let (mut first, mut earliest, mut filter) = (0, Time::MAX, 0);
         for (at, (there, line)) in self.there.iter().zip(&self.lines).enumerate() {
-            self.filter |= Self::bit(*line);
-            if *there < self.earliest {
-                (self.first, self.earliest) = (at, *there);
+            filter |= Self::bit(*line);
+            if *there < earliest {
+                (first, earliest) = (at, *there);
             }
         }
+        (self.first, self.earliest, self.filter) = (first, earliest, filter);
     }
 }
 

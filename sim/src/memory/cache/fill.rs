@@ -1,6 +1,7 @@
 //! Lines that come into a cache, and what they push out.
 
 use super::{Cache, FLAGS, Fast, LOWS, Place, Policy, STATE, VALID, Victim};
+use crate::host;
 use crate::memory::replacement;
 use daxsim_types::CacheLine;
 
@@ -33,8 +34,9 @@ fn insert_in<const WAYS: usize, const WORDS: usize>(
     let way = if free < WAYS {
         free
     } else {
-        let keys = (0..WAYS).map(|way| u64::from(set[stamps + way]) << 8 | way as u64);
-        keys.fold(u64::MAX, u64::min) as usize & 0xff
+        let stamps = set[stamps..].first_chunk::<WAYS>()?;
+        let oldest = stamps.iter().fold(u32::MAX, |oldest, stamp| oldest.min(*stamp));
+        host::equal_words(stamps, oldest).trailing_zeros() as usize
     };
     set[STATE] = stamp;
     set[stamps + way] = stamp;

@@ -1,5 +1,7 @@
 //! A bank: the rows that are open in it, one after another.
 
+use crate::host;
+
 /// No precharge is placed yet.
 pub(super) const OPEN: u64 = u64::MAX;
 /// Row that no line has.
@@ -38,13 +40,15 @@ impl Opening {
 /// Rows in turn.
 #[derive(Clone, Debug)]
 pub(super) struct Bank {
+    /// The rows of the openings: most of what asks for one finds that it is none of them.
+    rows: [u64; KEPT],
     openings: [Opening; KEPT],
     newest: u8,
 }
 
 impl Bank {
     pub const fn new() -> Self {
-        Self { openings: [Opening::NONE; KEPT], newest: 0 }
+        Self { rows: [NO_ROW; KEPT], openings: [Opening::NONE; KEPT], newest: 0 }
     }
 
     /// The opening that everything in other rows comes after.
@@ -63,13 +67,14 @@ impl Bank {
     #[inline]
     pub const fn push(&mut self, opening: Opening) {
         self.newest = self.newest.wrapping_add(1);
+        self.rows[self.newest as usize % KEPT] = opening.row;
         *self.newest_mut() = opening;
     }
 
     /// The first opening of `row`, the oldest first, that `serves` says yes to.
     #[inline]
     pub fn find(&mut self, row: u64, mut serves: impl FnMut(&mut Opening) -> bool) -> bool {
-        if self.openings.iter().all(|opening| opening.row != row) {
+        if !self.rows.iter().fold(false, |any, one| any | (*one == row)) {
             return false;
         }
         let oldest = self.newest as usize + 1;
@@ -77,6 +82,13 @@ impl Bank {
             let opening = &mut self.openings[at % KEPT];
             opening.row == row && serves(opening)
         })
+    }
+
+    /// Asks the host for what the next request looks at.
+    #[inline]
+    pub fn warm(&self) {
+        host::prefetch(&self.rows);
+        host::prefetch(self.newest());
     }
 
     /// Whether `row` is open at `at`, with nothing promised after it.

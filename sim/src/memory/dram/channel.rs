@@ -116,6 +116,7 @@ impl Channel {
 
     /// A read that comes at clock `from`: the clock at which its data are there.
     pub fn read(&mut self, rules: &Rules, line: CacheLine, place: &Place, from: u64) -> u64 {
+        self.banks[place.bank].warm();
         self.write_while_idle(rules, from);
         if self.writes.holds(line, from) {
             self.counts.forwarded += 1;

@@ -27,6 +27,8 @@ const EMPTY: u64 = u64::MAX;
 const HOST_LINE: usize = 8;
 /// Marks the tag of a global page.
 const GLOBAL: u64 = 1 << 18;
+/// The bits of a tag that say the kind of page.
+const KIND: u64 = 3;
 /// Where the page number stands in a tag.
 const PAGE_SHIFT: u32 = 19;
 
@@ -46,7 +48,7 @@ const fn global_tag(kind: usize, number: u64) -> u64 {
 /// The kind of page of a tag.
 #[inline]
 const fn kind_of(tag: u64) -> usize {
-    (tag & 3) as usize
+    (tag & KIND) as usize
 }
 
 /// Where an entry goes.
@@ -347,7 +349,20 @@ impl TlbArray {
         self.stats.fills += 1;
         self.stats.replaced += u64::from(same);
         self.stats.evictions += u64::from(evicted);
-        if old != EMPTY {
+        // Most entries take the place of one of their own kind.
+        let alike = old != EMPTY && (old ^ tag) & (GLOBAL | KIND) == 0 && self.fragments == 0;
+        if !alike || self.owner != Some(entry.pcid) || entry.global || entry.origin != entry.size {
+            self.recount(i, tag, entry);
+        }
+        self.tags[i] = tag;
+        self.entries[i] = *entry;
+        self.policy.filled(spot, i);
+        evicted.then_some(Gone { kind: kind_of(old), number: old >> PAGE_SHIFT })
+    }
+
+    /// Counts what is in slot `i` out, and `entry` in.
+    fn recount(&mut self, i: usize, tag: u64, entry: &TlbEntry) {
+        if self.tags[i] != EMPTY {
             self.forget(i);
         }
         if self.is_empty() {
@@ -358,10 +373,6 @@ impl TlbArray {
         self.live[kind_of(tag)] += 1;
         self.globals += u32::from(entry.global);
         self.fragments += u32::from(entry.origin != entry.size);
-        self.tags[i] = tag;
-        self.entries[i] = *entry;
-        self.policy.filled(spot, i);
-        evicted.then_some(Gone { kind: kind_of(old), number: old >> PAGE_SHIFT })
     }
 
     /// The slot that makes room for a page.

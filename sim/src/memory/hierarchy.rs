@@ -236,8 +236,7 @@ impl Memory {
 
     #[inline(never)]
     fn prefetch_after_this(&mut self, core: usize, line: CacheLine, now: Time) {
-        if let Some(next) = self.prefetcher.after_miss(core, line)
-        {
+        if let Some(next) = self.prefetcher.after_miss(core, line) {
             self.prefetch(core, next, now);
         }
     }

@@ -5,34 +5,46 @@ use daxsim_types::Time;
 /// Times and entries, in the order of time, then of program.
 #[derive(Default)]
 pub(super) struct Events {
-    /// The next one last: few are waiting at a time, and most of those that come are among the first.
-    waiting: Vec<(Time, u64)>,
+    /// Time above entry. The next one last: few are waiting at a time, and most of those that come are among the first.
+    waiting: Vec<u128>,
 }
 
 /// So many are looked at one by one before they are searched.
 const NEAR: usize = 4;
 
+const fn time(event: u128) -> Time {
+    Time((event >> 64) as u64)
+}
+
 impl Events {
     /// When the next one is; [`Time::MAX`] if there is none.
     #[inline]
     pub fn next(&self) -> Time {
-        self.waiting.last().map_or(Time::MAX, |event| event.0)
+        self.waiting.last().map_or(Time::MAX, |event| time(*event))
     }
 
     /// Takes out the next one, if it is at `now` or before.
     #[inline]
     pub fn pop(&mut self, now: Time) -> Option<(Time, u64)> {
         let event = *self.waiting.last()?;
-        if event.0 > now {
+        if time(event) > now {
             return None;
         }
         self.waiting.pop();
-        Some(event)
+        Some((time(event), event as u64))
     }
 
     #[inline]
     pub fn push(&mut self, at: Time, id: u64) {
-        let event = (at, id);
+        let event = u128::from(at.0) << 64 | u128::from(id);
+        if self.waiting.last().is_none_or(|next| *next > event) {
+            self.waiting.push(event);
+        } else {
+            self.push_behind(event);
+        }
+    }
+
+    fn push_behind(&mut self, event: u128) {
         let near = self.waiting.iter().rev().take(NEAR).take_while(|other| **other < event).count();
         let mut place = self.waiting.len() - near;
         if near == NEAR {

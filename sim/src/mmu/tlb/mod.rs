@@ -210,8 +210,12 @@ impl TlbArray {
     }
 
     /// The slot of the entry that serves `va`, looked for as a 4 KiB page, a coalesced one, and then by growing size.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_any(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
+        if self.is_empty() { None } else { self.find_any_live(va, pcid) }
+    }
+
+    fn find_any_live(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
         for kind in [0, COALESCED, 1, 2] {
             // Most arrays hold one kind of page, or none.
             if self.live[kind] > 0 {

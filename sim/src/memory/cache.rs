@@ -86,6 +86,8 @@ pub(super) struct SetAt(usize);
 struct Index {
     /// What to keep of the line number, where that is all.
     mask: Option<u64>,
+    /// The remainder by the number of sets is all.
+    linear: bool,
     /// Sets of a slice.
     sets: Divisor,
     per_slice: usize,
@@ -106,9 +108,9 @@ impl Index {
             CacheIndex::Xor => (bits, (1 << spec.index_bits.min(bits)) - 1),
             CacheIndex::Linear | CacheIndex::Hashed => (0, 0),
         };
-        let plain = spec.index == CacheIndex::Linear && slices == 1 && sets.is_power_of_two();
-        let mask = plain.then_some(sets - 1);
-        Self { mask, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold, above }
+        let linear = spec.index == CacheIndex::Linear && slices == 1;
+        let mask = (linear && sets.is_power_of_two()).then_some(sets - 1);
+        Self { mask, linear, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold, above }
     }
 
     #[inline(always)]
@@ -121,6 +123,9 @@ impl Index {
 
     #[inline(never)]
     fn set_of_any(&self, line: CacheLine) -> usize {
+        if self.linear {
+            return self.sets.div_rem(line.0).1 as usize;
+        }
         let (from, mask) = self.above;
         let number = self.fold.map_or(line.0, |bits| fold(line.0, bits)) ^ line.0 >> from & mask;
         let (_, set) = self.sets.div_rem(number);
@@ -320,7 +325,11 @@ impl Cache {
     #[inline]
     pub fn warm_set(&self, SetAt(start): SetAt) {
         if let Some(set) = self.words.get(start..start + self.stride) {
-            set.iter().step_by(HOST_LINE).chain(set.last()).for_each(host::prefetch);
+            for word in [0, HOST_LINE, 2 * HOST_LINE, set.len() - 1] {
+                if let Some(word) = set.get(word) {
+                    host::prefetch(word);
+                }
+            }
         }
     }
 

@@ -123,23 +123,22 @@ impl Lru {
 
     /// Drops every entry whose tag `keep` says no to. Returns how many went.
     pub fn retain(&mut self, keep: impl Fn(u64) -> bool) -> u32 {
-        let (mut dropped, mut left) = (0, self.live);
-        let ways = self.ways.max(1);
-        for (set, marks) in self.slots.chunks_mut(ways).zip(self.marks.chunks_mut(ways)) {
-            if left == 0 {
-                break;
-            }
-            let full = set.iter().take(left).take_while(|slot| slot.0 != EMPTY).count();
-            let mut kept = set[..full].iter().take_while(|slot| keep(slot.0)).count();
-            for at in kept..full {
-                if keep(set[at].0) {
-                    (set[kept], marks[kept]) = (set[at], marks[at]);
+        let (mut dropped, mut left, mut base) = (0, self.live, 0);
+        while left > 0 && base < self.slots.len() {
+            let (mut at, mut kept, end) = (base, base, base + self.ways.min(left));
+            while at < end && self.slots[at].0 != EMPTY {
+                if keep(self.slots[at].0) {
+                    if kept < at {
+                        (self.slots[kept], self.marks[kept]) = (self.slots[at], self.marks[at]);
+                    }
                     kept += 1;
                 }
+                at += 1;
             }
-            set[kept..full].iter_mut().for_each(|slot| slot.0 = EMPTY);
-            dropped += (full - kept) as u32;
-            left -= full;
+            self.slots[kept..at].iter_mut().for_each(|slot| slot.0 = EMPTY);
+            dropped += (at - kept) as u32;
+            left -= at - base;
+            base += self.ways;
         }
         self.live -= dropped as usize;
         self.stats.invalidations += u64::from(dropped);

@@ -250,6 +250,7 @@ impl Memory {
         now: Time,
     ) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
+        self.warm_victim(core, line);
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);

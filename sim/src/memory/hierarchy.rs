@@ -138,6 +138,7 @@ impl Memory {
     }
 
     /// Asks the host for what a miss of the L1D of `core` will look at.
+    #[inline]
     pub fn warm(&self, core: usize, line: CacheLine) {
         self.l2.warm(core, line);
         self.l3.warm(self.topology.complex(core), line);
@@ -229,10 +230,16 @@ impl Memory {
     }
 
     /// What the prefetcher makes of a miss of the L2.
+    #[inline]
     fn prefetch_after(&mut self, core: usize, line: CacheLine, now: Time) {
-        if self.prefetcher.is_on()
-            && let Some(next) = self.prefetcher.after_miss(core, line)
-        {
+        if self.prefetcher.is_on() {
+            self.prefetch_after_this(core, line, now);
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_after_this(&mut self, core: usize, line: CacheLine, now: Time) {
+        if let Some(next) = self.prefetcher.after_miss(core, line) {
             self.prefetch(core, next, now);
         }
     }

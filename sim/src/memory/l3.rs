@@ -32,7 +32,11 @@ impl Memory {
     }
 
     /// Takes the line out of the L3s of `complexes`, newer data with it: whoever asked has that now.
+    #[inline]
     pub(super) fn drop_l3s(&mut self, line: CacheLine, complexes: CoreSet) {
+        if complexes.is_empty() {
+            return;
+        }
         for complex in complexes.iter() {
             if let Some(place) = self.l3.peek(complex, line) {
                 self.remove_l3(complex, line, place);

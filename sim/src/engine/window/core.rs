@@ -49,7 +49,7 @@ pub(crate) trait Core {
     fn walk_ahead(&mut self, va: VirtAddr, start: Time) -> (Time, u32);
     /// Whether the L1D has the line.
     fn try_l1(&mut self, line: CacheLine, write: bool) -> bool;
-    /// Fetches a line that the L1D lacks; what that takes.
+    /// Fetches a line that [`Self::try_l1`] has just not found; what that takes.
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time;
     /// An access has begun with its data and can no longer fail.
     fn completed(&mut self, kind: AccessKind);
@@ -193,7 +193,7 @@ impl Core for OnCpu<'_> {
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time {
         self.act();
         let access = if write { memory::Access::Write } else { memory::Access::Read };
-        let latency = self.machine.memory.access(self.index, line, access, at).latency;
+        let latency = self.machine.memory.access_after_try(self.index, line, access, at).latency;
         self.far |= latency > self.machine.spec.cache.l3.latency;
         latency
     }

@@ -16,7 +16,7 @@ impl Window {
             return false;
         }
         let until = until.min(self.next_change());
-        let stores_are_safe = self.is_safe(self.first + self.entries.len() as u64);
+        let stores_are_safe = self.is_safe(self.entries.end());
         let (last, last_load) = self.full_at();
         let (mut now, mut made, mut other) = (core.now(), 0, None);
         for access in cursor.batch() {
@@ -78,10 +78,10 @@ impl Window {
 
     /// Lets a store in whose translation is there, but that an older access may yet stop.
     fn hold(&mut self, access: Access, line: CacheLine, now: Time) {
-        let held =
-            Entry { phase: Phase::Held, line, translated: now, ..Entry::new(self.next, self.loads, access) };
+        let phase = Phase::Held { released: false };
+        let held = Entry { phase, line, translated: now, ..Entry::new(self.next, self.loads, access) };
         self.last_data = held.complete;
-        self.entries.push_back(held);
+        self.entries.push(held);
         self.stores.reserve();
         self.next += 1;
     }
@@ -100,6 +100,6 @@ impl Window {
         });
         let written = self.stores.all_written().unwrap_or_default();
         let drained = oldest.max(written).max(self.buffers.latest());
-        self.events.peek().map_or(drained, |event| drained.min(event.0.0))
+        drained.min(self.events.next())
     }
 }

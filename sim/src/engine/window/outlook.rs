@@ -53,7 +53,7 @@ impl Window {
             until: self.next_change(),
             room: last.saturating_sub(self.next),
             loads: last_load.saturating_sub(self.loads),
-            stores: self.is_safe(self.first + self.entries.len() as u64)
+            stores: self.is_safe(self.entries.end())
                 && self.stores.is_empty()
                 && self.stores.occupied() < self.limits.store_buffer,
             data,

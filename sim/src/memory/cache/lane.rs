@@ -4,7 +4,7 @@
 use daxsim_types::CacheLine;
 
 use super::super::replacement::{self, Policy};
-use super::{Cache, DIRTY, FLAGS, Index, OWNED, STATE, way_in};
+use super::{Cache, DIRTY, FLAGS, Index, OWNED, STATE, way_of};
 
 /// Bits of a way in a [`HitAt`].
 const WAY_BITS: u32 = 5;
@@ -136,7 +136,7 @@ impl Lane<'_> {
         let needed = if write { OWNED | DIRTY } else { 0 };
         let start = self.index.set(line) * self.shape.stride;
         let set = self.words.get(start..start + self.shape.stride)?;
-        let way = way_in(set, self.shape.highs, line)?;
+        let way = way_of(set, self.shape.highs, line)?;
         let flags = u64::from(set[self.shape.highs + way / 2] >> (16 * (way % 2))) & FLAGS;
         (flags & needed == needed).then_some(HitAt::new(start, way))
     }

@@ -307,6 +307,14 @@ impl Tlbs {
         }
     }
 
+    /// Asks the host for where the second level of data has 4 KiB pages.
+    #[inline]
+    pub fn warm(&self, va: VirtAddr) {
+        if let Some((at, PageSize::Size4K)) = self.second[0].fits[PageSize::Size4K as usize] {
+            self.units[at].array.warm(va);
+        }
+    }
+
     /// Every array, to be changed.
     fn arrays(&mut self) -> impl Iterator<Item = &mut super::tlb::TlbArray> {
         self.recent.forget_all();

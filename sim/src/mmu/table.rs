@@ -102,6 +102,11 @@ impl Tables {
         self.used.len() - self.free.len()
     }
 
+    /// Whether a frame holds a table, or held one.
+    pub(crate) fn holds(&self, pfn: Pfn) -> bool {
+        self.slot_of(pfn).is_some()
+    }
+
     #[inline(always)]
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
         let slot = usize::try_from(self.order.index(pfn)?).ok()?;

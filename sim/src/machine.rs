@@ -407,6 +407,7 @@ impl Machine {
         let latency = self.memory.access_after_try(index, line, access, now).latency;
         let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
         self.cpus[index].spend_as(part, stall);
+        self.measure.line_uses.missed(line, stall);
     }
 
     /// A CLWB by the kernel; when its write-back is accepted.

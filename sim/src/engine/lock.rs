@@ -169,6 +169,11 @@ impl Locks {
         LockClass::ALL.into_iter().map(used).filter(|(_, used)| used.acquisitions > 0)
     }
 
+    /// The lines of all locks' words.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (CacheLine, LockClass)> + '_ {
+        self.0.iter().map(|lock| (lock.line, lock.class))
+    }
+
     /// The line of the lock's word.
     #[must_use]
     pub fn line(&self, id: LockId) -> CacheLine {

@@ -24,6 +24,7 @@ pub mod gup;
 mod insert;
 mod layout;
 pub(crate) mod lazy_flush;
+mod line_names;
 pub mod mm;
 mod mmu_hook;
 mod mprotect;

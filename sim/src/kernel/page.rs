@@ -76,6 +76,12 @@ impl PageMap {
         PhysAddr(self.base + (pfn.0.wrapping_mul(64)) % self.span).line()
     }
 
+    /// Whether a line is that of a `struct page`.
+    pub(crate) fn holds(&self, line: CacheLine) -> bool {
+        let at = line.addr().0;
+        (self.base..self.base + self.span).contains(&at)
+    }
+
     /// The counts of a frame.
     #[must_use]
     pub fn counts(&self, pfn: Pfn) -> PageCounts {

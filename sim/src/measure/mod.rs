@@ -6,6 +6,7 @@ mod handler;
 mod kernel_events;
 mod latency;
 mod legal;
+mod line_use;
 mod part;
 mod shootdown;
 mod walks;
@@ -16,6 +17,7 @@ pub use fault_log::{ExtentFlags, FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
+pub use line_use::{LineUse, LineUses};
 pub use part::{Part, Parts};
 pub use shootdown::{ShootdownTimes, Times};
 pub use walks::{WalkCounts, WalkQueue};
@@ -144,6 +146,8 @@ pub struct Measurements {
     pub faults: FaultCounts,
     /// Cost of faults by kind.
     pub latencies: Latencies,
+    /// What kernel accesses to named lines cost, if somebody asked for it.
+    pub line_uses: LineUses,
     /// Shootdowns.
     pub shootdowns: Shootdowns,
     /// What they cost each side.

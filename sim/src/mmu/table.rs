@@ -102,6 +102,11 @@ impl Tables {
         self.used.len() - self.free.len()
     }
 
+    /// Whether a line is in a table.
+    pub(crate) fn holds(&self, line: CacheLine) -> bool {
+        self.slot_of(line.addr().pfn()).is_some()
+    }
+
     #[inline(always)]
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
         let slot = usize::try_from(self.order.index(pfn)?).ok()?;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use daxsim_types::FileSystem;
 
 use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::study::{STUDY_EXAMPLES, StudyArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
@@ -36,6 +37,9 @@ pub enum Command {
     /// Compare the simulated machines with what was measured on hardware
     #[command(after_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// Measure variants of machine or kernel as a function of cores or of any key, and compare them
+    #[command(after_help = STUDY_EXAMPLES)]
+    Study(StudyArgs),
     /// Write a generated address stream
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),

@@ -2,10 +2,12 @@
 
 mod args;
 mod assemble;
+mod causes;
 mod config;
 mod conform;
 mod durability;
 mod r#gen;
+mod in_order;
 mod inputs;
 mod output;
 mod probe;
@@ -17,6 +19,7 @@ mod probe_memory_args;
 mod replay;
 mod semantics;
 mod size;
+mod study;
 mod validate;
 
 use std::process::ExitCode;
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Study(args) => study::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Config(args) => config::run(&args),
     };

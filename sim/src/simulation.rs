@@ -451,6 +451,7 @@ async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
 async fn memory_call(cx: &Cx<'_>, mm: MmId, action: Action) -> Result<(), SyscallError> {
     match action {
         Action::Map(request) => kernel::mmap(cx, mm, request).await,
+        Action::MapAnonymous { start, len } => kernel::mmap_anonymous(cx, mm, start, len).await,
         Action::Unmap { start, len } => kernel::munmap(cx, mm, start, len).await,
         Action::Advise { start, len, advice } => kernel::madvise(cx, mm, start, len, advice).await,
         Action::Protect { start, len, read, write } => {
@@ -489,6 +490,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
         | Action::WriteLines { .. }
         | Action::Fence
         | Action::Map(_)
+        | Action::MapAnonymous { .. }
         | Action::Unmap { .. }
         | Action::Remap(_)
         | Action::Advise { .. }

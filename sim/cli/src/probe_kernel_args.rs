@@ -45,7 +45,7 @@ Exit status: 0 done, 2 bad usage or bad input.";
 pub const SCALING_EXAMPLES: &str = "\
 Every thread faults on pages of its own part of one DAX file, one after another, all at the same time;
 no two share a page table. What is waited for is the lock that another CPU holds (wait for NAME), or a
-line that the L1D does not have, by the name of what lies on it; nanoseconds for each page.
+line that another core has, by the name of what lies on it; nanoseconds for each page.
 
 Examples:
   daxsim probe fault-scaling

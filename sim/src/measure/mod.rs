@@ -6,7 +6,6 @@ mod handler;
 mod kernel_events;
 mod latency;
 mod legal;
-mod line_use;
 mod part;
 mod shootdown;
 mod walks;
@@ -17,7 +16,6 @@ pub use fault_log::{ExtentFlags, FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
-pub use line_use::{LineUse, LineUses};
 pub use part::{Part, Parts};
 pub use shootdown::{ShootdownTimes, Times};
 pub use walks::{WalkCounts, WalkQueue};
@@ -26,6 +24,8 @@ pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 use std::collections::BTreeMap;
 
 use daxsim_types::{AccessKind, Time};
+
+use crate::kernel::{LineName, LineUse};
 
 /// TLB flush reasons in the numbering of the `tlb:tlb_flush` tracepoint
 /// (Linux `include/trace/events/tlb.h`; 5 only in newer trees).
@@ -146,8 +146,6 @@ pub struct Measurements {
     pub faults: FaultCounts,
     /// Cost of faults by kind.
     pub latencies: Latencies,
-    /// What kernel accesses to named lines cost, if somebody asked for it.
-    pub line_uses: LineUses,
     /// Shootdowns.
     pub shootdowns: Shootdowns,
     /// What they cost each side.
@@ -166,6 +164,8 @@ pub struct Measurements {
     pub resource_lookups: u64,
     /// Locked read-modify-writes of `struct page` lines.
     pub struct_page_rmws: u64,
+    /// Lines that the kernel took from other CPUs.
+    pub lines: BTreeMap<LineName, LineUse>,
     /// What else the kernel did.
     pub kernel: KernelEvents,
     /// WARNs of the kernel.

@@ -102,9 +102,9 @@ impl Tables {
         self.used.len() - self.free.len()
     }
 
-    /// Whether a line is in a table.
-    pub(crate) fn holds(&self, line: CacheLine) -> bool {
-        self.slot_of(line.addr().pfn()).is_some()
+    /// Whether a frame holds a table, or held one.
+    pub(crate) fn holds(&self, pfn: Pfn) -> bool {
+        self.slot_of(pfn).is_some()
     }
 
     #[inline(always)]

@@ -48,7 +48,7 @@ pub struct FaultScalingPoint {
     pub faults: u64,
     /// Where the time of the CPUs went.
     pub parts: Parts,
-    /// What of a page's time went into each wait, ns: for a lock that was held, or for a line that was not in the L1D. The longest first.
+    /// What of a page's time went into each wait, ns: for a lock that was held, or for a line that another core had. The longest first.
     pub waits: Vec<Wait>,
 }
 
@@ -82,7 +82,7 @@ struct Counts {
     time: Time,
     faults: u64,
     parts: Parts,
-    locks: BTreeMap<&'static str, Time>,
+    waits: BTreeMap<String, Time>,
 }
 
 impl FaultScaling {
@@ -97,19 +97,16 @@ impl FaultScaling {
             self.pass(&mut programs, AccessKind::Read)?;
         }
         let before = programs.counts();
-        programs.sim.with(|m| m.measure.line_uses.start());
         self.pass(&mut programs, self.cause.access())?;
         let after = programs.counts();
         let time = after.time.saturating_sub(before.time);
         let pages = self.pages * u64::from(self.threads);
         let each = |time: Time| time.as_ns() / pages.max(1) as f64;
-        let of_locks = after.locks.iter().map(|(name, waited)| {
-            let before = before.locks.get(name).copied().unwrap_or_default();
-            Wait { name: format!("wait for {name}"), ns: each(waited.saturating_sub(before)) }
+        let of_waits = after.waits.iter().map(|(name, waited)| {
+            let before = before.waits.get(name).copied().unwrap_or_default();
+            Wait { name: name.clone(), ns: each(waited.saturating_sub(before)) }
         });
-        let of_lines = programs.sim.with(|m| m.line_uses());
-        let of_lines = of_lines.into_iter().map(|(name, used)| Wait { name, ns: each(used.stall) });
-        let mut waits: Vec<Wait> = of_locks.chain(of_lines).filter(|wait| wait.ns > 0.0).collect();
+        let mut waits: Vec<Wait> = of_waits.filter(|wait| wait.ns > 0.0).collect();
         // Of equal ones the order of the names stays.
         waits.sort_by(|a, b| b.ns.total_cmp(&a.ns));
         let seconds = time.as_ns() / 1e9;
@@ -191,8 +188,12 @@ impl Programs {
         self.sim.with(|m| {
             let mut parts = Parts::default();
             m.cpus.iter().for_each(|cpu| parts.add(&cpu.parts));
-            let locks = m.locks.uses().map(|(class, used)| (class.name(), used.waited)).collect();
-            Counts { time, faults: m.measure.faults.total, parts, locks }
+            let held =
+                m.locks.uses().map(|(class, used)| (format!("wait for {}", class.name()), used.waited));
+            let lines = m.measure.lines.iter();
+            let lines = lines.map(|(name, used)| (format!("line of {}", name.name()), used.took));
+            let waits = held.chain(lines).collect();
+            Counts { time, faults: m.measure.faults.total, parts, waits }
         })
     }
 }

@@ -53,6 +53,13 @@ pub enum Action {
     Fence,
     /// mmap at a fixed address.
     Map(MapRequest),
+    /// mmap of private anonymous memory at a fixed address where nothing is.
+    MapAnonymous {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
     /// munmap.
     Unmap {
         /// First address.
@@ -187,7 +194,7 @@ impl Action {
             Self::KernelAccess(_) => "access in a call",
             Self::WriteLines { what, .. } => what.name(),
             Self::Fence => "fence",
-            Self::Map(_) => "mmap",
+            Self::Map(_) | Self::MapAnonymous { .. } => "mmap",
             Self::Unmap { .. } => "munmap",
             Self::Advise { .. } => "madvise",
             Self::Msync { .. } => "msync",

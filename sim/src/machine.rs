@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::apic::{Fabric, RarTable};
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
-use crate::engine::{LockClass, LockId, Locks};
+use crate::engine::{LockClass, LockId, Locks, Turns};
 use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
@@ -44,6 +44,7 @@ pub struct Machine {
     pub(crate) spec: MachineSpec,
     pub(crate) kernel: KernelSpec,
     pub(crate) cpus: Vec<Cpu>,
+    pub(crate) turns: Turns,
     /// What each CPU knows of the fault that it is handling.
     pub(crate) trails: Vec<FaultTrail>,
     /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
@@ -112,6 +113,7 @@ impl Machine {
         let asid_lock = locks.create(LockClass::GlobalAsid, asid_line);
         let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
+            turns: Turns::new(usize::from(count)),
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             call_lines: CallLines::new(count, &mut lines, kernel.tlb_flush.consolidated_lines),

@@ -8,7 +8,7 @@ use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
 
 use crate::durability::{Call, Durability};
-use crate::engine::{Cx, Deadlock, Ended, Jitter, LockClass, LockUse, Sys, Task, run};
+use crate::engine::{Cx, Deadlock, Ended, Jitter, LockClass, LockUse, Lookahead, Sys, Task, run};
 use crate::inject::Injection;
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
@@ -126,6 +126,7 @@ pub struct Crash {
 }
 
 /// What a finished simulation found.
+#[derive(Debug)]
 pub struct Results {
     /// Counters, latencies, fault records.
     pub measurements: Measurements,
@@ -171,6 +172,11 @@ impl Simulation {
         let stalls = jitter.stalls();
         self.jitter = Some(jitter);
         self.sys.stall_by(stalls);
+    }
+
+    /// Says how CPUs look ahead, and in how many threads of the host. No result depends on it.
+    pub fn set_lookahead(&mut self, lookahead: Lookahead) {
+        self.sys.set_lookahead(lookahead);
     }
 
     /// Lets the machine lose power at a time: what happens before it happens, nothing else, and steps later do nothing.

@@ -1,5 +1,6 @@
 //! The `daxsim` command: parses arguments, calls the other crates, prints.
 
+mod accesses;
 mod args;
 mod assemble;
 mod causes;
@@ -7,7 +8,10 @@ mod config;
 mod conform;
 mod durability;
 mod r#gen;
+mod import;
+mod import_args;
 mod in_order;
+mod info;
 mod inputs;
 mod output;
 mod probe;
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Study(args) => study::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Config(args) => config::run(&args),
     };

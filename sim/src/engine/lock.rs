@@ -302,6 +302,7 @@ impl Machine {
 
     /// Makes a blocked CPU ready at `time`; its wait is attributed to what it said when it blocked.
     pub(crate) fn wake(&mut self, index: usize, time: Time) -> Moment {
+        self.turns.change(index);
         let cpu = &mut self.cpus[index];
         if let RunState::Blocked(part) = cpu.state {
             cpu.wait_until(time, part);

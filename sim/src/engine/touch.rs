@@ -17,8 +17,13 @@ use crate::memory::Access;
 impl Sys {
     /// Whether no other CPU with something to do is behind `index`.
     #[inline(always)]
-    fn is_first(&self, m: &Machine, index: usize) -> bool {
-        Moment { time: m.cpus[index].now, cpu: index } <= self.horizon.get()
+    fn is_first(&self, m: &mut Machine, index: usize) -> bool {
+        if m.memory.has_lost() {
+            self.give_up_lost(m);
+        }
+        let action = Moment { time: m.cpus[index].now, cpu: index };
+        m.memory.begin_action(action);
+        action <= self.horizon.get()
     }
 
     /// The same, after the interrupts that are due by then.

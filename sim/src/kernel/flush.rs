@@ -162,6 +162,7 @@ impl Machine {
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
         let (pcids, halves) = (self.spec.mmu.pcid, self.kernel.tree.pti);
+        self.recall();
         for cpu in &mut self.cpus {
             let slots = cpu.tlb_state.slots.iter_mut().enumerate();
             for (asid, slot) in slots.filter(|(_, slot)| slot.mm == Some(mm)) {

@@ -146,6 +146,6 @@ impl Machine {
     }
 
     fn latest(&self) -> Time {
-        self.cpus.iter().map(|cpu| cpu.now).max().unwrap_or_default()
+        self.memory.acting().time
     }
 }

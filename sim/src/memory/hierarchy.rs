@@ -11,6 +11,7 @@ use super::profile::DeviceProfile;
 use super::stats::MemoryStats;
 use super::topology::Topology;
 use super::under_way::LinesUnderWay;
+use super::watch::Watch;
 use super::{Access, Level, Outcome};
 
 /// The caches of all cores, the L3 of each core complex, and the devices behind them.
@@ -38,6 +39,7 @@ pub struct Memory {
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
     refills: Refills,
+    pub(super) watch: Watch,
     pub(super) counts: MemoryStats,
 }
 
@@ -114,6 +116,7 @@ impl Memory {
                 nt_store: spec.cpu.nt_store_latency,
             },
             refills: Refills::new(spec),
+            watch: Watch::new(cores),
             counts: MemoryStats::default(),
         }
     }
@@ -139,6 +142,7 @@ impl Memory {
     }
 
     /// Asks the host for what a miss of the L1D of `core` will look at.
+    #[inline]
     pub fn warm(&self, core: usize, line: CacheLine) {
         self.l2.warm(core, line);
         self.l3.warm(self.topology.complex(core), line);
@@ -230,10 +234,16 @@ impl Memory {
     }
 
     /// What the prefetcher makes of a miss of the L2.
+    #[inline]
     fn prefetch_after(&mut self, core: usize, line: CacheLine, now: Time) {
-        if self.prefetcher.is_on()
-            && let Some(next) = self.prefetcher.after_miss(core, line)
-        {
+        if self.prefetcher.is_on() {
+            self.prefetch_after_this(core, line, now);
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_after_this(&mut self, core: usize, line: CacheLine, now: Time) {
+        if let Some(next) = self.prefetcher.after_miss(core, line) {
             self.prefetch(core, next, now);
         }
     }

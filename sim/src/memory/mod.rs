@@ -31,8 +31,10 @@ mod stats;
 pub(crate) mod tests;
 pub(crate) mod topology;
 mod under_way;
+mod watch;
 
 pub use balance::Imbalance;
+pub(crate) use cache::{HitAt, Lane};
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
 pub use pmem::{PageLines, Tag, Unaccepted};

@@ -4,13 +4,16 @@ mod access;
 mod ahead;
 mod persist;
 pub mod replay;
+mod runner;
 pub mod script;
 mod source;
+pub mod trace;
 
 pub(crate) use access::run_accesses;
 pub(crate) use ahead::Ahead;
 pub use persist::LineWrite;
 pub(crate) use persist::{fence, write_lines};
+pub(crate) use runner::Runner;
 pub(crate) use source::Cursor;
 pub use source::{Access, Accesses, Source};
 

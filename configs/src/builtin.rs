@@ -51,6 +51,11 @@ pub(crate) fn validation_files() -> &'static [Builtin] {
     )
 }
 
+/// Questions with the measurements that answer them.
+pub(crate) fn study_files() -> &'static [Builtin] {
+    files!("studies": "shootdowns", "flush-storm", "fault-scaling", "latr-machines")
+}
+
 /// A builtin, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuiltinInfo {

@@ -146,9 +146,13 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     candidates.into_iter().min_by_key(distance).unwrap_or_default()
 }
 
-/// `machines`; `semantics` stays as it is.
+/// `machines`, `studies`; `semantics` stays as it is.
 fn plural(what: &str) -> String {
-    if what.ends_with('s') { what.to_owned() } else { format!("{what}s") }
+    match what.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if what.ends_with('s') => what.to_owned(),
+        None => format!("{what}s"),
+    }
 }
 
 #[cfg(test)]

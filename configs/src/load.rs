@@ -148,7 +148,8 @@ impl Document {
         Ok(Self { source: path.display().to_string(), text, path: Some(path.to_owned()) })
     }
 
-    fn find(category: &Category, name: &str) -> Result<Self, ConfigError> {
+    /// The document that `name` means on the command line.
+    pub fn find(category: &Category, name: &str) -> Result<Self, ConfigError> {
         let found = Self::find_from(category, name, Path::new(""));
         Ok(found.map_err(|kind| Place::of("").problem(None, kind))?.map_err(|problem| *problem)?)
     }
@@ -179,13 +180,24 @@ impl Document {
         Ok(Self::read(&path))
     }
 
+    /// What errors call it.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What it says.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The file's name without its ending.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let stem = Path::new(&self.source).file_stem();
         stem.map_or_else(|| self.source.clone(), |s| s.to_string_lossy().into_owned())
     }
 
-    fn folder(&self) -> &Path {
+    /// What its paths are relative to.
+    pub fn folder(&self) -> &Path {
         self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
     }
 

@@ -17,6 +17,7 @@ pub mod json;
 pub mod model;
 pub mod probe;
 pub mod semantics;
+pub mod study;
 pub mod terminal;
 pub mod units;
 pub mod validation;

@@ -1,5 +1,7 @@
 //! Numbers as people read them: with units, three significant digits, thousands separated.
 
+use crate::model::round3;
+
 /// `1234567` as `1,234,567`.
 #[must_use]
 pub fn count(n: u64) -> String {
@@ -33,6 +35,19 @@ pub fn short_count(n: u64) -> String {
         value /= 1000.0;
     }
     format!("{value:.0}E")
+}
+
+/// A number with as many decimals as say something: `14`, `86.0`, `1235`.
+#[must_use]
+pub fn number(value: f64) -> String {
+    let value = round3(value);
+    if value.fract() == 0.0 || value.abs() >= 1000.0 {
+        format!("{value:.0}")
+    } else if value.abs() >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
 }
 
 /// A length of time in the unit that suits it: `912 ns`, `2.31 us`, `14.0 ms`, `3.20 s`.

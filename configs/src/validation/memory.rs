@@ -1,6 +1,6 @@
 //! Points whose probes are of memory: their parameters.
 
-use super::fields::Fields;
+use crate::fields::Fields;
 
 /// A probe of memory with its parameters.
 #[derive(Clone, Debug, PartialEq)]

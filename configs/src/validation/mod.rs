@@ -1,7 +1,6 @@
 //! Validation points: what was measured on hardware, and how near the simulation has to come. `docs/validation.md` has the
 //! format.
 
-mod fields;
 mod memory;
 mod read;
 
@@ -13,6 +12,8 @@ use crate::builtin;
 use crate::cost::Trust;
 use crate::error::ConfigError;
 use crate::load::read_text;
+
+pub(crate) use read::{FAULT_CAUSES, FLUSH_CAUSES, KERNEL, TRUSTS, threads};
 
 pub use memory::{BandwidthBy, MemoryMetric, MemoryProbe, Operation};
 
@@ -182,6 +183,14 @@ pub enum FaultCause {
     ZeroPage,
     /// A store to anonymous memory.
     Anonymous,
+    /// A load of a DAX file.
+    DaxRead,
+    /// A store to a DAX file.
+    DaxWrite,
+    /// A store to a page of a DAX file that was loaded before.
+    DaxMkwrite,
+    /// A load of a DAX file without blocks.
+    DaxHole,
 }
 
 /// What of a page fault.

@@ -2,7 +2,6 @@
 
 use daxsim_types::PageSize;
 
-use super::fields::Fields;
 use super::memory;
 use super::{
     ChaseMetric, FaultCause, FaultMetric, FlushCause, ProbeSpec, ShootdownMetric, StormMetric, Take,
@@ -10,6 +9,8 @@ use super::{
 };
 use crate::cost::Trust;
 use crate::error::{ConfigError, Problem, ProblemKind, nearest};
+use crate::fields::Fields;
+use crate::reader::is_inside;
 use crate::value::{Entry, Place, parse_records};
 
 /// Names of the probes.
@@ -51,7 +52,7 @@ const METRICS: [(&str, ChaseMetric); 5] = [
     ("stlb_misses", ChaseMetric::StlbMisses),
     ("walk_references", ChaseMetric::WalkReferences),
 ];
-const FLUSH_CAUSES: [(&str, FlushCause); 5] = [
+pub(crate) const FLUSH_CAUSES: [(&str, FlushCause); 5] = [
     ("munmap", FlushCause::Munmap),
     ("mprotect", FlushCause::Mprotect),
     ("dontneed", FlushCause::DontNeed),
@@ -67,13 +68,20 @@ const SHOOTDOWN_METRICS: [(&str, ShootdownMetric); 5] = [
 ];
 const STORM_METRICS: [(&str, StormMetric); 2] =
     [("thousands_per_second", StormMetric::ThousandsPerSecond), ("flush_percent", StormMetric::FlushPercent)];
-const FAULT_CAUSES: [(&str, FaultCause); 2] =
-    [("zero-page", FaultCause::ZeroPage), ("anonymous", FaultCause::Anonymous)];
+pub(crate) const FAULT_CAUSES: [(&str, FaultCause); 6] = [
+    ("zero-page", FaultCause::ZeroPage),
+    ("anonymous", FaultCause::Anonymous),
+    ("dax-read", FaultCause::DaxRead),
+    ("dax-write", FaultCause::DaxWrite),
+    ("dax-mkwrite", FaultCause::DaxMkwrite),
+    ("dax-hole", FaultCause::DaxHole),
+];
 const FAULT_METRICS: [(&str, FaultMetric); 2] =
     [("cycles", FaultMetric::Cycles), ("delivery_cycles", FaultMetric::DeliveryCycles)];
 /// Kernel of points that name none: to most probes it does not matter.
-const KERNEL: &str = "linux-7.2";
-const TRUSTS: [(&str, Trust); 4] = [("A", Trust::A), ("B", Trust::B), ("C", Trust::C), ("M", Trust::M)];
+pub(crate) const KERNEL: &str = "linux-7.2";
+pub(crate) const TRUSTS: [(&str, Trust); 4] =
+    [("A", Trust::A), ("B", Trust::B), ("C", Trust::C), ("M", Trust::M)];
 /// Streams of `daxsim gen` that need no parameter.
 const STREAMS: [&str; 4] = ["chase", "zipf", "seq", "mixed"];
 /// Keys that every point has for itself.
@@ -108,7 +116,12 @@ pub(super) fn points(
             problems.push(Place::of(&source).problem(Some("point"), kind));
         }
         for record in records {
-            let fields = Fields::new(record.place, &defaults, record.entries);
+            // One way of tolerating takes the place of another.
+            let is_tolerance = |entry: &&Entry| is_inside(&entry.key, "tolerance");
+            let replaced = record.entries.iter().any(|entry| is_tolerance(&entry));
+            let kept: Vec<Entry> =
+                defaults.iter().filter(|entry| !(replaced && is_tolerance(entry))).cloned().collect();
+            let fields = Fields::new(record.place, &kept, record.entries);
             let point = point(&fields);
             if let Some(id) = point.as_ref().map(|point| point.id.clone())
                 && let Some(other) = points.iter().find(|other| other.id == id)
@@ -285,7 +298,7 @@ fn probe(f: &Fields) -> Option<ProbeSpec> {
 }
 
 /// Threads of a process, on CPUs from 0 on.
-fn threads(f: &Fields) -> Option<u16> {
+pub(crate) fn threads(f: &Fields) -> Option<u16> {
     let threads = f.count("threads", 1)?;
     let checked = u16::try_from(threads).ok().filter(|threads| (1..=256).contains(threads));
     if checked.is_none() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
 use crate::model::round3;
+use crate::units::number;
 
 pub use page::render as html;
 pub use text::summary;
@@ -147,18 +148,6 @@ impl Point {
             _ if self.allowed == 0.0 => "exact".to_owned(),
             _ => number(self.allowed),
         }
-    }
-}
-
-/// A number with as many decimals as say something.
-fn number(value: f64) -> String {
-    let value = round3(value);
-    if value.fract() == 0.0 || value.abs() >= 1000.0 {
-        format!("{value:.0}")
-    } else if value.abs() >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::{Point, Validation, number};
+use super::{Point, Validation};
 use crate::ReportError;
 use crate::html::chart::{self, Caption, Curve, Curves};
 use crate::html::table::{Set, numbers, table};
 use crate::html::{Section, page};
+use crate::units::number;
 
 /// The page.
 ///

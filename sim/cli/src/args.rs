@@ -9,6 +9,7 @@ use daxsim_types::FileSystem;
 use crate::accesses;
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::study::{STUDY_EXAMPLES, StudyArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
@@ -39,6 +40,9 @@ pub enum Command {
     /// Compare the simulated machines with what was measured on hardware
     #[command(after_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// Measure variants of machine or kernel as a function of cores or of any key, and compare them
+    #[command(after_help = STUDY_EXAMPLES)]
+    Study(StudyArgs),
     /// Make a .dxt of a trace
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),

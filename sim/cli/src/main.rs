@@ -3,12 +3,14 @@
 mod accesses;
 mod args;
 mod assemble;
+mod causes;
 mod config;
 mod conform;
 mod durability;
 mod r#gen;
 mod import;
 mod import_args;
+mod in_order;
 mod info;
 mod inputs;
 mod output;
@@ -21,6 +23,7 @@ mod probe_memory_args;
 mod replay;
 mod semantics;
 mod size;
+mod study;
 mod validate;
 
 use std::process::ExitCode;
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Study(args) => study::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),

@@ -10,9 +10,9 @@ use daxsim_sim::probe::{
 };
 use daxsim_traces::generate::Pattern;
 use daxsim_types::PageSize;
-use rayon::prelude::*;
 
 use crate::config::parse_overrides;
+use crate::in_order::in_order;
 use crate::probe_args::{
     AdUpdateArgs, ChaseArgs, OffsetArg, OnArgs, PageArg, PingArgs, ProbeArgs, ProbeCommand, StreamArg,
     WalksArgs,
@@ -34,6 +34,7 @@ pub fn run(args: &ProbeArgs) -> Result<Status> {
         ProbeCommand::Shootdown(args) => probe_kernel::shootdown(args),
         ProbeCommand::FlushStorm(args) => probe_kernel::flush_storm(args),
         ProbeCommand::Fault(args) => probe_kernel::fault(args),
+        ProbeCommand::FaultScaling(args) => probe_kernel::fault_scaling(args),
         ProbeCommand::Tlbdr(args) => experiments(args),
         ProbeCommand::Walks(args) => walks(args),
         ProbeCommand::WriteChase(args) => probe_memory::write_chase(args),
@@ -70,9 +71,8 @@ impl<'a> On<'a> {
         what: &[T],
         one: impl Fn(&T) -> Result<Vec<Point>> + Sync,
     ) -> Result<Vec<Point>> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(self.args.threads)).build()?;
         // Of several errors the first in order is shown, whichever thread was faster.
-        let points: Vec<Result<Vec<Point>>> = pool.install(|| what.par_iter().map(&one).collect());
+        let points = in_order(what, self.args.threads, |_| 0, one)?;
         Ok(points.into_iter().collect::<Result<Vec<_>>>()?.concat())
     }
 

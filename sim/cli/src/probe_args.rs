@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::probe_kernel_args::{
-    FAULT_EXAMPLES, FaultArgs, SHOOTDOWN_EXAMPLES, STORM_EXAMPLES, ShootdownArgs, StormArgs,
+    FAULT_EXAMPLES, FaultArgs, SCALING_EXAMPLES, SHOOTDOWN_EXAMPLES, STORM_EXAMPLES, ScalingArgs,
+    ShootdownArgs, StormArgs,
 };
 use crate::probe_memory_args::{
     BANDWIDTH_EXAMPLES, BandwidthArgs, OVERWRITE_EXAMPLES, OverwriteArgs, PERSIST_LATENCY_EXAMPLES,
@@ -45,6 +46,9 @@ pub enum ProbeCommand {
     /// Time page faults, and show where the time goes
     #[command(after_help = FAULT_EXAMPLES)]
     Fault(FaultArgs),
+    /// Let many threads fault in one DAX file at the same time, and show what they wait for
+    #[command(after_help = SCALING_EXAMPLES)]
+    FaultScaling(ScalingArgs),
     /// Find out from outside what the TLBs are, as TLB;DR did on Kaby Lake
     #[command(after_help = TLBDR_EXAMPLES)]
     Tlbdr(OnArgs),

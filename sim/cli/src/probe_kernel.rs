@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use daxsim_reports::probe::{Cell, Point, Value};
 use daxsim_sim::measure::Part;
-use daxsim_sim::probe::{Contention, FaultCost, FlushStorm, Shootdown, Spread};
+use daxsim_sim::probe::{Contention, FaultCost, FaultScaling, FlushStorm, Shootdown, Spread};
 
 use crate::probe::On;
-use crate::probe_kernel_args::{FaultArgs, ShootdownArgs, StormArgs};
+use crate::probe_kernel_args::{FaultArgs, ScalingArgs, ShootdownArgs, StormArgs};
 
 /// `daxsim probe shootdown`
 pub fn shootdown(args: &ShootdownArgs) -> Result<()> {
@@ -111,4 +111,47 @@ pub fn fault(args: &FaultArgs) -> Result<()> {
         Ok(vec![Point(cells)])
     })?;
     on.print("fault", vec![("fs", fs_name.to_owned()), ("pages", args.pages.to_string())], points)
+}
+
+/// Waits that a point of `fault-scaling` shows.
+const WAITS: [[&str; 2]; 3] = [["most", "most_ns"], ["second", "second_ns"], ["third", "third_ns"]];
+
+/// `daxsim probe fault-scaling`
+pub fn fault_scaling(args: &ScalingArgs) -> Result<()> {
+    let on = On::load(&args.on)?;
+    let ((fs, fs_name), (cause, name)) = (args.fs.of(), args.cause.of());
+    let points = on.measure(&args.cpus, |cpus| {
+        let probe = FaultScaling {
+            cause,
+            fs,
+            threads: *cpus,
+            pages: args.pages,
+            processes: args.processes,
+            own_files: args.own_files,
+        };
+        let context = || format!("--cause {name} --cpus {cpus}");
+        let p = probe.run(&on.machine, &on.kernel).with_context(context)?;
+        let mut cells = vec![
+            Cell::new("cpus", "CPUs", Value::Count((*cpus).into())),
+            Cell::number("per_second", "pages/s", p.per_second, 0),
+            Cell::number("ns", "ns/page", p.ns, 0),
+            Cell::new("faults", "faults", Value::Count(p.faults)),
+            Cell::number("locks_percent", "locks, %", p.share(Part::Locks) * 100.0, 1),
+            Cell::number("memory_percent", "memory, %", p.share(Part::Memory) * 100.0, 1),
+        ];
+        for (at, [head, key]) in WAITS.into_iter().enumerate() {
+            let (name, ns) = p.waits.get(at).map_or(("", 0.0), |wait| (wait.name.as_str(), wait.ns));
+            cells.push(Cell::new(head, head, Value::Text(name.to_owned())));
+            cells.push(Cell::number(key, "ns", ns, 0));
+        }
+        Ok(vec![Point(cells)])
+    })?;
+    let settings = vec![
+        ("cause", name.to_owned()),
+        ("fs", fs_name.to_owned()),
+        ("pages", args.pages.to_string()),
+        ("processes", args.processes.to_string()),
+        ("own_files", args.own_files.to_string()),
+    ];
+    on.print("fault-scaling", settings, points)
 }

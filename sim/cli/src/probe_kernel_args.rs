@@ -42,6 +42,18 @@ Examples:
 
 Exit status: 0 done, 2 bad usage or bad input.";
 
+pub const SCALING_EXAMPLES: &str = "\
+Every thread faults on pages of its own part of one DAX file, one after another, all at the same time;
+no two share a page table. What is waited for is the lock that another CPU holds (wait for NAME), or a
+line that another core has, by the name of what lies on it; nanoseconds for each page.
+
+Examples:
+  daxsim probe fault-scaling
+  daxsim probe fault-scaling --fs xfs --kernel linux-6.12 --processes --own-files
+  daxsim probe fault-scaling --cause dax-hole --set semantics=patch-v1 --json
+
+Exit status: 0 done, 2 bad usage or bad input.";
+
 /// Why translations go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CauseArg {
@@ -83,6 +95,8 @@ pub enum FaultArg {
     DaxWrite,
     /// A store to a page of a DAX file that was loaded before
     DaxMkwrite,
+    /// A load of a DAX file without blocks
+    DaxHole,
 }
 
 impl FaultArg {
@@ -94,6 +108,7 @@ impl FaultArg {
             Self::DaxRead => (FaultCause::DaxRead, "dax-read"),
             Self::DaxWrite => (FaultCause::DaxWrite, "dax-write"),
             Self::DaxMkwrite => (FaultCause::DaxMkwrite, "dax-mkwrite"),
+            Self::DaxHole => (FaultCause::DaxHole, "dax-hole"),
         }
     }
 }
@@ -171,6 +186,32 @@ pub struct FaultArgs {
     /// Faults of each
     #[arg(long, default_value_t = 4096, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub pages: u64,
+    /// What it runs on.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// `daxsim probe fault-scaling`
+#[derive(Debug, Args)]
+pub struct ScalingArgs {
+    /// Which fault: one of a DAX file
+    #[arg(long, default_value = "dax-write", value_name = "CAUSE")]
+    pub cause: FaultArg,
+    /// The file system
+    #[arg(long, default_value = "ext4", value_name = "FS")]
+    pub fs: FsArg,
+    /// Threads, each on a CPU of its own, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16", value_name = "N,..", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub cpus: Vec<u16>,
+    /// Pages of each thread
+    #[arg(long, default_value_t = 511, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub pages: u64,
+    /// Make each thread a process of its own
+    #[arg(long)]
+    pub processes: bool,
+    /// Give each of these processes a file of its own
+    #[arg(long, requires = "processes")]
+    pub own_files: bool,
     /// What it runs on.
     #[command(flatten)]
     pub on: OnArgs,

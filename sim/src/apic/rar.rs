@@ -133,10 +133,13 @@ async fn take_entry(cx: &Cx<'_>) -> usize {
 async fn wait(cx: &Cx<'_>, targets: &[CpuId]) {
     let began = cx.now();
     cx.wait_for_answers().await;
+    // As with the answers to interrupts: the loop is predicted to find every mark cleared.
+    let mut marks = cx.stores();
     for target in targets {
         let line = cx.with(|m| m.rar.vector(*target));
-        cx.load(line).await;
+        marks.load(line).await;
     }
+    marks.finish();
     if !targets.is_empty() {
         let waited = cx.now().saturating_sub(began);
         cx.with(|m| m.measure.shootdown_times.wait.record(waited));

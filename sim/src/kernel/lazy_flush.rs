@@ -90,7 +90,7 @@ pub(super) async fn flush_lazily(cx: &Cx<'_>, info: FlushInfo) -> bool {
 
 impl Machine {
     /// The first tick after a time.
-    fn next_tick(&self, at: Time) -> Time {
+    pub(crate) fn next_tick(&self, at: Time) -> Time {
         let tick = self.tick();
         Time((at.0 / tick.0 + 1) * tick.0)
     }

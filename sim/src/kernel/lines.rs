@@ -98,6 +98,8 @@ pub struct LineUse {
     pub contended: u64,
     /// How long it was, all together: what it took to come from there is not in it.
     pub waited: Time,
+    /// What all of these accesses took, the waits included.
+    pub took: Time,
 }
 
 impl LineUse {
@@ -105,6 +107,7 @@ impl LineUse {
         self.transfers += u64::from(outcome.level == Level::Transfer);
         self.contended += u64::from(outcome.waited > Time::ZERO);
         self.waited += outcome.waited;
+        self.took += outcome.latency;
     }
 }
 

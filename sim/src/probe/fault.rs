@@ -27,6 +27,27 @@ pub enum FaultCause {
     DaxWrite,
     /// A store to a page of a DAX file that was loaded before.
     DaxMkwrite,
+    /// A load of a DAX file without blocks: the zero page.
+    DaxHole,
+}
+
+impl FaultCause {
+    /// The file that it is of, if it is of a DAX file.
+    pub(super) const fn file(self) -> Option<NewFile> {
+        match self {
+            Self::ZeroPage | Self::Anonymous => None,
+            Self::DaxRead | Self::DaxWrite | Self::DaxMkwrite => Some(NewFile::Filled),
+            Self::DaxHole => Some(NewFile::Sparse),
+        }
+    }
+
+    /// What raises it.
+    pub(super) const fn access(self) -> AccessKind {
+        match self {
+            Self::ZeroPage | Self::DaxRead | Self::DaxHole => AccessKind::Read,
+            Self::Anonymous | Self::DaxWrite | Self::DaxMkwrite => AccessKind::Write,
+        }
+    }
 }
 
 /// One fault for each page of a mapping, in order, in pages of 4 KiB.
@@ -98,11 +119,10 @@ impl FaultCost {
             let outcome = sim.step(Step { line: 1, thread: 0, cpu: CPU, mm: Some(mm), action })?;
             outcome.error.map_or(Ok(()), |error| Err(ProbeError::Call(error)))
         };
-        let dax = matches!(self.cause, FaultCause::DaxRead | FaultCause::DaxWrite | FaultCause::DaxMkwrite);
         // One page off a boundary of 2 MiB: no huge page can map the file.
         let start = START.0 + PAGE;
-        if dax {
-            let file = sim.new_file(self.fs, len, &NewFile::Filled)?;
+        if let Some(new) = self.cause.file() {
+            let file = sim.new_file(self.fs, len, &new)?;
             run(&mut sim, Action::Map(map_whole(file, start, len)))?;
         } else {
             sim.with(|m| m.map_populated(mm, VirtAddr(start), len, PageSize::Size4K))?;
@@ -114,21 +134,17 @@ impl FaultCost {
         if self.cause == FaultCause::DaxMkwrite {
             run(&mut sim, pass(AccessKind::Read))?;
         }
-        let kind = match self.cause {
-            FaultCause::ZeroPage | FaultCause::DaxRead => AccessKind::Read,
-            FaultCause::Anonymous | FaultCause::DaxWrite | FaultCause::DaxMkwrite => AccessKind::Write,
-        };
         let look = |sim: &Simulation| {
             sim.with(|m| (m.cpus[CPU.index()].now, m.measure.faults.total, m.cpus[CPU.index()].parts))
         };
         let before = look(&sim);
-        run(&mut sim, pass(kind))?;
+        run(&mut sim, pass(self.cause.access()))?;
         let after = look(&sim);
         Ok((after.0.saturating_sub(before.0), after.1 - before.1, after.2.since(&before.2)))
     }
 }
 
-fn map_whole(file: crate::kernel::FileId, start: u64, len: u64) -> MapRequest {
+pub(super) fn map_whole(file: crate::kernel::FileId, start: u64, len: u64) -> MapRequest {
     MapRequest {
         file,
         start,
@@ -157,8 +173,8 @@ mod tests {
 
     #[test]
     fn each_page_faults_once_and_the_parts_make_the_whole() {
-        use FaultCause::{Anonymous, DaxMkwrite, DaxRead, DaxWrite, ZeroPage};
-        for cause in [ZeroPage, Anonymous, DaxRead, DaxWrite, DaxMkwrite] {
+        use FaultCause::{Anonymous, DaxHole, DaxMkwrite, DaxRead, DaxWrite, ZeroPage};
+        for cause in [ZeroPage, Anonymous, DaxRead, DaxWrite, DaxMkwrite, DaxHole] {
             let point = cost(cause, &[]);
             assert_eq!(point.faults, 256, "{cause:?}");
             let sum: f64 = Part::ALL.into_iter().map(|part| point.part(part)).sum();

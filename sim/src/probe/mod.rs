@@ -7,6 +7,7 @@ mod cacheline_ping;
 mod chase;
 mod device;
 mod fault;
+mod fault_scaling;
 mod memory;
 mod overwrite;
 mod persist_latency;
@@ -28,6 +29,7 @@ pub use cacheline_ping::{CachelinePing, PingTime};
 pub use chase::{Chase, ChasePoint, LineOffset};
 pub use device::{Medium, Store};
 pub use fault::{FaultCause, FaultCost, FaultPoint};
+pub use fault_scaling::{FaultScaling, FaultScalingPoint, Wait};
 pub use overwrite::{Order, Overwrite, OverwritePoint, Stalls};
 pub use persist_latency::{PersistLatency, PersistLatencyPoint};
 pub use shootdown::{Contention, FlushCause, FlushStorm, Shootdown, ShootdownPoint, Spread, StormPoint};
@@ -127,6 +129,9 @@ pub enum ProbeError {
         /// Cores that may have one.
         count: u16,
     },
+    /// A fault that has to be of a file is of none.
+    #[error("a fault of no file: expected one of a DAX file")]
+    NoFile,
     /// There is no other socket.
     #[error("memory of another socket was asked for, and the machine has one: raise topology.sockets")]
     OneSocket,

@@ -10,11 +10,12 @@ use hdrhistogram::Histogram;
 
 use super::ProbeError;
 use super::workbench::START;
-use crate::Simulation;
+use crate::cpu::Cpu;
 use crate::kernel::Advice;
 use crate::kernel::mm::MmId;
-use crate::measure::{Shootdowns, Times};
+use crate::measure::{Part, Shootdowns, Times};
 use crate::program::{Accesses, Action, Step};
+use crate::{Machine, Simulation};
 
 const PAGE: u64 = PageSize::Size4K.bytes();
 /// Pages in front of those that are flushed, so that their table stays.
@@ -93,10 +94,14 @@ impl Spread {
 pub struct ShootdownPoint {
     /// The call, as its caller sees it.
     pub call: Spread,
+    /// What of it the caller spent on the flush, ns: to tell the others, to flush itself and to wait.
+    pub initiator: f64,
     /// What of it the caller waited for answers, after its own flush.
     pub wait: Spread,
     /// What an interrupt took of a CPU that had to answer.
     pub disruption: Spread,
+    /// What a call took of each other CPU, ns: in interrupts, in microcode, or later at a tick.
+    pub responder: f64,
     /// Interrupts for a call.
     pub interrupts: f64,
     /// Writes of the ICR for a call.
@@ -137,6 +142,14 @@ pub struct Contention {
     pub held: bool,
     /// Mean of a round, ns.
     pub mean: f64,
+}
+
+/// A call: how long it took, what was counted before and after, and the time of all other CPUs in it.
+struct Round {
+    took: Time,
+    before: Shootdowns,
+    after: Shootdowns,
+    answers: Time,
 }
 
 /// A process with threads on several CPUs.
@@ -204,13 +217,17 @@ impl Shootdown {
         process.map(START.0, whole)?;
         let mut calls = Times::default();
         let (mut interrupts, mut icr_writes) = (0, 0);
+        let (mut asking, mut answering) = (Time::ZERO, Time::ZERO);
         for round in 0..WARM_UP + self.rounds.max(1) {
             if round == WARM_UP {
                 (interrupts, icr_writes, calls) = (0, 0, Times::default());
+                (asking, answering) = (Time::ZERO, Time::ZERO);
                 process.sim.with(|m| m.measure.shootdown_times = Default::default());
             }
-            let (took, before, after) = self.round(&mut process, whole)?;
+            let Round { took, before, after, answers } = self.round(&mut process, whole)?;
             calls.record(took);
+            asking += after.initiator_time.saturating_sub(before.initiator_time);
+            answering += answers;
             interrupts += after.ipis_sent - before.ipis_sent;
             icr_writes += after.icr_writes - before.icr_writes;
         }
@@ -219,17 +236,20 @@ impl Shootdown {
             (Spread::of(&times.wait), Spread::of(&times.disruption))
         });
         let each = |count: u64| count as f64 / f64::from(self.rounds.max(1));
+        let time = |time: Time| time.as_ns() / f64::from(self.rounds.max(1));
         Ok(ShootdownPoint {
             call: Spread::of(&calls),
+            initiator: time(asking),
             wait,
             disruption,
+            responder: time(answering) / f64::from(self.threads.max(2) - 1),
             interrupts: each(interrupts),
             icr_writes: each(icr_writes),
         })
     }
 
-    /// Once: the pages are written, and read by the others, then changed. How long that took, and what was counted before and after.
-    fn round(&self, process: &mut Process, whole: u64) -> Result<(Time, Shootdowns, Shootdowns), ProbeError> {
+    /// Once: the pages are written, and read by the others, then changed.
+    fn round(&self, process: &mut Process, whole: u64) -> Result<Round, ProbeError> {
         let (start, len) = (START.0 + BEFORE * PAGE, self.pages * PAGE);
         let times = process.sim.with(|m| m.measure.shootdown_times.clone());
         let own = match self.cause {
@@ -245,7 +265,7 @@ impl Shootdown {
         let dont_need = Action::Advise { start, len, advice: Advice::DontNeed };
         // What leads here may have interrupted, too: it counts for nothing.
         process.sim.with(|m| m.measure.shootdown_times = times);
-        let before = process.counts();
+        let (before, idle) = (process.counts(), process.answering(self.threads));
         let took = match self.cause {
             FlushCause::Munmap => process.run(0, Action::Unmap { start, len })?,
             FlushCause::Mprotect => {
@@ -260,7 +280,8 @@ impl Shootdown {
             }
         };
         // Nor does what undoes the change.
-        let counts = process.counts();
+        let after = process.counts();
+        let answers = process.answering(self.threads).saturating_sub(idle) + process.sweep(self.threads)?;
         let times = process.sim.with(|m| m.measure.shootdown_times.clone());
         match self.cause {
             FlushCause::Munmap => {
@@ -273,7 +294,7 @@ impl Shootdown {
             FlushCause::DontNeed | FlushCause::DontNeedTouch | FlushCause::DontNeedRead => {}
         }
         process.sim.with(|m| m.measure.shootdown_times = times);
-        Ok((took, before, counts))
+        Ok(Round { took, before, after, answers })
     }
 }
 
@@ -338,6 +359,34 @@ impl FlushStorm {
 }
 
 impl Process {
+    /// Lets every CPU but the first compute until its next tick, if it has a lazy flush to sweep then. What that took of them.
+    fn sweep(&mut self, cpus: u16) -> Result<Time, ProbeError> {
+        let swept = |m: &Machine| -> Time {
+            m.cpus.iter().take(cpus.into()).skip(1).map(|cpu| cpu.parts[Part::IpiHandler]).sum()
+        };
+        let before = self.sim.with(|m| swept(m));
+        for cpu in 1..cpus {
+            let waits = self.sim.with(|m| {
+                let waits = m.lazy.is_waited_for(CpuId(cpu), self.mm);
+                if waits {
+                    let tick = m.next_tick(m.cpus[usize::from(cpu)].now.max(m.cpus[0].now));
+                    m.cpus[usize::from(cpu)].wait_until(tick, Part::User);
+                }
+                waits
+            });
+            if waits {
+                self.run(cpu, touch(START.0, 1, AccessKind::Read))?;
+            }
+        }
+        Ok(self.sim.with(|m| swept(m)).saturating_sub(before))
+    }
+
+    /// Time of all CPUs but the first in what they were asked for: beside it they do nothing.
+    fn answering(&self, cpus: u16) -> Time {
+        let of = |cpu: &Cpu| cpu.parts.total().saturating_sub(cpu.parts[Part::Idle]);
+        self.sim.with(|m| m.cpus.iter().take(cpus.into()).skip(1).map(of).sum())
+    }
+
     /// Time that was waited for each lock that was held, and for each line that was under way.
     fn waits(&self) -> BTreeMap<(&'static str, bool), Time> {
         self.sim.with(|m| {
@@ -349,7 +398,6 @@ impl Process {
 
     /// Time of the CPUs in flushes, waits for answers and handlers.
     fn flush_time(&self, cpus: u16) -> Time {
-        use crate::measure::Part;
         self.sim.with(|m| {
             let of = |index: usize| {
                 let parts = &m.cpus[index].parts;
@@ -395,8 +443,31 @@ mod tests {
                 );
                 assert_eq!(point.wait.count, if others > 0 { 5 } else { 0 });
                 assert!(point.wait.max < point.call.max, "the wait is a part of the call");
+                assert!(point.wait.mean < point.initiator && point.initiator < point.call.mean);
+                assert!((point.responder - point.disruption.mean).abs() < 0.01, "all is in interrupts");
             }
         }
+    }
+
+    #[test]
+    fn whatever_carries_a_flush_takes_its_time_of_those_who_make_it() {
+        let responder = |machine: &[&str], kernel: &[&str]| {
+            let (machine, kernel) = specs(machine, kernel);
+            let probe =
+                Shootdown { cause: FlushCause::DontNeed, threads: 5, pages: 3, rounds: 5, shared: true };
+            let point = probe.run(&machine, &kernel).unwrap();
+            (point.responder, point.interrupts)
+        };
+        let (interrupt, sent) = responder(&[], &[]);
+        assert!(interrupt > 0.0 && sent == 4.0);
+        let (isolated, _) = responder(&[], &["tree.pti=true"]);
+        assert!(isolated > interrupt, "with the flush of the user half, and the way there and back");
+        let (lazy, sent) = responder(&[], &["tlb_flush.mechanism=lazy"]);
+        assert!(
+            lazy > 0.0 && lazy < interrupt && sent == 0.0,
+            "{lazy}: the sweep at a tick without its interrupt"
+        );
+        assert_eq!(responder(&[], &["tlb_flush.mechanism=ideal"]), (0.0, 0.0));
     }
 
     #[test]

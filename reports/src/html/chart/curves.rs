@@ -51,8 +51,12 @@ pub(crate) fn curves(caption: &Caption<'_>, curves: &Curves<'_>) -> Result<Marku
 
 /// Powers of two, every other one if there are many.
 fn x_axis(curves: &Curves<'_>) -> Axis {
-    let all = || curves.series.iter().flat_map(|curve| curve.x).map(|x| x.max(1.0).log2());
-    let (low, high) = extremes(all());
+    log_x_axis(curves.series.iter().flat_map(|curve| curve.x).map(|x| x.max(1.0)))
+}
+
+/// The same for values of any kind.
+pub(super) fn log_x_axis(values: impl Iterator<Item = f64>) -> Axis {
+    let (low, high) = extremes(values.map(f64::log2));
     let first = low.ceil() as i32;
     let last = high.floor() as i32;
     let every = if last - first > 9 { 2 } else { 1 };
@@ -63,6 +67,11 @@ fn x_axis(curves: &Curves<'_>) -> Axis {
 /// 1, 2 and 5 of each decade.
 fn y_axis(curves: &Curves<'_>) -> Axis {
     let values = curves.series.iter().flat_map(|curve| curve.measured.iter().chain(curve.simulated));
+    log_y_axis(values.copied())
+}
+
+/// The same for values of any kind.
+pub(super) fn log_y_axis(values: impl Iterator<Item = f64>) -> Axis {
     let (low, high) = extremes(values.map(|y| y.max(1e-3).log10()));
     let (low, high) = (low - 0.06, high + 0.06);
     let decades = low.floor() as i32..=high.ceil() as i32;
@@ -95,7 +104,7 @@ fn x_label(unit: &str, power: f64) -> String {
     }
 }
 
-fn y_label(power: f64) -> String {
+pub(super) fn log_y_label(power: f64) -> String {
     let value = 10_f64.powf(power);
     if value >= 1.0 { format!("{value:.0}") } else { format!("{value:.3}") }
 }
@@ -109,7 +118,7 @@ fn draw(area: &Area<'_>, curves: &Curves<'_>) -> Drawn {
         .build_cartesian_2d(x_axis(curves), y_axis(curves))?;
     style_mesh(&mut chart.configure_mesh(), area)
         .x_label_formatter(&|x| x_label(curves.x_unit, *x))
-        .y_label_formatter(&|y| y_label(*y))
+        .y_label_formatter(&|y| log_y_label(*y))
         .draw()?;
     for (n, curve) in curves.series.iter().enumerate() {
         let ink = Ink::Part(curve_color(n));
@@ -141,7 +150,7 @@ mod tests {
         let (x_axis, y_axis) = (x_axis(&curves), y_axis(&curves));
         assert!(x_axis.low < 5.0 && x_axis.high > 19.0 && (5..=9).contains(&x_axis.ticks.len()));
         assert!(y_axis.low < 4.0_f64.log10() && y_axis.high > 700.0_f64.log10());
-        let labels: Vec<String> = y_axis.ticks.iter().map(|tick| y_label(*tick)).collect();
+        let labels: Vec<String> = y_axis.ticks.iter().map(|tick| log_y_label(*tick)).collect();
         assert_eq!(labels, ["5", "10", "20", "50", "100", "200", "500"]);
         assert_eq!([6.0, 14.0, 20.0].map(|x| x_label("KiB", x)), ["64 KiB", "16 MiB", "1 GiB"]);
     }

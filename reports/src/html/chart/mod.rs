@@ -4,6 +4,7 @@ mod axis;
 mod curves;
 mod histogram;
 mod ink;
+mod lines;
 mod stacked;
 mod timeline;
 
@@ -21,6 +22,7 @@ pub(crate) use curves::{Curve, Curves, curve_color, curves};
 pub(super) use histogram::histogram;
 use ink::Ink;
 pub(super) use ink::{PARTS, css};
+pub(crate) use lines::{Line, LineChart, Mark, lines};
 pub(super) use stacked::{Row, Segment, stacked};
 pub(super) use timeline::{Timeline, timeline};
 
@@ -49,6 +51,17 @@ fn svg(
     class: &str,
     draw: impl FnOnce(&Area<'_>) -> Drawn,
 ) -> Result<Markup, ReportError> {
+    svg_with(caption, size, class, draw, Markup::default)
+}
+
+/// The same with marks that the library does not know: `over` is asked for them when the rest is drawn.
+fn svg_with(
+    caption: &Caption<'_>,
+    size: (u32, u32),
+    class: &str,
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+    over: impl FnOnce() -> Markup,
+) -> Result<Markup, ReportError> {
     let failed = |why: DrawingAreaErrorKind<std::io::Error>| ReportError::Chart {
         chart: caption.title.to_owned(),
         why: why.to_string(),
@@ -66,6 +79,7 @@ fn svg(
             title id=(title_id) { (caption.title) }
             desc id=(desc_id) { (caption.description) }
             (PreEscaped(ink::adopt(&drawing)))
+            (over())
         }
     })
 }

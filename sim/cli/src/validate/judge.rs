@@ -2,15 +2,14 @@
 
 use anyhow::Result;
 use daxsim_configs::validation::{
-    ChaseMetric, FaultCause, FaultMetric, FlushCause, ProbeSpec, ShootdownMetric, StormMetric, Take,
-    Tolerance, ValidationPoint,
+    ChaseMetric, FaultMetric, ProbeSpec, ShootdownMetric, StormMetric, Take, Tolerance, ValidationPoint,
 };
 use daxsim_reports::validation::Point;
 use daxsim_types::PageSize;
 
 use super::measure::Measured;
 use super::memory;
-use crate::size;
+use crate::{causes, size};
 
 /// Reads a point off the measurements and compares it.
 pub fn judge(point: &ValidationPoint, measured: &Measured) -> Result<Point> {
@@ -141,16 +140,6 @@ const fn unit(probe: &ProbeSpec) -> &'static str {
     }
 }
 
-const fn flush_cause(cause: FlushCause) -> &'static str {
-    match cause {
-        FlushCause::Munmap => "munmap",
-        FlushCause::Mprotect => "mprotect",
-        FlushCause::DontNeed => "MADV_DONTNEED",
-        FlushCause::DontNeedTouch => "MADV_DONTNEED and stores",
-        FlushCause::DontNeedRead => "MADV_DONTNEED and loads",
-    }
-}
-
 /// The measurement in words, and what tells it from others on the machine.
 fn describe(probe: &ProbeSpec) -> (String, String) {
     match probe {
@@ -170,7 +159,7 @@ fn describe(probe: &ProbeSpec) -> (String, String) {
             (format!("cacheline-ping, {series}"), series)
         }
         ProbeSpec::Shootdown { cause, threads, .. } => {
-            let series = format!("{}, {threads} threads", flush_cause(*cause));
+            let series = format!("{}, {threads} threads", causes::flush_name(*cause));
             (format!("shootdown by {series}"), series)
         }
         ProbeSpec::FlushStorm { threads, .. } => {
@@ -178,10 +167,7 @@ fn describe(probe: &ProbeSpec) -> (String, String) {
             (format!("flush-storm, {series}"), series)
         }
         ProbeSpec::Fault { cause, pages, metric } => {
-            let cause = match cause {
-                FaultCause::ZeroPage => "zero page",
-                FaultCause::Anonymous => "anonymous page",
-            };
+            let cause = causes::fault_name(*cause);
             let what = if *metric == FaultMetric::DeliveryCycles { ", delivery" } else { "" };
             (format!("fault, {cause}, {pages} times"), format!("{cause}{what}"))
         }

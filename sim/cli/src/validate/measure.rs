@@ -7,19 +7,19 @@ use anyhow::{Context, Result, anyhow};
 use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::validation::{
-    self as config, ChaseMetric, FaultMetric, MemoryMetric, ProbeSpec, ShootdownMetric, StormMetric, Take,
-    ValidationPoint,
+    ChaseMetric, FaultMetric, MemoryMetric, ProbeSpec, ShootdownMetric, StormMetric, Take, ValidationPoint,
 };
 use daxsim_configs::{load_kernel, load_machine};
 use daxsim_sim::probe::{
-    AdUpdate, CachelinePing, Chase, ChasePoint, FaultCause, FaultCost, FaultPoint, FlushCause, FlushStorm,
-    LineOffset, Shootdown, ShootdownPoint, StormPoint, Walks, tlbdr,
+    AdUpdate, CachelinePing, Chase, ChasePoint, FaultCost, FaultPoint, FlushStorm, LineOffset, Shootdown,
+    ShootdownPoint, StormPoint, Walks, tlbdr,
 };
 use daxsim_types::FileSystem;
-use rayon::prelude::*;
 
 use super::memory::{self, MemoryJob};
+use crate::causes;
 use crate::config::parse_overrides;
+use crate::in_order::in_order;
 use crate::probe::stream_named;
 
 /// Times that a shootdown is made.
@@ -130,21 +130,17 @@ pub fn measure(points: &[ValidationPoint], threads: u16) -> Result<Measured> {
             entry.insert(specs_of(point).with_context(|| format!("{}: point {}", point.place, point.id))?);
         }
     }
-    let mut queue: Vec<&Job> = jobs.iter().collect();
-    // The longest first, so that no thread is left with one at the end.
-    queue.sort_by_key(|job| std::cmp::Reverse(cost(&job.what)));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build()?;
+    let jobs: Vec<Job> = jobs.into_iter().collect();
     let one = |job: &Job| -> Result<Outcome> {
         let (machine, kernel) = specs
             .get(&(job.machine.as_str(), job.kernel.as_str(), job.set.as_slice()))
             .context("a machine that was not loaded")?;
         run(&job.what, machine, kernel).with_context(|| format!("{} on {}", describe(&job.what), job.machine))
     };
-    let outcomes: Vec<Result<Outcome>> =
-        pool.install(|| queue.par_iter().with_max_len(1).map(|job| one(job)).collect());
+    let outcomes = in_order(&jobs, threads, |job| cost(&job.what), one)?;
     let mut measured = BTreeMap::new();
-    for (job, outcome) in queue.into_iter().zip(outcomes) {
-        measured.insert(job.clone(), outcome?);
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        measured.insert(job, outcome?);
     }
     Ok(Measured(measured))
 }
@@ -174,7 +170,7 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
         ProbeSpec::CachelinePing { cpus: [first, second] } => Measurement::CachelinePing(*first, *second),
         ProbeSpec::Shootdown { cause, threads, metric } => {
             let shootdown = Shootdown {
-                cause: flush_cause(*cause),
+                cause: causes::flush(*cause),
                 threads: *threads,
                 pages: x as u64,
                 rounds: SHOOTDOWN_ROUNDS,
@@ -189,10 +185,7 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
             Measurement::FlushStorm(FlushStorm { threads: *threads, rounds: STORM_ROUNDS })
         }
         ProbeSpec::Fault { cause, pages, .. } => {
-            let cause = match cause {
-                config::FaultCause::ZeroPage => FaultCause::ZeroPage,
-                config::FaultCause::Anonymous => FaultCause::Anonymous,
-            };
+            let cause = causes::fault(*cause);
             Measurement::Fault(FaultCost { cause, fs: FileSystem::Ext4, pages: *pages })
         }
         ProbeSpec::Tlbdr => Measurement::Tlbdr,
@@ -202,16 +195,6 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
         ProbeSpec::Memory { probe, .. } => Measurement::Memory(memory::job(probe, x)),
     };
     Job { machine: point.machine.clone(), kernel: point.kernel.clone(), set: point.set.clone(), what }
-}
-
-const fn flush_cause(cause: config::FlushCause) -> FlushCause {
-    match cause {
-        config::FlushCause::Munmap => FlushCause::Munmap,
-        config::FlushCause::Mprotect => FlushCause::Mprotect,
-        config::FlushCause::DontNeed => FlushCause::DontNeed,
-        config::FlushCause::DontNeedTouch => FlushCause::DontNeedTouch,
-        config::FlushCause::DontNeedRead => FlushCause::DontNeedRead,
-    }
 }
 
 /// About how long a measurement takes.

@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::error::{Problem, ProblemKind, nearest};
-use crate::reader::is_inside;
 use crate::units;
 use crate::value::{Entry, Place, Value};
 
 /// Keys of a table with the defaults of its file below them.
-pub(super) struct Fields {
+pub(crate) struct Fields {
     place: Place,
     entries: BTreeMap<String, Entry>,
     asked: RefCell<Vec<&'static str>>,
@@ -17,17 +16,23 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    pub(super) fn new(place: Place, defaults: &[Entry], own: Vec<Entry>) -> Self {
-        // One way of tolerating takes the place of another.
-        let is_tolerance = |entry: &Entry| is_inside(&entry.key, "tolerance");
-        let replaced = own.iter().any(is_tolerance);
-        let defaults = defaults.iter().filter(|entry| !(replaced && is_tolerance(entry))).cloned();
-        let entries = defaults.chain(own).map(|entry| (entry.key.clone(), entry)).collect();
+    pub(crate) fn new(place: Place, defaults: &[Entry], own: Vec<Entry>) -> Self {
+        let entries = defaults.iter().cloned().chain(own).map(|entry| (entry.key.clone(), entry)).collect();
         Self { place, entries, asked: RefCell::default(), problems: RefCell::default() }
     }
 
-    pub(super) const fn place(&self) -> &Place {
+    pub(crate) const fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where a key is, or the table if it is not there.
+    pub(crate) fn place_of(&self, key: &str) -> Place {
+        self.entries.get(key).map_or(&self.place, |entry| &entry.place).clone()
+    }
+
+    /// The keys that were asked for.
+    pub(crate) fn asked(&self) -> Vec<&'static str> {
+        self.asked.borrow().clone()
     }
 
     fn entry(&self, key: &'static str) -> Option<&Entry> {
@@ -35,12 +40,12 @@ impl Fields {
         self.entries.get(key)
     }
 
-    pub(super) fn has(&self, key: &'static str) -> bool {
+    pub(crate) fn has(&self, key: &'static str) -> bool {
         self.entry(key).is_some()
     }
 
     /// Records a value that cannot be.
-    pub(super) fn bad(&self, key: &'static str, found: String, expected: &str) {
+    pub(crate) fn bad(&self, key: &'static str, found: String, expected: &str) {
         let place = self.entries.get(key).map_or(&self.place, |entry| &entry.place);
         let kind = ProblemKind::BadValue { found, expected: expected.to_owned() };
         self.problems.borrow_mut().push(place.problem(Some(key), kind));
@@ -75,34 +80,34 @@ impl Fields {
         self.optional(key, expected, read)
     }
 
-    pub(super) fn text(&self, key: &'static str, expected: &str) -> Option<String> {
+    pub(crate) fn text(&self, key: &'static str, expected: &str) -> Option<String> {
         self.required(key, expected, text)
     }
 
-    pub(super) fn optional_text(&self, key: &'static str) -> Option<String> {
+    pub(crate) fn optional_text(&self, key: &'static str) -> Option<String> {
         self.optional(key, "text", text)
     }
 
-    pub(super) fn texts(&self, key: &'static str, expected: &str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&self, key: &'static str, expected: &str) -> Option<Vec<String>> {
         self.required(key, expected, texts)
     }
 
     /// None are an empty list.
-    pub(super) fn optional_texts(&self, key: &'static str, expected: &str) -> Vec<String> {
+    pub(crate) fn optional_texts(&self, key: &'static str, expected: &str) -> Vec<String> {
         self.optional(key, expected, texts).unwrap_or_default()
     }
 
-    pub(super) fn number(&self, key: &'static str, expected: &str) -> Option<f64> {
+    pub(crate) fn number(&self, key: &'static str, expected: &str) -> Option<f64> {
         self.required(key, expected, number)
     }
 
     /// One number or several.
-    pub(super) fn numbers(&self, key: &'static str, expected: &str) -> Option<Vec<f64>> {
+    pub(crate) fn numbers(&self, key: &'static str, expected: &str) -> Option<Vec<f64>> {
         self.required(key, expected, numbers)
     }
 
     /// A whole number; `default` if it is missing.
-    pub(super) fn count(&self, key: &'static str, default: u64) -> Option<u64> {
+    pub(crate) fn count(&self, key: &'static str, default: u64) -> Option<u64> {
         if !self.has(key) {
             return Some(default);
         }
@@ -112,8 +117,19 @@ impl Fields {
         })
     }
 
+    /// Whether something is so; not, if it is missing.
+    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
+        if !self.has(key) {
+            return Some(false);
+        }
+        self.optional(key, "true or false", |value| match value {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        })
+    }
+
     /// A size with its unit; `default` if it is missing.
-    pub(super) fn size(&self, key: &'static str, default: u64) -> Option<u64> {
+    pub(crate) fn size(&self, key: &'static str, default: u64) -> Option<u64> {
         if !self.has(key) {
             return Some(default);
         }
@@ -125,7 +141,7 @@ impl Fields {
     }
 
     /// One of several words; the first if it is missing and `optional`.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &self,
         key: &'static str,
         names: &[(&str, T)],
@@ -142,8 +158,21 @@ impl Fields {
         })
     }
 
+    /// Arrays of texts in an array.
+    pub(crate) fn lists_of_texts(&self, key: &'static str, expected: &str) -> Option<Vec<Vec<String>>> {
+        self.required(key, expected, |value| match value {
+            Value::Array(lists) => lists.iter().map(texts).collect(),
+            _ => None,
+        })
+    }
+
+    /// Everything that was wrong with the keys that were asked for.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems.into_inner()
+    }
+
     /// Everything that was wrong. A key that nobody asked for is unknown, unless it is a default of the whole file.
-    pub(super) fn finish(self, defaults: &[Entry]) -> Vec<Problem> {
+    pub(crate) fn finish(self, defaults: &[Entry]) -> Vec<Problem> {
         let asked = self.asked.into_inner();
         let mut problems = self.problems.into_inner();
         for entry in self.entries.values() {

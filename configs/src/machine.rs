@@ -83,6 +83,8 @@ pub struct CpuSpec {
     pub store_buffer: u32,
     /// From a non-temporal store until its line leaves the core.
     pub nt_store_latency: Time,
+    /// From the waking of a CPU that idles to its first instruction.
+    pub idle_exit: Time,
     /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
     pub run_ahead: bool,
 }

@@ -56,6 +56,8 @@ section!(cpu: CpuSpec, "cpu" {
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
     nt_store_latency "nt_store_latency" = "\"0 ns\"": TIME,
         "From a non-temporal store until its line leaves the core, on top of what its controller takes.";
+    idle_exit "idle_exit" = "\"0 ns\"": TIME,
+        "From the waking of a CPU that idles, because its thread sleeps, to its first instruction.";
     run_ahead "run_ahead" = "false": Kind::Bool,
         "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
          then has been walked for, which sets A but never D.";

@@ -150,7 +150,8 @@ pub struct ReplayArgs {
     /// Let the power go in this cycle of simulated time: the run ends there, and the report lists what is not durable
     #[arg(long, value_name = "CYCLE", allow_negative_numbers = true)]
     pub crash_at: Option<u64>,
-    /// Inputs simulated at the same time
+    /// Threads of the host: inputs simulated at the same time or, of a single input, CPUs that look ahead at the same time. No result
+    /// depends on it
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
     /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/NAME]

@@ -10,6 +10,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
@@ -32,10 +33,12 @@ use crate::{Status, accesses, output};
 /// Runs `daxsim replay`.
 pub fn run(args: &ReplayArgs) -> Result<Status> {
     let folders = out_folders(args)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(args.threads)).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads(args)).build()?;
     let jobs: Vec<(&PathBuf, &PathBuf)> = args.inputs.iter().zip(&folders).collect();
-    let done: Vec<Result<String>> =
-        pool.install(|| jobs.par_iter().map(|(input, folder)| one(args, input, folder)).collect());
+    let done: Vec<Result<String>> = pool.install(|| match jobs.as_slice() {
+        [(input, folder)] => vec![with_threads_standing_by(|| one(args, input, folder))],
+        jobs => jobs.par_iter().map(|(input, folder)| one(args, input, folder)).collect(),
+    });
     let mut failures = 0;
     for (result, (input, _)) in done.into_iter().zip(&jobs) {
         match result {
@@ -52,6 +55,12 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
         bail!("{failures} of {} inputs could not be replayed", args.inputs.len());
     }
     Ok(Status::Done)
+}
+
+/// Threads of the host.
+fn threads(args: &ReplayArgs) -> usize {
+    let threads = usize::from(args.threads);
+    if args.inputs.len() > 1 { threads } else { useful_threads(threads) }
 }
 
 /// A message that names its input, once.
@@ -115,6 +124,8 @@ pub(crate) struct Choice {
     machine_overrides: Vec<String>,
     kernel_overrides: Vec<String>,
     assumptions: Vec<String>,
+    /// Threads of the host for this one run.
+    threads: usize,
 }
 
 impl Choice {
@@ -168,11 +179,15 @@ impl Choice {
             machine_overrides: typed(&machine_set),
             kernel_overrides: typed(&kernel_set),
             assumptions,
+            // Several inputs keep the threads busy by themselves.
+            threads: if args.inputs.len() > 1 { 1 } else { threads(args) },
         })
     }
 
     pub fn simulation(&self, keep_faults: bool) -> Simulation {
-        Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults)
+        let mut sim = Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults);
+        sim.set_lookahead(Lookahead::in_threads(self.threads));
+        sim
     }
 
     /// Lets the power go in a cycle, if one was asked for.

@@ -12,6 +12,7 @@
 
 mod accesses;
 mod clock;
+mod cores;
 mod faults;
 mod program;
 mod recorded;
@@ -22,15 +23,16 @@ use table::Line;
 /// A group of lines: the words that it is chosen by, and what measures it.
 type Group = (&'static [&'static str], fn() -> Vec<Line>);
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     (&["accesses", "hit"], accesses::hits),
     (&["accesses", "program"], program::lines),
     (&["accesses", "walks"], accesses::walks),
     (&["accesses", "miss"], accesses::misses),
     (&["faults", "dax"], faults::dax),
     (&["faults", "shootdowns"], faults::shootdowns),
+    (&["cores", "threads"], cores::lines),
     (&["recorded", "binary", "import"], program::imports),
-    (&["recorded", "text", "sweep", "threads", "memory"], recorded::lines),
+    (&["recorded", "text", "sweep", "memory"], recorded::lines),
 ];
 
 fn main() {

@@ -77,7 +77,6 @@ pub fn lines() -> Vec<Line> {
     if !traces.is_empty() {
         sweep(&traces, &mut lines);
     }
-    lines.push(Line::missing("one simulation, 2 threads", ">= 1.5x", "not parallel in this version"));
     if !traces.is_empty() {
         lines.push(memory());
     }

@@ -18,7 +18,7 @@ fn eight(relation: L3Relation) -> MachineSpec {
 }
 
 fn go(m: &mut Memory, core: usize, n: u64, access: Access, at: u64) -> (Level, Time) {
-    let Outcome { level, latency } = m.access(core, line(n), access, later(at));
+    let Outcome { level, latency, .. } = m.access(core, line(n), access, later(at));
     (level, latency)
 }
 

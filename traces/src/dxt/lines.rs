@@ -167,30 +167,53 @@ enum Part<'a> {
     Number { mark: u8, width: u8 },
 }
 
-fn parts(template: &[u8]) -> Option<Vec<Part<'_>>> {
-    let (kind, mut rest) = template.split_first()?;
-    match *kind {
-        LITERAL => return Some(vec![Part::Text(rest)]),
-        MARKED => {}
-        _ => return None,
+/// The parts of a template, one after the other, so that none takes memory.
+struct Parts<'a> {
+    marked: bool,
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Those of a template; `None` if it is of no kind.
+    fn of(template: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = template.split_first()?;
+        matches!(*kind, MARKED | LITERAL).then_some(Self { marked: *kind == MARKED, rest })
     }
-    let mut parts = Vec::new();
-    while !rest.is_empty() {
-        let end = rest.iter().position(|byte| (DECIMAL..=FIXED_HEX).contains(byte)).unwrap_or(rest.len());
-        let (text, later) = rest.split_at(end);
-        if !text.is_empty() {
-            parts.push(Part::Text(text));
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        let (mark, later) = self.rest.split_first()?;
+        if !self.marked || !(DECIMAL..=FIXED_HEX).contains(mark) {
+            let is_mark = |byte: &u8| self.marked && (DECIMAL..=FIXED_HEX).contains(byte);
+            let end = self.rest.iter().position(is_mark).unwrap_or(self.rest.len());
+            let (text, later) = self.rest.split_at(end);
+            self.rest = later;
+            return Some(Part::Text(text));
         }
-        rest = later;
-        let Some((mark, later)) = rest.split_first() else { break };
-        rest = later;
+        self.rest = later;
         let mut width = 0;
         if matches!(*mark, FIXED_DECIMAL | FIXED_HEX) {
-            (width, rest) = rest.split_first().map(|(width, rest)| (*width, rest))?;
+            // A mark at the end without its width is one of no width.
+            (width, self.rest) = later.split_first().map_or((0, later), |(width, rest)| (*width, rest));
         }
-        parts.push(Part::Number { mark: *mark, width });
+        Some(Part::Number { mark: *mark, width })
     }
-    Some(parts)
+}
+
+/// A template of a block.
+struct Template<'a> {
+    bytes: &'a [u8],
+    /// Numbers in it.
+    places: usize,
+    /// Lines of it.
+    uses: usize,
+    /// Those that were put together.
+    used: usize,
+    /// Where its numbers begin: those of its first place, line by line.
+    numbers: usize,
 }
 
 /// Appends the text of unpacked columns, `bytes` long. What is wrong, if anything is: nothing is appended then.
@@ -201,24 +224,17 @@ pub(super) fn decode(columns: &Unpacker, count: usize, bytes: u64, text: &mut Ve
     if lines.len() != 2 * count {
         return Err(format!("{} bytes for the templates of {count} lines", lines.len()));
     }
-    let lines: Vec<usize> =
-        lines.chunks_exact(2).map(|number| usize::from(number[0]) | usize::from(number[1]) << 8).collect();
-    let templates = templates(columns.get(id::TEMPLATES))?;
-    let mut uses = vec![0_usize; templates.len()];
-    for line in &lines {
-        *uses.get_mut(*line).ok_or("a line of a template that is not in the block")? += 1;
+    let lines = || lines.chunks_exact(2).map(|number| usize::from(number[0]) | usize::from(number[1]) << 8);
+    let mut templates = templates(columns.get(id::TEMPLATES), count)?;
+    for line in lines() {
+        templates.get_mut(line).ok_or("a line of a template that is not in the block")?.uses += 1;
     }
-    let numbers = numbers(&templates, &uses, columns.get(id::NUMBERS))?;
+    let numbers = numbers(&mut templates, columns.get(id::NUMBERS))?;
     let begin = text.len();
-    let mut used = vec![0_usize; templates.len()];
-    for line in &lines {
-        let (Some(template), Some(at), Some(places)) =
-            (templates.get(*line), used.get_mut(*line), numbers.get(*line))
-        else {
-            continue;
-        };
-        put_together(template, places, *at, text);
-        *at += 1;
+    for line in lines() {
+        let Some(template) = templates.get_mut(line) else { break };
+        put_together(template, &numbers, text);
+        template.used += 1;
         if text.len() - begin > bytes {
             break;
         }
@@ -230,60 +246,59 @@ pub(super) fn decode(columns: &Unpacker, count: usize, bytes: u64, text: &mut Ve
     Ok(())
 }
 
-fn templates(mut column: &[u8]) -> Result<Vec<Vec<Part<'_>>>, String> {
+/// The templates: no more than lines.
+fn templates(mut column: &[u8], lines: usize) -> Result<Vec<Template<'_>>, String> {
     let mut templates = Vec::new();
     while let Some((len, rest)) = column.split_first_chunk::<4>() {
         let len = u32::from_le_bytes(*len) as usize;
-        let taken = rest.split_at_checked(len).filter(|_| len <= MOST_LINE + 1);
-        let (template, rest) = taken.ok_or_else(|| format!("a template of {len} bytes"))?;
-        templates.push(parts(template).ok_or("a template that ends in the middle of a mark, or of no kind")?);
+        let taken = rest.split_at_checked(len).filter(|_| len <= 2 * MOST_LINE + 1);
+        let (bytes, rest) = taken.ok_or_else(|| format!("a template of {len} bytes"))?;
+        let parts = Parts::of(bytes).ok_or("a template of no kind")?;
+        let places = parts.filter(|part| matches!(part, Part::Number { .. })).count();
+        if templates.len() == lines {
+            return Err(format!("more templates than {lines} lines"));
+        }
+        templates.push(Template { bytes, places, uses: 0, used: 0, numbers: 0 });
         column = rest;
     }
     if column.is_empty() { Ok(templates) } else { Err("the begin of a template".into()) }
 }
 
-/// The numbers of each template by place and line.
-fn numbers(
-    templates: &[Vec<Part<'_>>],
-    uses: &[usize],
-    mut column: &[u8],
-) -> Result<Vec<Vec<Vec<u64>>>, String> {
-    let mut numbers = Vec::with_capacity(templates.len());
-    for (template, uses) in templates.iter().zip(uses) {
-        let places = template.iter().filter(|part| matches!(part, Part::Number { .. })).count();
-        let mut of_template = Vec::new();
-        for _ in 0..places {
-            // Each takes a byte at least.
-            if *uses > column.len() {
-                return Err(format!("{} bytes of numbers, where {uses} more are told", column.len()));
-            }
+/// All numbers, by template, place and line: no more than the column has bytes.
+fn numbers(templates: &mut [Template<'_>], mut column: &[u8]) -> Result<Vec<u64>, String> {
+    let mut numbers = Vec::new();
+    for template in templates {
+        template.numbers = numbers.len();
+        if template.places.saturating_mul(template.uses) > column.len() {
+            let wanted = template.places.saturating_mul(template.uses);
+            return Err(format!("{} bytes of numbers, where {wanted} more are told", column.len()));
+        }
+        for _ in 0..if template.uses == 0 { 0 } else { template.places } {
             let mut last = 0_u64;
-            let mut of_place = Vec::with_capacity(*uses);
-            for _ in 0..*uses {
+            for _ in 0..template.uses {
                 let distance = take_distance(&mut column).ok_or("a number without an end")?;
                 last = last.wrapping_add(distance);
-                of_place.push(last);
+                numbers.push(last);
             }
-            of_template.push(of_place);
         }
-        numbers.push(of_template);
     }
     if column.is_empty() { Ok(numbers) } else { Err(format!("{} bytes after the numbers", column.len())) }
 }
 
-/// Appends the line with the numbers at `at`.
-fn put_together(template: &[Part<'_>], places: &[Vec<u64>], at: usize, text: &mut Vec<u8>) {
+/// Appends the next line of a template.
+fn put_together(template: &Template<'_>, numbers: &[u64], text: &mut Vec<u8>) {
     use std::io::Write;
-    let mut places = places.iter();
-    for part in template {
+    let mut at = template.numbers + template.used;
+    for part in Parts::of(template.bytes).into_iter().flatten() {
         let (mark, width) = match part {
             Part::Text(bytes) => {
                 text.extend_from_slice(bytes);
                 continue;
             }
-            Part::Number { mark, width } => (*mark, usize::from(*width)),
+            Part::Number { mark, width } => (mark, usize::from(width)),
         };
-        let number = places.next().and_then(|place| place.get(at)).copied().unwrap_or_default();
+        let number = numbers.get(at).copied().unwrap_or_default();
+        at += template.uses;
         // A Vec takes all that is written.
         let _ = match mark {
             DECIMAL => write!(text, "{number}"),
@@ -339,6 +354,41 @@ mod tests {
         }
         let long = [b"7 ".repeat(MOST_LINE), b"\n1\n".to_vec()].concat();
         assert_eq!(round_trip(&long).0, long);
+        // Marks that are longer than their numbers.
+        let marks = b".1".repeat(MOST_LINE);
+        assert_eq!(round_trip(&marks).0, marks);
+    }
+
+    #[test]
+    fn columns_that_do_not_agree_are_refused() {
+        let refused = |columns: &[(u8, &[u8])], count, bytes| {
+            let payload = Packer::new().unwrap().pack(columns).unwrap();
+            let mut unpacked = Unpacker::new().unwrap();
+            unpacked.unpack(&payload.bytes, payload.columns, payload.raw, 0).unwrap();
+            let mut text = Vec::new();
+            let error = decode(&unpacked, count, bytes, &mut text).unwrap_err();
+            assert!(text.is_empty());
+            error
+        };
+        let template: &[u8] = &[3, 0, 0, 0, MARKED, DECIMAL, b'\n'];
+        let line: &[u8] = &[0, 0];
+        assert_eq!(
+            refused(&[(1, template), (2, line), (3, &[2])], 1, 3),
+            "text of another length than 3 bytes"
+        );
+        assert_eq!(refused(&[(1, template), (2, line)], 1, 2), "0 bytes of numbers, where 1 more are told");
+        assert_eq!(refused(&[(1, template), (2, line), (3, &[2, 2])], 1, 2), "1 bytes after the numbers");
+        assert_eq!(refused(&[(1, template), (2, line), (3, &[0x80])], 1, 2), "a number without an end");
+        assert_eq!(
+            refused(&[(1, template), (2, &[1, 0]), (3, &[2])], 1, 2),
+            "a line of a template that is not in the block"
+        );
+        assert_eq!(refused(&[(1, &[9, 0, 0, 0, 0]), (2, line)], 1, 2), "a template of 9 bytes");
+        assert_eq!(refused(&[(1, &[1, 0, 0, 0, 7]), (2, line)], 1, 2), "a template of no kind");
+        assert_eq!(refused(&[(1, template), (2, line)], 2, 2), "2 bytes for the templates of 2 lines");
+        assert_eq!(refused(&[(2, line)], 1, u64::MAX), "more than 1048576 bytes of text");
+        let two = [template, template].concat();
+        assert_eq!(refused(&[(1, &two), (2, line), (3, &[2])], 1, 2), "more templates than 1 lines");
     }
 
     proptest! {

@@ -184,7 +184,7 @@ pub struct ConformArgs {
     /// Override a configuration key (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Interleavings tried of a racing scenario
+    /// Interleavings tried of a racing scenario; up to 16 times as many for a fault's way that they do not show
     #[arg(long, default_value_t = 64, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub seeds: u32,
 }

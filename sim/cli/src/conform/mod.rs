@@ -136,8 +136,9 @@ fn line(scenario: &Scenario, verdict: &Verdict) -> String {
         Some(ranges) => {
             let spans: Vec<String> =
                 ranges.iter().map(|(code, (a, b))| format!("{code:#x}: {a} to {b}")).collect();
+            let more = verdict.rare.map_or_else(String::new, |tried| format!(" in {tried} interleavings"));
             format!(
-                "{name:<46} {mark:<8} {:>6} faults recorded, racing; predicted {}; {} ways\n",
+                "{name:<46} {mark:<8} {:>6} faults recorded, racing; predicted {}; {} ways{more}\n",
                 verdict.recorded,
                 spans.join(", "),
                 verdict.racing_paths

@@ -14,6 +14,9 @@ use daxsim_types::{ErrorCode, VirtAddr, VmFault};
 use super::compare::{compared_tokens, show_row};
 use super::scenario::{Scenario, Verdict};
 
+/// How many times as many interleavings are tried for what the first ones do not show.
+const PATIENCE: u32 = 16;
+
 /// What all the interleavings together hold.
 #[derive(Default)]
 struct Explored {
@@ -88,9 +91,11 @@ fn last_entries(faults: impl Iterator<Item = (VirtAddr, Option<Entry>)>) -> BTre
 
 /// Explores interleavings and compares. In the recording's place could be any of them, so of the recording must hold:
 ///
-/// - its faults of each error code are as many as in some interleavings, at least and at most;
+/// - its faults of each error code are as many as in some of the first `seeds` interleavings, at least and at most;
 /// - the path of each of its faults, with its result and entries, is one that some interleaving takes;
 /// - the entry that its last fault at an address leaves is one that some interleaving leaves there.
+///
+/// A way or an entry may be rare: if the first interleavings do not show it, [`PATIENCE`] times as many are tried.
 ///
 /// Of every interleaving must hold that it leaves the machine in order ([`daxsim_sim::consistency`]), and that its faults go ways
 /// which the kernel has. A lost wake-up would leave threads waiting for ever: the simulation then ends in an error.
@@ -103,23 +108,36 @@ pub(super) fn race(
     seeds: u32,
 ) -> Result<Verdict> {
     let mut explored = Explored::default();
-    let mut defect = None;
-    for seed in 0..seeds {
+    let explore = |explored: &mut Explored, seed: u32| -> Result<Option<String>> {
         let predicted = scenario.predict(script, machine, kernel, Some(u64::from(seed)))?;
         explored.add(seed == 0, &predicted.faults);
         let found = |what| format!("a state that no interleaving may leave, with seed {seed}:\n    {what}");
-        defect = defect.or(predicted.defect.map(found));
+        Ok(predicted.defect.map(found))
+    };
+    let lacking = |explored: &Explored, tried: u32| {
+        path_differs(recorded, &explored.shapes, tried)
+            .or_else(|| last_entry_differs(recorded, &explored.last, tried))
+    };
+    let mut first_difference = None;
+    for seed in 0..seeds {
+        first_difference = first_difference.or(explore(&mut explored, seed)?);
     }
-    let first_difference = defect
-        .or_else(|| counts_differ(recorded, &explored.counts, seeds))
-        .or_else(|| path_differs(recorded, &explored.shapes, seeds))
-        .or_else(|| last_entry_differs(recorded, &explored.last, seeds));
+    first_difference = first_difference.or_else(|| counts_differ(recorded, &explored.counts, seeds));
+    let mut tried = seeds;
+    let mut rare = lacking(&explored, tried);
+    while rare.is_some() && first_difference.is_none() && tried < seeds.saturating_mul(PATIENCE) {
+        first_difference = explore(&mut explored, tried)?;
+        tried += 1;
+        rare = lacking(&explored, tried);
+    }
+    let first_difference = first_difference.or(rare);
     Ok(Verdict {
         recorded: recorded.len(),
         predicted: explored.faults,
         first_difference,
         racing: Some(explored.counts),
         racing_paths: explored.shapes.len(),
+        rare: (tried > seeds).then_some(tried),
         ..Verdict::default()
     })
 }

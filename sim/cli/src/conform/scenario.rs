@@ -65,6 +65,8 @@ pub struct Verdict {
     pub racing: Option<BTreeMap<u32, (usize, usize)>>,
     /// For a racing scenario, how many different ways its faults went over all interleavings.
     pub racing_paths: usize,
+    /// Interleavings tried of a racing scenario, if more than were asked for.
+    pub rare: Option<u32>,
 }
 
 impl Scenario {

@@ -13,6 +13,7 @@ mod exec;
 mod exit;
 mod jitter;
 mod lines;
+mod load_queue;
 mod lock;
 mod string_op;
 mod touch;

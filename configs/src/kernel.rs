@@ -152,6 +152,14 @@ pub struct TreeKnobs {
     pub fault_around_pages: u32,
     /// `RLIMIT_STACK` of the programs, in bytes: as far as a stack grows.
     pub stack_limit: u64,
+    /// `PAGEVEC_SIZE`: pages that a CPU puts aside before it takes `lru_lock`, and those that it frees under it at a time.
+    pub lru_batch: u32,
+    /// `pcp->batch`: pages that a CPU takes from its zone, or gives back, at a time.
+    pub pcp_batch: u32,
+    /// `pcp->high`: most free pages that a CPU keeps.
+    pub pcp_high: u32,
+    /// `MEMCG_CHARGE_BATCH`: pages that a CPU charges to its memory cgroup at a time.
+    pub memcg_batch: u32,
     /// Whether a page of a block that files share is counted from its first DAX entry on, rather than from the second.
     pub first_share_counted: bool,
 }
@@ -331,6 +339,8 @@ pub struct CommonPath {
     pub fsync: PathLength,
     /// A task switch.
     pub task_switch: PathLength,
+    /// `try_to_wake_up` of a thread that slept, on another CPU.
+    pub wake_up: PathLength,
     /// A new anonymous huge page: allocation, charge, LRU, reverse mapping, without its zeroing.
     pub anon_huge_page: PathLength,
     /// The mapping of a zero page into anonymous memory.

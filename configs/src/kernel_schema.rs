@@ -104,6 +104,13 @@ section!(tree: TreeKnobs, "tree" {
         "`fault_around_bytes`, in pages (a power of two).";
     stack_limit "stack_limit": Kind::Size { min: 1 << 16, max: 1 << 40, multiple: 4096 },
         "`RLIMIT_STACK`: as far as a stack grows.";
+    lru_batch "lru_batch": Kind::Count { min: 1, max: 4096 },
+        "`PAGEVEC_SIZE`: new pages that a CPU puts aside before it takes `lru_lock`; as many are freed under it at a time.";
+    pcp_batch "pcp_batch": Kind::Count { min: 1, max: 1 << 20 },
+        "`pcp->batch`: pages that a CPU takes from the zone, or gives back, under `zone->lock` at a time.";
+    pcp_high "pcp_high": Kind::Count { min: 1, max: 1 << 20 }, "`pcp->high`: most free pages that a CPU keeps.";
+    memcg_batch "memcg_batch": Kind::Count { min: 1, max: 1 << 20 },
+        "`MEMCG_CHARGE_BATCH`: pages that a CPU charges to its memory cgroup at a time.";
     first_share_counted "first_share_counted": BOOL,
         "Whether a page of a block that files share is counted from its first DAX entry on, rather than from the second.";
 });
@@ -175,6 +182,7 @@ section!(common: CommonPath, "path_length.common" {
     mprotect "mprotect": LENGTH, "mprotect, without the entries.";
     fsync "fsync": LENGTH, "msync or fsync, without the per-entry work and the journal.";
     task_switch "task_switch": LENGTH, "A task switch.";
+    wake_up "wake_up": LENGTH, "The waking of a thread that slept (try_to_wake_up).";
     anon_huge_page "anon_huge_page": LENGTH, "A new anonymous huge page, without its zeroing.";
     anon_zero_page "anon_zero_page": LENGTH, "The mapping of a zero page into anonymous memory.";
     filemap_fault "filemap_fault": LENGTH, "The search of the page cache in a fault.";

@@ -87,6 +87,8 @@ pub struct CpuSpec {
     pub nt_store_latency: Time,
     /// What taking the time before and after an access adds to it.
     pub timestamps: Time,
+    /// From the waking of a CPU that idles to its first instruction.
+    pub idle_exit: Time,
     /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
     pub run_ahead: bool,
 }

@@ -62,6 +62,8 @@ section!(cpu: CpuSpec, "cpu" {
     timestamps "timestamps" = "\"0 ns\"": TIME,
         "What RDTSCP, LFENCE and MFENCE around an access add to its time, where a measurement does not subtract it: of the probe \
          overwrite.";
+    idle_exit "idle_exit" = "\"0 ns\"": TIME,
+        "From the waking of a CPU that idles, because its thread sleeps, to its first instruction.";
     run_ahead "run_ahead" = "false": Kind::Bool,
         "Whether a window goes on behind an access that will fault or sets A or D until that is the oldest: what is thrown away \
          then has been walked for, which sets A but never D.";

@@ -12,6 +12,7 @@ pub mod error;
 pub mod files;
 pub mod headline;
 pub mod html;
+pub mod info;
 pub mod json;
 pub mod model;
 pub mod probe;

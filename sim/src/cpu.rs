@@ -7,6 +7,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{Pfn, Time, VirtAddr};
 
 use crate::apic::{Interrupt, Vector};
+use crate::engine::Foresight;
 use crate::kernel::call_function::Call;
 use crate::kernel::tlbstate::CpuTlbState;
 use crate::measure::{Executed, Part, Parts};
@@ -15,6 +16,7 @@ use crate::mmu::nested::NestedCaches;
 use crate::mmu::psc::Psc;
 use crate::mmu::rights::Control;
 use crate::mmu::tlbs::{Tlbs, Unbalanced};
+use crate::program::Runner;
 
 /// Whether a CPU can go on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub struct Cpu {
     /// Time of an instruction whose operands hit the L1D, in femtoseconds.
     instruction_femtoseconds: u64,
     pub(crate) now: Time,
+    /// Where the hits end that are foreseen, if that is later.
+    pub(crate) ahead: Time,
+    /// The run of accesses under way.
+    pub(crate) runner: Option<Box<Runner>>,
     pub(crate) state: RunState,
     /// What time is attributed to at the moment.
     pub(crate) part: Part,
@@ -73,6 +79,8 @@ impl Cpu {
         Self {
             instruction_femtoseconds: u64::from(spec.cpu.milli_cpi) * spec.cpu.clock.period_ps(),
             now: Time::ZERO,
+            ahead: Time::ZERO,
+            runner: None,
             state: RunState::Parked,
             part: Part::User,
             parts: Parts::default(),
@@ -106,6 +114,36 @@ impl Cpu {
     /// Whether the power has gone.
     pub(crate) fn has_stopped(&self) -> bool {
         self.now >= self.stop
+    }
+
+    /// When it does what others could see, as far as that is known.
+    #[inline]
+    pub(crate) fn acts_at(&self) -> Time {
+        self.now.max(self.ahead)
+    }
+
+    /// When it has something to do, if it has.
+    pub(crate) fn next_action(&self) -> Option<Time> {
+        match self.state {
+            RunState::Ready => Some(self.acts_at()),
+            RunState::Asleep(until) => {
+                Some(self.next_interrupt().map_or(until, |at| at.max(self.now).min(until)))
+            }
+            RunState::Blocked(_) | RunState::Parked => self.next_interrupt().map(|at| at.max(self.now)),
+        }
+    }
+
+    /// Whether accesses are under way that an interrupt has to wait for.
+    pub(crate) fn has_accesses_in_flight(&self) -> bool {
+        let window = self.runner.as_ref().and_then(|runner| runner.window.as_ref());
+        window.is_some_and(|window| !window.is_drained(self.now))
+    }
+
+    /// Changes what is foreseen; `give_up` says when the first of what it gave up would have begun, if it did. True if it did.
+    pub(crate) fn give_up(&mut self, give_up: impl FnOnce(&mut Foresight) -> Option<Time>) -> bool {
+        let at = self.runner.as_mut().and_then(|runner| give_up(&mut runner.foresight));
+        self.ahead = at.unwrap_or(self.ahead);
+        at.is_some()
     }
 
     /// Lets `dt` pass, attributed to what the CPU is doing.

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::apic::{Fabric, RarTable};
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
-use crate::engine::{LockClass, LockId, Locks};
+use crate::engine::{LockClass, LockId, Locks, Turns};
 use crate::frames::{Region, UserFrames};
 use crate::inject::Injections;
 use crate::kernel::broadcast::GlobalAsids;
@@ -20,8 +20,9 @@ use crate::kernel::filemap::PageCache;
 use crate::kernel::lazy_flush::LazyFlushes;
 use crate::kernel::mm::{CpuSet, Mm, MmId};
 use crate::kernel::page::PageMap;
+use crate::kernel::sleep::SleeperLines;
 use crate::kernel::vma::Vma;
-use crate::kernel::{FaultTrail, Globals, KernelLines};
+use crate::kernel::{FaultTrail, Globals, KernelLines, LineName, PageLists};
 use crate::measure::{FlushReason, Measurements, Part, PathStep};
 use crate::memory::{Access, Memory};
 use crate::mmu::Refusal;
@@ -43,10 +44,13 @@ pub struct Machine {
     pub(crate) spec: MachineSpec,
     pub(crate) kernel: KernelSpec,
     pub(crate) cpus: Vec<Cpu>,
+    pub(crate) turns: Turns,
     /// What each CPU knows of the fault that it is handling.
     pub(crate) trails: Vec<FaultTrail>,
     /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
     pub(crate) call_lines: CallLines,
+    /// Of each CPU, what a sleep and a waking share.
+    pub(crate) sleepers: Vec<SleeperLines>,
     pub(crate) fabric: Fabric,
     pub(crate) rar: RarTable,
     pub(crate) lazy: LazyFlushes,
@@ -70,6 +74,7 @@ pub struct Machine {
     /// Failures that tests asked for.
     pub(crate) injections: Injections,
     pub(crate) page_cache: PageCache,
+    pub(crate) page_lists: PageLists,
     pub(crate) measure: Measurements,
     pub(crate) ledger: Ledger,
 }
@@ -84,25 +89,31 @@ impl Machine {
         let tables_first = (layout::TABLES_SIXTEENTH * sixteenth) >> 12;
         let mut tables = Tables::new(Pfn(tables_first), spec.mmu.levels);
         tables.set_order(Region::new(&spec, tables_first, (layout::USER_SIXTEENTH * sixteenth) >> 12));
-        let boot_root = tables.allocate(|_| locks.create(LockClass::PageTable, lines.fresh()));
+        let boot_root = tables.allocate(|_| {
+            locks.create(LockClass::PageTable, lines.fresh(LineName::Lock(LockClass::PageTable)))
+        });
         let count = spec.cpu.count;
         let base = Pfn(spec.pmem.base >> 12);
         let globals = Globals {
             zero_page: Pfn(0x100),
             huge_zero_page: Pfn(PageSize::Size2M.pages()),
-            memtype_lock: locks.create(LockClass::Memtype, lines.fresh()),
-            resource_line: lines.fresh(),
-            journal_state_line: lines.fresh(),
-            transaction_line: lines.fresh(),
+            memtype_lock: locks.create(LockClass::Memtype, lines.fresh(LineName::Lock(LockClass::Memtype))),
+            resource_line: lines.fresh(LineName::Resource),
+            journal_state_line: lines.fresh(LineName::JournalState),
+            transaction_line: lines.fresh(LineName::Transaction),
             pgmap_ref_lines: Vec::new(),
         };
         // Where it is never taken it needs no line of its own, so that the lines of other objects lie as without it.
         let in_use = (kernel.tree.invlpgb && spec.mmu.has_invlpgb())
             || (kernel.tlb_flush.rar && spec.ipi.rar_entries > 0);
-        let asid_lock =
-            locks.create(LockClass::GlobalAsid, if in_use { lines.fresh() } else { globals.resource_line });
+        let asid_line = match in_use {
+            true => lines.fresh(LineName::Lock(LockClass::GlobalAsid)),
+            false => globals.resource_line,
+        };
+        let asid_lock = locks.create(LockClass::GlobalAsid, asid_line);
         let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
         Self {
+            turns: Turns::new(usize::from(count)),
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
             call_lines: CallLines::new(count, &mut lines, kernel.tlb_flush.consolidated_lines),
@@ -113,6 +124,7 @@ impl Machine {
                 kernel.tlb_flush.lazy_states,
                 &mut lines,
             ),
+            sleepers: (0..count).map(|_| SleeperLines::new(&mut lines)).collect(),
             fabric: Fabric::new(&spec),
             memory: Memory::new(&spec),
             host: spec.nested.as_ref().map(|nested| {
@@ -137,6 +149,7 @@ impl Machine {
             files: Vec::new(),
             injections: Injections::default(),
             page_cache: PageCache::default(),
+            page_lists: PageLists::new(count, &mut locks, &mut lines),
             measure: Measurements::default(),
             ledger: Ledger::default(),
             spec,
@@ -166,7 +179,14 @@ impl Machine {
     }
 
     pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
-        self.locks.create(class, self.lines.fresh())
+        self.locks.create(class, self.lines.fresh(LineName::Lock(class)))
+    }
+
+    /// `mm_struct` keeps the count and the owner of its `mmap_lock` on two lines (`include/linux/mm_types.h`).
+    fn new_mmap_lock(&mut self) -> LockId {
+        let line = self.lines.fresh(LineName::Lock(LockClass::Mmap));
+        let owner = self.lines.fresh(LineName::MmapOwner);
+        self.locks.create_split(LockClass::Mmap, line, Some(owner))
     }
 
     /// Keeps the locks of unmapped VMAs for new ones, so that a program that maps and unmaps for ever needs no more memory. The
@@ -204,12 +224,12 @@ impl Machine {
             asid_transition: false,
             cpumask: CpuSet::default(),
             next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
-            mmap_lock: self.new_lock(LockClass::Mmap),
+            mmap_lock: self.new_mmap_lock(),
             pmd_lock: self.new_lock(LockClass::Pmd),
-            gen_line: self.lines.fresh(),
-            mask_line: self.lines.fresh(),
+            gen_line: self.lines.fresh(LineName::TlbGen),
+            mask_line: self.lines.fresh(LineName::CpuMask),
             gathers: 0,
-            gathers_line: self.lines.fresh(),
+            gathers_line: self.lines.fresh(LineName::FlushPending),
             rss_file: 0,
             rss_anon: 0,
             held: Default::default(),
@@ -238,7 +258,7 @@ impl Machine {
             xa_lock: self.new_lock(LockClass::XArray),
             i_mmap_lock: self.new_lock(LockClass::IMmap),
             extent_lock: self.new_lock(LockClass::Extents),
-            extent_line: self.lines.fresh(),
+            extent_line: self.lines.fresh(LineName::ExtentStatus),
             metadata_dirty: false,
             cow: Default::default(),
             reflink: false,
@@ -384,8 +404,7 @@ impl Machine {
     /// The same, attributed to `part`.
     #[inline(always)]
     pub(crate) fn kernel_access_as(&mut self, index: usize, line: CacheLine, access: Access, part: Part) {
-        let line = self.host_line(line);
-        if !self.memory.try_l1(index, line, access.is_write()) {
+        if !self.memory.try_l1(index, self.host_line(line), access.is_write()) {
             self.kernel_access_beyond_l1(index, line, access, part);
         }
         if access == Access::Rmw {
@@ -394,7 +413,7 @@ impl Machine {
         }
     }
 
-    /// The rest of it, where the L1D has just been asked in vain. The line is the host's.
+    /// The rest of it, where the L1D has just been asked in vain.
     #[inline(never)]
     pub(crate) fn kernel_access_beyond_l1(
         &mut self,
@@ -404,9 +423,10 @@ impl Machine {
         part: Part,
     ) {
         let now = self.cpus[index].now;
-        let latency = self.memory.access_after_try(index, line, access, now).latency;
-        let stall = latency.saturating_sub(self.spec.cache.l1d.latency);
+        let outcome = self.memory.access_after_try(index, self.host_line(line), access, now);
+        let stall = outcome.latency.saturating_sub(self.spec.cache.l1d.latency);
         self.cpus[index].spend_as(part, stall);
+        self.count_line_use(line, outcome);
     }
 
     /// A CLWB by the kernel; when its write-back is accepted.
@@ -421,10 +441,10 @@ impl Machine {
 
     /// A load or store that the CPU does not wait for; when its line will be there.
     pub(crate) fn kernel_access_in_flight(&mut self, index: usize, line: CacheLine, access: Access) -> Time {
-        let line = self.host_line(line);
         let now = self.cpus[index].now;
-        let latency = self.memory.access(index, line, access, now).latency;
-        now + latency.saturating_sub(self.spec.cache.l1d.latency)
+        let outcome = self.memory.access(index, self.host_line(line), access, now);
+        self.count_line_use(line, outcome);
+        now + outcome.latency.saturating_sub(self.spec.cache.l1d.latency)
     }
 
     /// A non-temporal store by the kernel; when it is accepted.

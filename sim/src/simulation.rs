@@ -8,7 +8,7 @@ use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
 
 use crate::durability::{Call, Durability};
-use crate::engine::{Cx, Deadlock, Ended, Jitter, LockClass, LockUse, Sys, Task, run};
+use crate::engine::{Cx, Deadlock, Ended, Jitter, LockClass, LockUse, Lookahead, Sys, Task, run};
 use crate::inject::Injection;
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
@@ -126,6 +126,7 @@ pub struct Crash {
 }
 
 /// What a finished simulation found.
+#[derive(Debug)]
 pub struct Results {
     /// Counters, latencies, fault records.
     pub measurements: Measurements,
@@ -171,6 +172,11 @@ impl Simulation {
         let stalls = jitter.stalls();
         self.jitter = Some(jitter);
         self.sys.stall_by(stalls);
+    }
+
+    /// Says how CPUs look ahead, and in how many threads of the host. No result depends on it.
+    pub fn set_lookahead(&mut self, lookahead: Lookahead) {
+        self.sys.set_lookahead(lookahead);
     }
 
     /// Lets the machine lose power at a time: what happens before it happens, nothing else, and steps later do nothing.
@@ -451,6 +457,7 @@ async fn run_step(cx: &Cx<'_>, step: Step) -> StepOutcome {
 async fn memory_call(cx: &Cx<'_>, mm: MmId, action: Action) -> Result<(), SyscallError> {
     match action {
         Action::Map(request) => kernel::mmap(cx, mm, request).await,
+        Action::MapAnonymous { start, len } => kernel::mmap_anonymous(cx, mm, start, len).await,
         Action::Unmap { start, len } => kernel::munmap(cx, mm, start, len).await,
         Action::Advise { start, len, advice } => kernel::madvise(cx, mm, start, len, advice).await,
         Action::Protect { start, len, read, write } => {
@@ -489,6 +496,7 @@ async fn file_call(cx: &Cx<'_>, action: Action) -> Result<(), SyscallError> {
         | Action::WriteLines { .. }
         | Action::Fence
         | Action::Map(_)
+        | Action::MapAnonymous { .. }
         | Action::Unmap { .. }
         | Action::Remap(_)
         | Action::Advise { .. }

@@ -85,6 +85,18 @@ pub enum TraceError {
         /// What should be there.
         expected: String,
     },
+    /// A record of a binary trace is wrong, or the file ends in the middle of one.
+    #[error("{}: at byte {offset}: found {found}: expected {expected}", file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Offset of the first offending byte, after decompression.
+        offset: u64,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: String,
+    },
     /// A line of a table or log (fault table, extent list, operation log) has the wrong form.
     #[error("{}:{line}: found {found}: expected {expected}", file.display())]
     Table {
@@ -110,6 +122,12 @@ impl TraceError {
         }
     }
 
+    /// Whether the input is damaged: what came before was handed out, and is of use.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Truncated { .. } | Self::Corrupt { .. } | Self::Malformed { .. })
+    }
+
     /// The file the error speaks of.
     #[must_use]
     pub fn file(&self) -> &std::path::Path {
@@ -119,6 +137,7 @@ impl TraceError {
             | Self::Unrecognised { file, .. }
             | Self::Truncated { file, .. }
             | Self::Corrupt { file, .. }
+            | Self::Malformed { file, .. }
             | Self::Script { file, .. }
             | Self::Table { file, .. } => file,
         }

@@ -4,6 +4,8 @@
 //! All readers stream, hold bounded memory, and report what they cannot use with the file, the
 //! line and what was expected. Nothing here knows of a machine.
 
+pub mod access;
+pub mod dxt;
 pub mod fault_table;
 pub mod ftrace;
 pub mod generate;

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::TraceError;
 use crate::sniff;
 use crate::xz::XzReader;
+use crate::{TraceError, dxt};
 
 pub use crate::sniff::InputKind;
 
@@ -27,6 +27,8 @@ pub enum Compression {
     Zstd,
     /// .gz
     Gzip,
+    /// Lines in a .dxt
+    Dxt,
 }
 
 impl fmt::Display for Compression {
@@ -36,12 +38,13 @@ impl fmt::Display for Compression {
             Self::Xz => "xz",
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",
+            Self::Dxt => "dxt",
         })
     }
 }
 
 impl Compression {
-    fn of(head: &[u8]) -> Self {
+    pub(crate) fn of(head: &[u8]) -> Self {
         match head {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
@@ -75,6 +78,7 @@ enum Decoder {
     Xz(Box<XzReader<Source>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Source>>>),
     Gzip(Box<flate2::read::MultiGzDecoder<Source>>),
+    Dxt(Box<dxt::TextReader>),
 }
 
 impl Decoder {
@@ -84,6 +88,7 @@ impl Decoder {
             Self::Xz(r) => r.get_ref().bytes,
             Self::Zstd(r) => r.get_ref().get_ref().bytes,
             Self::Gzip(r) => r.get_ref().bytes,
+            Self::Dxt(r) => r.offset(),
         }
     }
 
@@ -93,6 +98,7 @@ impl Decoder {
             Self::Xz(r) => r.read(buf),
             Self::Zstd(r) => r.read(buf),
             Self::Gzip(r) => r.read(buf),
+            Self::Dxt(r) => r.read(buf),
         }
     }
 }
@@ -140,10 +146,15 @@ pub fn open<P: AsRef<Path>>(path: P) -> Result<Input, TraceError> {
     let mut file = File::open(path).map_err(io_error)?;
     let mut head = Vec::with_capacity(8);
     (&mut file).take(8).read_to_end(&mut head).map_err(io_error)?;
+    if head == dxt::MAGIC
+        && let Some(text) = text_of_dxt(path)?
+    {
+        return Ok(Input::new(path, Compression::Dxt, Decoder::Dxt(text)));
+    }
     let compression = Compression::of(&head);
     let source = Counting { inner: io::Cursor::new(head).chain(file), bytes: 0 };
     let decoder = match compression {
-        Compression::None => Decoder::Plain(source),
+        Compression::Dxt | Compression::None => Decoder::Plain(source),
         Compression::Xz => Decoder::Xz(Box::new(XzReader::new(source).map_err(io_error)?)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(source).map_err(io_error)?;
@@ -152,19 +163,34 @@ pub fn open<P: AsRef<Path>>(path: P) -> Result<Input, TraceError> {
         }
         Compression::Gzip => Decoder::Gzip(Box::new(flate2::read::MultiGzDecoder::new(source))),
     };
-    Ok(Input {
-        path: path.to_owned(),
-        compression,
-        decoder,
-        buffer: vec![0; 256 << 10],
-        start: 0,
-        end: 0,
-        decoded: 0,
-        failure: None,
-    })
+    Ok(Input::new(path, compression, decoder))
+}
+
+/// The text in a .dxt, if there is any. A .dxt of accesses, or one that cannot be used, is told as what it is by whoever wants it.
+fn text_of_dxt(path: &Path) -> Result<Option<Box<dxt::TextReader>>, TraceError> {
+    match dxt::File::open(path) {
+        Ok(file) if !file.lines().is_empty() => {
+            let blocks = dxt::BlockReader::new(&file)?;
+            Ok(Some(Box::new(dxt::TextReader::new(file, blocks))))
+        }
+        _ => Ok(None),
+    }
 }
 
 impl Input {
+    fn new(path: &Path, compression: Compression, decoder: Decoder) -> Self {
+        Self {
+            path: path.to_owned(),
+            compression,
+            decoder,
+            buffer: vec![0; 256 << 10],
+            start: 0,
+            end: 0,
+            decoded: 0,
+            failure: None,
+        }
+    }
+
     /// The path as given.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -1,10 +1,10 @@
 //! What an input is, by its first bytes of text.
 
+use std::fmt;
 use std::path::Path;
 
-use crate::TraceError;
 use crate::error::quote;
-use crate::ftrace;
+use crate::{TraceError, access, dxt, ftrace};
 
 /// What an input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,10 +13,52 @@ pub enum InputKind {
     Script,
     /// Text of a tracefs `trace` or `trace_pipe` file.
     Ftrace,
+    /// Accesses, as valgrind's lackey prints them.
+    Lackey,
+    /// Instructions with their accesses, in ChampSim's records.
+    ChampSim,
+    /// The format of `traces/FORMAT.md`.
+    Dxt,
 }
 
-const EXPECTED: &str =
-    "a workload script (`@threads ..`, `0 map ..`) or tracefs text (`# tracer: nop`, `task-pid [cpu] ..`)";
+impl InputKind {
+    /// Whether it holds a program's accesses.
+    #[must_use]
+    pub const fn is_accesses(self) -> bool {
+        matches!(self, Self::Lackey | Self::ChampSim | Self::Dxt)
+    }
+
+    /// A word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::Ftrace => "ftrace",
+            Self::Lackey => "lackey",
+            Self::ChampSim => "champsim",
+            Self::Dxt => "dxt",
+        }
+    }
+}
+
+impl fmt::Display for InputKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Script => "a workload script",
+            Self::Ftrace => "tracefs text",
+            Self::Lackey => "a valgrind lackey trace",
+            Self::ChampSim => "a ChampSim trace",
+            Self::Dxt => "a .dxt trace",
+        })
+    }
+}
+
+const EXPECTED: &str = "a workload script (`@threads ..`, `0 map ..`), tracefs text (`# tracer: nop`, `task-pid [cpu] ..`) or a \
+                        trace of accesses (.dxt, valgrind lackey, ChampSim)";
+
+/// What holds accesses.
+pub(crate) const ACCESSES: &str =
+    "a trace of accesses: .dxt, valgrind lackey (`--tool=lackey --trace-mem=yes`) or ChampSim";
 
 /// Binary files that a person might well hand over, and what to do with them.
 const BINARY: [(&[u8], &str); 6] = [
@@ -42,6 +84,9 @@ pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
         found,
         expected: EXPECTED.into(),
     };
+    if head.starts_with(&dxt::MAGIC) {
+        return Ok(InputKind::Dxt);
+    }
     if let Some((_, name)) = BINARY.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(unrecognised(0, (*name).into()));
     }
@@ -51,6 +96,12 @@ pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
         let byte = head.get(at).copied().unwrap_or_default();
         // Task names and markers may hold odd bytes: a tracefs header decides first.
         if !head.starts_with(b"# tracer:") {
+            if access::looks_like_champsim(head) {
+                return Ok(InputKind::ChampSim);
+            }
+            if access::looks_like_lackey(first_line(head)) {
+                return Ok(InputKind::Lackey);
+            }
             return Err(unrecognised(at, format!("byte {byte:#04x}, which is not text")));
         }
     }
@@ -64,6 +115,9 @@ pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
         if text.starts_with(b"#") {
             comments = true;
         } else if !text.is_empty() {
+            if access::looks_like_lackey(line) {
+                return Ok(InputKind::Lackey);
+            }
             return kind_of(text).ok_or_else(|| {
                 let blanks = line.len() - line.trim_ascii_start().len();
                 unrecognised(offset + blanks, quote(text))
@@ -76,6 +130,10 @@ pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
         return Ok(InputKind::Script);
     }
     Err(unrecognised(0, "only blanks".into()))
+}
+
+fn first_line(head: &[u8]) -> &[u8] {
+    head.split_inclusive(|&b| b == b'\n').next().unwrap_or_default()
 }
 
 fn kind_of(line: &[u8]) -> Option<InputKind> {
@@ -111,6 +169,27 @@ mod tests {
             b"  daxplay-34  [000] d....   1.000001: page_fault_user: address=0x1 ip=0x2 error_code=0x4\n";
         assert_eq!(kind(line), Ok(InputKind::Ftrace));
         assert_eq!(kind(b"CPU:1 [LOST 5 EVENTS]\n"), Ok(InputKind::Ftrace));
+    }
+
+    #[test]
+    fn traces_of_accesses_are_told_apart() {
+        for text in [
+            "==1== Lackey, an example\n",
+            "I  0401ab70,3\n",
+            " L 10,8\r\n",
+            "\n S 10,8\n I",
+            "I  10,3\n\x01\x02",
+        ] {
+            assert_eq!(kind(text.as_bytes()), Ok(InputKind::Lackey), "{text:?}");
+        }
+        let mut record = [0; 64];
+        record[0] = 1;
+        assert_eq!(kind(&record), Ok(InputKind::ChampSim));
+        assert_eq!(kind(&[&record[..], &record[..30]].concat()), Ok(InputKind::ChampSim));
+        record[9] = 2;
+        assert!(kind(&record).is_err());
+        assert!(kind(&[0; 640]).is_err());
+        assert_eq!(kind(b"\x89DXT\r\n\x1a\n\x01\0"), Ok(InputKind::Dxt));
     }
 
     #[test]

@@ -29,6 +29,13 @@ fn compress(compression: Compression, data: &[u8]) -> Vec<u8> {
             out
         }
         Compression::Zstd => zstd::encode_all(data, 3).unwrap(),
+        Compression::Dxt => {
+            let mut out = Vec::new();
+            let mut writer = daxsim_traces::dxt::Writer::new(&mut out).unwrap();
+            writer.push_text(data).unwrap();
+            writer.finish("test", "open", &daxsim_traces::access::Reading::default()).unwrap();
+            out
+        }
         Compression::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(data).unwrap();
@@ -56,7 +63,7 @@ fn trace(n: u64) -> Vec<u8> {
 fn the_name_does_not_matter() {
     let dir = Dir::new();
     let text = trace(10);
-    for c in [Compression::None, Compression::Xz, Compression::Zstd, Compression::Gzip] {
+    for c in [Compression::None, Compression::Xz, Compression::Zstd, Compression::Gzip, Compression::Dxt] {
         let path = dir.write("trace.bz2", &compress(c, &text));
         let mut input = open(&path).unwrap();
         assert_eq!(input.compression(), c);

@@ -327,6 +327,18 @@ pub struct LockUse {
     pub wait_cycles: u64,
 }
 
+/// What became of the cache lines of a name: those that the kernel took from other cores.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LineUse {
+    /// Accesses that got such a line, or the right to write it, from another core.
+    pub transfers: u64,
+    /// Accesses that found it under way to another core.
+    pub contended: u64,
+    /// Cycles until it was there, from where it could then be taken.
+    pub wait_cycles: u64,
+}
+
 /// Flushes with one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

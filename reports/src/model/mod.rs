@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use counters::{
-    Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, LockUse, Lookups, Memory,
-    QueueDepth, Shootdowns, Spread, Walks, flush_reason_text,
+    Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, LineUse, LockUse, Lookups,
+    Memory, QueueDepth, Shootdowns, Spread, Walks, flush_reason_text,
 };
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
@@ -86,6 +86,9 @@ pub struct RunReport {
     /// Locks by the kernel's name for them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub locks: BTreeMap<String, LockUse>,
+    /// Cache lines that the kernel took from other cores, by what they hold; the word of a lock by the lock's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lines: BTreeMap<String, LineUse>,
     /// Data caches by name.
     pub caches: BTreeMap<String, Cache>,
     /// Memory devices by name.
@@ -130,6 +133,7 @@ impl Default for RunReport {
             shootdowns: Shootdowns::default(),
             flushes: BTreeMap::new(),
             locks: BTreeMap::new(),
+            lines: BTreeMap::new(),
             caches: BTreeMap::new(),
             memory: BTreeMap::new(),
             latency: BTreeMap::new(),

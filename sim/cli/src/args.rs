@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use daxsim_sim::program::trace::DaxMap;
 use daxsim_types::FileSystem;
 
+use crate::accesses;
+use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
@@ -36,6 +39,12 @@ pub enum Command {
     /// Compare the simulated machines with what was measured on hardware
     #[command(after_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// Make a .dxt of a trace
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Say what an input is and what it holds
+    #[command(after_help = INFO_EXAMPLES)]
+    Info(InfoArgs),
     /// Write a generated address stream
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),
@@ -52,6 +61,7 @@ Examples:
   daxsim replay script.txt --semantics patch-v1
   daxsim replay script.txt --semantics merged+upgrade_sets_d_4k@pre-series
   daxsim replay script.txt --crash-at 250000
+  daxsim replay program.lackey.zst --map db@0x4a00000+64M --fs xfs
   daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
 
 Exit status: 0 done, 2 bad usage or bad input.";
@@ -103,15 +113,32 @@ pub struct SetupArgs {
     /// Extents of a script's files, as `filefrag -v` prints them
     #[arg(long, value_name = "FILE")]
     pub layout: Option<PathBuf>,
+    /// How a trace of accesses is run.
+    #[command(flatten)]
+    pub accesses: AccessArgs,
     /// Seed of everything that is drawn: how late the threads of a racing section start
     #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
 }
 
+/// How a trace of accesses is run.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessArgs {
+    /// Of a trace of accesses: a range that maps a DAX file, shared (repeatable). All other memory is anonymous
+    #[arg(long = "map", value_name = "FILE[:OFFSET]@ADDRESS+LENGTH", value_parser = accesses::map::parse)]
+    pub maps: Vec<DaxMap>,
+    /// Of a trace of accesses: simulate the instruction fetches of lackey and ChampSim, too
+    #[arg(long)]
+    pub fetches: bool,
+    /// Of a trace of accesses: no more than the first N of each thread
+    #[arg(long = "accesses", value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
 /// `daxsim replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Workload scripts or tracefs text; plain, .xz, .zst or .gz, told by content
+    /// Workload scripts, tracefs text or traces of accesses (.dxt, lackey, ChampSim); plain, .xz, .zst or .gz, told by content
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// What the run is of.
@@ -123,7 +150,8 @@ pub struct ReplayArgs {
     /// Let the power go in this cycle of simulated time: the run ends there, and the report lists what is not durable
     #[arg(long, value_name = "CYCLE", allow_negative_numbers = true)]
     pub crash_at: Option<u64>,
-    /// Inputs simulated at the same time
+    /// Threads of the host: inputs simulated at the same time or, of a single input, CPUs that look ahead at the same time. No result
+    /// depends on it
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
     /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/NAME]

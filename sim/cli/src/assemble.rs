@@ -79,6 +79,7 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         shootdowns: shootdowns(m, clock),
         flushes: flushes(m),
         locks: locks(results, clock),
+        lines: lines(m, clock),
         attribution: attribution(results, clock)?,
         ..RunReport::default()
     };
@@ -231,6 +232,18 @@ fn locks(results: &Results, clock: CpuClock) -> BTreeMap<String, model::LockUse>
             wait_cycles: clock.to_cycles(used.waited),
         };
         (class.name().to_owned(), used)
+    });
+    uses.collect()
+}
+
+fn lines(m: &Measurements, clock: CpuClock) -> BTreeMap<String, model::LineUse> {
+    let uses = m.lines.iter().map(|(name, used)| {
+        let used = model::LineUse {
+            transfers: used.transfers,
+            contended: used.contended,
+            wait_cycles: clock.to_cycles(used.waited),
+        };
+        (name.name().to_owned(), used)
     });
     uses.collect()
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::write_atomically_with;
-use daxsim_traces::generate::{Generator, Pattern};
+use daxsim_traces::access::Reading;
+use daxsim_traces::dxt;
+use daxsim_traces::generate::{Access, Generator, Pattern};
 
 use crate::Status;
 use crate::probe::stream_of;
@@ -15,6 +17,8 @@ use crate::probe_args::{GenArgs, StreamArg};
 enum Format {
     /// A 64-bit little-endian number for each access.
     Raw,
+    /// The format of `traces/FORMAT.md`.
+    Dxt,
 }
 
 impl Format {
@@ -22,8 +26,9 @@ impl Format {
     fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("raw") => Ok(Self::Raw),
+            Some("dxt") => Ok(Self::Dxt),
             _ => bail!(
-                "{}: no known format of traces: expected a name that ends in .raw, or - for standard output",
+                "{}: no known format of traces: expected a name that ends in .dxt or .raw, or - for standard output",
                 path.display()
             ),
         }
@@ -60,15 +65,36 @@ fn pattern(args: &GenArgs) -> Result<Pattern> {
 }
 
 fn write(args: &GenArgs, pattern: Pattern, format: &Format, out: &mut dyn Write) -> io::Result<()> {
-    let mut stream = Generator::new(pattern, args.seed, args.base);
-    let mut left = args.count;
-    while left > 0
-        && let Some(access) = stream.next()
-    {
-        match format {
-            Format::Raw => out.write_all(&access.to_raw().to_le_bytes())?,
+    let count = usize::try_from(args.count).unwrap_or(usize::MAX);
+    let stream = Generator::new(pattern, args.seed, args.base).take(count);
+    match format {
+        Format::Raw => {
+            for access in stream {
+                out.write_all(&access.to_raw().to_le_bytes())?;
+            }
+            out.flush()
         }
-        left -= 1;
+        Format::Dxt => write_dxt(args, pattern, stream, out),
     }
-    out.flush()
+}
+
+fn write_dxt(
+    args: &GenArgs,
+    pattern: Pattern,
+    stream: impl Iterator<Item = Access>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut writer = dxt::Writer::new(out)?;
+    let mut batch = Vec::with_capacity(dxt::BLOCK_RECORDS);
+    let mut records = stream.map(|access| access.to_record(pattern.is_dependent()));
+    loop {
+        batch.clear();
+        batch.extend(records.by_ref().take(dxt::BLOCK_RECORDS));
+        if batch.is_empty() {
+            break;
+        }
+        writer.push(0, &batch)?;
+    }
+    let name = format!("{:?} seed {} base {:#x}", pattern, args.seed, args.base);
+    writer.finish("gen", &name, &Reading::default()).map(drop)
 }

@@ -61,11 +61,11 @@ pub fn origin_by_path(path: &Path) -> Origin {
     Origin { kernel: Some(format!("linux-{version}")), fs: fs.parse().ok() }
 }
 
-/// Kernel and file system as far as the contents of an input tell them: of a script, nothing.
+/// Kernel and file system as far as the contents of an input tell them: of a script or of accesses, nothing.
 pub fn origin(path: &Path, kind: InputKind) -> Result<Origin> {
     match kind {
         InputKind::Ftrace => origin_by_content(path),
-        InputKind::Script => Ok(Origin::default()),
+        _ => Ok(Origin::default()),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The `daxsim` command: parses arguments, calls the other crates, prints.
 
+mod accesses;
 mod args;
 mod assemble;
 mod config;
 mod conform;
 mod durability;
 mod r#gen;
+mod import;
+mod import_args;
+mod info;
 mod inputs;
 mod output;
 mod probe;
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Config(args) => config::run(&args),
     };

@@ -275,7 +275,7 @@ pub struct GenArgs {
     /// Stores of 100 accesses of uniform and stride
     #[arg(long, default_value_t = 0, value_name = "PERCENT", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=100))]
     pub writes: u64,
-    /// File to write, NAME.raw; - for standard output
+    /// File to write, NAME.dxt or NAME.raw; - for the raw format on standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 }
@@ -292,11 +292,12 @@ fn address(text: &str) -> Result<u64, String> {
 
 /// Help of `gen`.
 pub const GEN_EXAMPLES: &str = "\
-The raw format is a 64-bit little-endian number for each access: the address, a multiple of 64, with
+The format .dxt is that of `daxsim import`, which `daxsim replay` runs: each access has 8 bytes and is
+an instruction of its own. The raw format is a 64-bit little-endian number for each access: the address, a multiple of 64, with
 bit 0 set for a store. Equal arguments give equal bytes on any host.
 
 Examples:
-  daxsim gen zipf --count 10000000 -o zipf.raw
+  daxsim gen zipf --count 10000000 -o zipf.dxt
   daxsim gen uniform --bytes 64M --writes 25 -o - | sha256sum
   daxsim gen stride --bytes 1G --stride 2M --count 512 -o stride.raw
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use daxsim_reports::probe::{Cell, Point, Value};
 use daxsim_sim::measure::Part;
-use daxsim_sim::probe::{FaultCost, FlushStorm, Shootdown, Spread};
+use daxsim_sim::probe::{Contention, FaultCost, FlushStorm, Shootdown, Spread};
 
 use crate::probe::On;
 use crate::probe_kernel_args::{FaultArgs, ShootdownArgs, StormArgs};
@@ -59,10 +59,21 @@ pub fn flush_storm(args: &StormArgs) -> Result<()> {
             Cell::number("wait_p99_ns", "p99", wait_p99, 0),
             Cell::number("disruption_ns", "disruption, ns", disruption, 0),
             Cell::number("disruption_p99_ns", "p99", disruption_p99, 0),
+            Cell::new("contention", "contended, ns a round", Value::Text(contention(&p.contention))),
         ])])
     })?;
     let settings = vec![("rounds", args.rounds.to_string())];
     on.print("flush-storm", settings, points)
+}
+
+/// The longest waits for locks that others hold, and for lines that are under way to others.
+fn contention(waits: &[Contention]) -> String {
+    const SHOWN: usize = 5;
+    let name = |wait: &Contention| {
+        let what = if wait.held { "" } else { " (line)" };
+        format!("{}{what} {:.0}", wait.name, wait.mean)
+    };
+    waits.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// The parts that a fault has a column for; the others are together in the last.

@@ -10,6 +10,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
@@ -17,7 +18,7 @@ use daxsim_sim::{Results, Simulation};
 use daxsim_traces::fault_table::{self, FaultRow};
 use daxsim_traces::ftrace::{Reader, Record, Stats};
 use daxsim_traces::script::Script;
-use daxsim_traces::{InputKind, TraceError, layout};
+use daxsim_traces::{InputKind, layout};
 use daxsim_types::{FileSystem, Time};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
@@ -27,15 +28,17 @@ use crate::assemble::{self, Setup};
 use crate::config::{parse_overrides, with_semantics};
 use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
-use crate::{Status, output};
+use crate::{Status, accesses, output};
 
 /// Runs `daxsim replay`.
 pub fn run(args: &ReplayArgs) -> Result<Status> {
     let folders = out_folders(args)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(args.threads)).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads(args)).build()?;
     let jobs: Vec<(&PathBuf, &PathBuf)> = args.inputs.iter().zip(&folders).collect();
-    let done: Vec<Result<String>> =
-        pool.install(|| jobs.par_iter().map(|(input, folder)| one(args, input, folder)).collect());
+    let done: Vec<Result<String>> = pool.install(|| match jobs.as_slice() {
+        [(input, folder)] => vec![with_threads_standing_by(|| one(args, input, folder))],
+        jobs => jobs.par_iter().map(|(input, folder)| one(args, input, folder)).collect(),
+    });
     let mut failures = 0;
     for (result, (input, _)) in done.into_iter().zip(&jobs) {
         match result {
@@ -52,6 +55,12 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
         bail!("{failures} of {} inputs could not be replayed", args.inputs.len());
     }
     Ok(Status::Done)
+}
+
+/// Threads of the host.
+fn threads(args: &ReplayArgs) -> usize {
+    let threads = usize::from(args.threads);
+    if args.inputs.len() > 1 { threads } else { useful_threads(threads) }
 }
 
 /// A message that names its input, once.
@@ -95,20 +104,28 @@ fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
 pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Option<Vec<u8>>)> {
     let kind = inputs::kind(input)?;
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
+    if !kind.is_accesses() && !args.setup.accesses.is_default() {
+        bail!("{}: {kind}: --map, --fetches and --accesses are for traces of accesses", input.display());
+    }
     match kind {
         InputKind::Script => predict(args, input, choice),
         InputKind::Ftrace => Ok((replay(args, input, choice)?, None)),
+        InputKind::Lackey | InputKind::ChampSim | InputKind::Dxt => {
+            Ok((accesses::predict(args, input, kind, &choice)?, None))
+        }
     }
 }
 
 /// Machine, kernel and file system of a run, with what was assumed about them.
-struct Choice {
-    machine: daxsim_configs::machine::MachineSpec,
+pub(crate) struct Choice {
+    pub machine: daxsim_configs::machine::MachineSpec,
     kernel: daxsim_configs::kernel::KernelSpec,
-    fs: FileSystem,
+    pub fs: FileSystem,
     machine_overrides: Vec<String>,
     kernel_overrides: Vec<String>,
     assumptions: Vec<String>,
+    /// Threads of the host for this one run.
+    threads: usize,
 }
 
 impl Choice {
@@ -162,21 +179,25 @@ impl Choice {
             machine_overrides: typed(&machine_set),
             kernel_overrides: typed(&kernel_set),
             assumptions,
+            // Several inputs keep the threads busy by themselves.
+            threads: if args.inputs.len() > 1 { 1 } else { threads(args) },
         })
     }
 
-    fn simulation(&self, keep_faults: bool) -> Simulation {
-        Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults)
+    pub fn simulation(&self, keep_faults: bool) -> Simulation {
+        let mut sim = Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults);
+        sim.set_lookahead(Lookahead::in_threads(self.threads));
+        sim
     }
 
     /// Lets the power go in a cycle, if one was asked for.
-    fn crash(&self, sim: &mut Simulation, cycle: Option<u64>) {
+    pub fn crash(&self, sim: &mut Simulation, cycle: Option<u64>) {
         if let Some(cycle) = cycle {
             sim.crash_at(Time(cycle.saturating_mul(self.machine.cpu.clock.period_ps())));
         }
     }
 
-    fn report(
+    pub fn report(
         &self,
         mode: Mode,
         input: daxsim_reports::model::Input,
@@ -321,7 +342,7 @@ fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> 
         match reader.next_record(&mut record) {
             Ok(true) => replayer.push(&mut sim, &record).with_context(|| input.display().to_string())?,
             Ok(false) => break,
-            Err(error @ (TraceError::Truncated { .. } | TraceError::Corrupt { .. })) => {
+            Err(error) if error.is_damage() => {
                 damage = Some(error.to_string());
                 break;
             }
@@ -392,18 +413,23 @@ pub(crate) fn note_damage(report: &RunReport) {
     }
 }
 
+/// That warning.
+pub(crate) fn damage_warning(count: u64, detail: String) -> Warning {
+    Warning { what: DAMAGED.into(), count, detail }
+}
+
 /// What the reader could not use.
 fn reading_warnings(stats: &Stats, damage: Option<String>) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    if let Some(damage) = damage {
+        let detail = format!("{damage}; the {} records before it were replayed", stats.records);
+        warnings.push(damage_warning(1, detail));
+    }
     let mut warn = |what: &str, count: u64, detail: String| {
         if count > 0 {
             warnings.push(Warning { what: what.into(), count, detail });
         }
     };
-    if let Some(damage) = damage {
-        let detail = format!("{damage}; the {} records before it were replayed", stats.records);
-        warn(DAMAGED, 1, detail);
-    }
     if let Some(header) = &stats.header {
         let detail = "the ring buffer was overwritten: enlarge buffer_size_kb".into();
         warn("events lost before the trace's begin", header.overwritten(), detail);

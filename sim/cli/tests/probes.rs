@@ -229,8 +229,8 @@ fn a_stream_goes_to_standard_output_or_to_a_file_of_a_known_format() {
     assert_eq!(piped.stdout.len(), 8000);
     assert!(to("u.raw").status.success());
     assert_eq!(fs::read(folder.path().join("u.raw")).unwrap(), piped.stdout);
-    Run::of(&to("u.dxt")).refuses(&["u.dxt: no known format of traces", ".raw"]);
-    assert!(!folder.path().join("u.dxt").exists());
+    Run::of(&to("u.trc")).refuses(&["u.trc: no known format of traces", ".raw"]);
+    assert!(!folder.path().join("u.trc").exists());
     run(&["gen", "uniform", "--bytes", "100", "-o", "-"]).refuses(&["--bytes 100", "a multiple of 64"]);
     run(&["gen", "seq", "--base", "0x10", "-o", "-"]).refuses(&["`0x10`", "a multiple of 64"]);
 }

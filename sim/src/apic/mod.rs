@@ -131,9 +131,11 @@ impl Machine {
 
     /// Puts an interrupt into the inbox of a target; when the target can take it.
     pub(crate) fn post(&mut self, target: CpuId, interrupt: Interrupt) -> Moment {
+        self.turns.change(target.index());
         let cpu = &mut self.cpus[target.index()];
         let at = cpu.inbox.partition_point(|other| other.arrives <= interrupt.arrives);
         cpu.inbox.insert(at, interrupt);
+        cpu.give_up(|foresight| foresight.end_at(interrupt.arrives));
         Moment { time: interrupt.arrives.max(cpu.now), cpu: target.index() }
     }
 }

@@ -6,7 +6,7 @@ use daxsim_types::{CacheLine, CpuId};
 
 use super::{Addressing, Vector};
 use crate::engine::Cx;
-use crate::kernel::KernelLines;
+use crate::kernel::{KernelLines, LineName};
 use crate::machine::Machine;
 use crate::measure::Part;
 use crate::memory::Access;
@@ -38,7 +38,8 @@ impl RarTable {
     pub fn new(entries: u32, cpus: u16, lines: &mut KernelLines) -> Self {
         let mut table = Self { used: vec![false; entries as usize], ..Self::default() };
         if entries > 0 {
-            let (first, count) = lines.reserve(1 + u64::from(entries) + u64::from(cpus));
+            let (first, count) =
+                lines.reserve(1 + u64::from(entries) + u64::from(cpus), LineName::RemoteActions);
             let wanted = 1 + u64::from(entries) + u64::from(cpus);
             table.lines = (0..wanted).map(|n| CacheLine(first.0 + n % count)).collect();
         }

@@ -116,7 +116,7 @@ impl<'s> Cx<'s> {
         });
         self.blocked().await;
         if let Some(mm) = mm {
-            self.sys.with(|m| m.run_on(self.cpu, mm));
+            self.sys.with(|m| m.run_again(index, mm));
         }
     }
 
@@ -145,10 +145,19 @@ impl<'s> Cx<'s> {
         TakeLock::new(self.sys, self.cpu.index(), id, mode)
     }
 
-    /// Takes a lock if that needs no waiting.
-    pub(crate) fn try_lock(&self, id: LockId, mode: LockMode) -> impl Future<Output = bool> + use<'s> {
+    /// Takes a lock if that needs no waiting: its word is read, and exchanged if it is still what it was
+    /// (`__down_read_trylock`, `__refcount_inc_not_zero_limited_acquire`). If it is not, the exchange is tried again at once, with the
+    /// line here.
+    pub(crate) async fn try_lock(&self, id: LockId, mode: LockMode) -> bool {
         let line = self.sys.with(|m| m.locks.line(id));
-        self.rmw(line).and(move |m| m.locks.try_acquire(id, mode))
+        let seen = self.load(line).and(move |m| m.locks.changes(id)).await;
+        let (current, taken) =
+            self.rmw(line).and(move |m| (m.locks.changes(id), m.locks.try_acquire(id, mode))).await;
+        if current != seen {
+            let again = self.sys.with(|m| m.spec.cost.locked_rmw);
+            self.spend(again);
+        }
+        taken
     }
 
     /// Gives a lock up.
@@ -160,9 +169,8 @@ impl<'s> Cx<'s> {
     pub(crate) async fn demote(&self, id: LockId) {
         let line = self.sys.with(|m| m.locks.line(id));
         self.rmw(line).await;
-        for index in self.sys.with(|m| m.locks.demote(id)) {
-            self.sys.with(|m| m.count_lock_wait(self.cpu.index(), index, id));
-            self.wake(index);
+        for next in self.sys.with(|m| m.locks.demote(id)) {
+            self.sys.with(|m| self.sys.hand_over(m, self.cpu.index(), next, id));
         }
     }
 

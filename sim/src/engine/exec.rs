@@ -9,7 +9,8 @@ use daxsim_types::CpuId;
 use thiserror::Error;
 
 use super::{Moment, Sys};
-use crate::cpu::RunState;
+use crate::Machine;
+use crate::cpu::{Cpu, RunState};
 use crate::measure::Part;
 
 /// Work of one CPU.
@@ -63,7 +64,12 @@ pub enum Ended {
 /// [`Deadlock`] if no CPU can go on.
 pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<Ended, Deadlock> {
     let mut context = Context::from_waker(Waker::noop());
-    for task in &tasks {
+    let mut slots = sys.with(|m| {
+        m.turns.change_all();
+        vec![None; m.cpus.len()]
+    });
+    for (slot, task) in tasks.iter().enumerate() {
+        slots[task.cpu.index()] = Some(slot);
         sys.with(|m| m.cpus[task.cpu.index()].state = RunState::Ready);
     }
     while !tasks.is_empty() {
@@ -72,7 +78,7 @@ pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<Ended, Deadlock> {
             Turn::Nobodys => return Err(sys.with(|m| stuck(m))),
             Turn::AfterPowerLoss => return Ok(Ended::PowerLost),
         };
-        let Some(slot) = tasks.iter().position(|t| t.cpu.index() == cpu) else {
+        let Some(slot) = slots[cpu] else {
             // A CPU is Ready only while it has a task.
             sys.with(|m| m.cpus[cpu].state = RunState::Parked);
             continue;
@@ -80,6 +86,10 @@ pub fn run(sys: &Sys, mut tasks: Vec<Task<'_>>) -> Result<Ended, Deadlock> {
         if let Poll::Ready(()) = tasks[slot].work.as_mut().poll(&mut context) {
             sys.with(|m| m.cpus[cpu].state = RunState::Parked);
             tasks.swap_remove(slot);
+            slots[cpu] = None;
+            if let Some(moved) = tasks.get(slot) {
+                slots[moved.cpu.index()] = Some(slot);
+            }
         }
     }
     drain_interrupts(sys);
@@ -97,8 +107,11 @@ enum Turn {
 }
 
 /// Lets waiting CPUs take their interrupts until it is a task's turn.
-fn next_turn(m: &mut crate::Machine, sys: &Sys) -> Turn {
+fn next_turn(m: &mut Machine, sys: &Sys) -> Turn {
     loop {
+        if m.memory.has_lost() {
+            sys.give_up_lost(m);
+        }
         let (next, horizon) = two_earliest(m);
         if next == Moment::NEVER {
             return Turn::Nobodys;
@@ -107,8 +120,13 @@ fn next_turn(m: &mut crate::Machine, sys: &Sys) -> Turn {
             return Turn::AfterPowerLoss;
         }
         sys.set_horizon(horizon);
+        m.turns.change(next.cpu);
         m.wake_sleeper(next);
         if m.cpus[next.cpu].state == RunState::Ready {
+            if sys.look_ahead(m, next.cpu) {
+                continue;
+            }
+            m.begin_turn(next);
             return Turn::Of(next.cpu);
         }
         take_interrupt(m, sys, next.cpu);
@@ -116,37 +134,39 @@ fn next_turn(m: &mut crate::Machine, sys: &Sys) -> Turn {
 }
 
 /// The two earliest moments at which a CPU has something to do.
-fn two_earliest(m: &crate::Machine) -> (Moment, Moment) {
-    let mut first = Moment::NEVER;
-    let mut second = Moment::NEVER;
-    for (index, cpu) in m.cpus.iter().enumerate() {
-        let time = match cpu.state {
-            RunState::Ready => cpu.now,
-            RunState::Asleep(until) => cpu.next_interrupt().map_or(until, |at| at.max(cpu.now).min(until)),
-            RunState::Blocked(_) | RunState::Parked => match cpu.next_interrupt() {
-                Some(arrives) => arrives.max(cpu.now),
-                None => continue,
-            },
-        };
-        let moment = Moment { time, cpu: index };
-        if moment < first {
-            second = first;
-            first = moment;
-        } else if moment < second {
-            second = moment;
-        }
+fn two_earliest(m: &mut Machine) -> (Moment, Moment) {
+    while let Some(index) = m.turns.next_changed() {
+        let time = m.cpus[index].next_action();
+        m.turns.tell(index, time);
     }
-    (first, second)
+    debug_assert_eq!(
+        m.turns.two_earliest(),
+        two_earliest_of(&m.cpus),
+        "somebody changed and was not told of"
+    );
+    m.turns.two_earliest()
+}
+
+/// The same, by looking at every CPU.
+fn two_earliest_of(cpus: &[Cpu]) -> (Moment, Moment) {
+    let actions = cpus.iter().enumerate();
+    let mut moments: Vec<Moment> =
+        actions.filter_map(|(cpu, state)| Some(Moment { time: state.next_action()?, cpu })).collect();
+    moments.sort();
+    let at = |n: usize| moments.get(n).copied().unwrap_or(Moment::NEVER);
+    (at(0), at(1))
 }
 
 /// Lets a waiting CPU take the interrupt at the head of its queue.
-fn take_interrupt(m: &mut crate::Machine, sys: &Sys, index: usize) {
+fn take_interrupt(m: &mut Machine, sys: &Sys, index: usize) {
     let waiting_for = match m.cpus[index].state {
         RunState::Blocked(part) => part,
         RunState::Ready | RunState::Asleep(_) | RunState::Parked => Part::Idle,
     };
+    m.turns.change(index);
     if let Some(arrives) = m.cpus[index].next_interrupt() {
         m.cpus[index].wait_until(arrives, waiting_for);
+        m.memory.begin_action(Moment { time: m.cpus[index].now, cpu: index });
         m.handle_interrupt(sys, index);
     }
 }
@@ -154,7 +174,7 @@ fn take_interrupt(m: &mut crate::Machine, sys: &Sys, index: usize) {
 /// Delivers what is still on its way when the last task ends (nobody waits for it any more).
 fn drain_interrupts(sys: &Sys) {
     loop {
-        let (next, _) = sys.with(|m| two_earliest(m));
+        let (next, _) = sys.with(two_earliest);
         if next == Moment::NEVER || next.time >= sys.stop() {
             return;
         }
@@ -163,9 +183,9 @@ fn drain_interrupts(sys: &Sys) {
 }
 
 /// Says who waits for what.
-fn stuck(m: &crate::Machine) -> Deadlock {
+fn stuck(m: &Machine) -> Deadlock {
     let running = m.ledger.running();
-    let wait = |(index, cpu): (usize, &crate::cpu::Cpu)| {
+    let wait = |(index, cpu): (usize, &Cpu)| {
         let RunState::Blocked(part) = cpu.state else { return None };
         let step = running.iter().find(|call| call.cpu.index() == index);
         let what = match m.pages.waited_for(index) {

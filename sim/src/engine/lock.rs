@@ -2,7 +2,8 @@
 //!
 //! A lock's word lives in simulated memory, so taking one that another CPU used last costs the transfer of its line;
 //! waiting for a held one costs the holder's time. Linux's queued spinlocks and rwsems are fair to within handoff
-//! details that are below this model.
+//! details that are below this model. Who waits spins, but for a reader of an `rw_semaphore`: it sleeps
+//! (`rwsem_down_read_slowpath`), and is woken by who lets it in.
 
 use std::collections::VecDeque;
 
@@ -49,13 +50,17 @@ pub enum LockClass {
     Memtype,
     /// `global_asid_lock`.
     GlobalAsid,
+    /// `lruvec->lru_lock`.
+    Lru,
+    /// `zone->lock`.
+    Zone,
     /// The lock bit of a DAX entry, which is waited for in a queue of its own.
     DaxEntry,
 }
 
 impl LockClass {
     /// Every class, in the order of reports.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::PageTable,
         Self::Pmd,
         Self::Mmap,
@@ -66,6 +71,8 @@ impl LockClass {
         Self::Extents,
         Self::Memtype,
         Self::GlobalAsid,
+        Self::Lru,
+        Self::Zone,
         Self::DaxEntry,
     ];
 
@@ -83,8 +90,17 @@ impl LockClass {
             Self::Extents => "extents",
             Self::Memtype => "memtype_lock",
             Self::GlobalAsid => "global_asid_lock",
+            Self::Lru => "lru_lock",
+            Self::Zone => "zone_lock",
             Self::DaxEntry => "dax_entry",
         }
+    }
+
+    /// Whether it is an `rw_semaphore`, whose release is a locked operation as its taking is. A spinlock's is a store
+    /// (`queued_spin_unlock`).
+    #[must_use]
+    pub const fn is_rwsem(self) -> bool {
+        matches!(self, Self::Mmap | Self::Vma | Self::Invalidate | Self::IMmap | Self::Extents)
     }
 }
 
@@ -112,9 +128,13 @@ pub enum LockMode {
 struct Lock {
     class: LockClass,
     line: CacheLine,
+    /// Where the owner is noted, if not beside the word.
+    owner: Option<CacheLine>,
     readers: u32,
     writer: bool,
     queue: VecDeque<(usize, LockMode)>,
+    /// Times that its word changed.
+    changes: u64,
 }
 
 impl Lock {
@@ -126,6 +146,7 @@ impl Lock {
     }
 
     fn take(&mut self, mode: LockMode) {
+        self.changes += 1;
         match mode {
             LockMode::Shared => self.readers += 1,
             LockMode::Exclusive => self.writer = true,
@@ -140,9 +161,37 @@ pub struct Locks(Vec<Lock>, [LockUse; LockClass::ALL.len()]);
 impl Locks {
     /// A new, free lock whose word is on `line`.
     pub fn create(&mut self, class: LockClass, line: CacheLine) -> LockId {
+        self.create_split(class, line, None)
+    }
+
+    /// The same of an `rw_semaphore` whose `owner` is on another line than its count: whoever takes it stores to both.
+    pub fn create_split(&mut self, class: LockClass, line: CacheLine, owner: Option<CacheLine>) -> LockId {
         let id = LockId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-        self.0.push(Lock { class, line, readers: 0, writer: false, queue: VecDeque::new() });
+        self.0.push(Lock {
+            class,
+            line,
+            owner,
+            readers: 0,
+            writer: false,
+            queue: VecDeque::new(),
+            changes: 0,
+        });
         id
+    }
+
+    /// The line of the lock's owner, if it has one of its own.
+    pub(crate) fn owner_line(&self, id: LockId) -> Option<CacheLine> {
+        self.0[id.0 as usize].owner
+    }
+
+    /// How often the lock's word has changed.
+    pub(crate) fn changes(&self, id: LockId) -> u64 {
+        self.0[id.0 as usize].changes
+    }
+
+    /// What kind of lock it is.
+    pub(crate) fn class(&self, id: LockId) -> LockClass {
+        self.0[id.0 as usize].class
     }
 
     /// Counts a wait for a lock.
@@ -211,6 +260,7 @@ impl Locks {
     #[inline]
     pub(crate) fn release(&mut self, id: LockId, mode: LockMode) -> Vec<usize> {
         let lock = &mut self.0[id.0 as usize];
+        lock.changes += 1;
         match mode {
             LockMode::Shared => lock.readers = lock.readers.saturating_sub(1),
             LockMode::Exclusive => lock.writer = false,
@@ -252,6 +302,7 @@ impl Machine {
 
     /// Makes a blocked CPU ready at `time`; its wait is attributed to what it said when it blocked.
     pub(crate) fn wake(&mut self, index: usize, time: Time) -> Moment {
+        self.turns.change(index);
         let cpu = &mut self.cpus[index];
         if let RunState::Blocked(part) = cpu.state {
             cpu.wait_until(time, part);

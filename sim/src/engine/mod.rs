@@ -11,21 +11,27 @@
 mod cx;
 mod exec;
 mod exit;
+mod foresight;
 mod jitter;
 mod lines;
 mod load_queue;
 mod lock;
+mod rounds;
 mod string_op;
 mod touch;
+mod turns;
 mod window;
 
 pub use cx::Cx;
 pub use exec::{Deadlock, Ended, Task, Wait, run};
+pub(crate) use foresight::{Foresight, HitCosts, Made, Private};
 pub(crate) use jitter::{Jitter, Stalls};
 pub(crate) use lines::Lines;
 pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
+pub use rounds::{Lookahead, useful_threads, with_threads_standing_by};
 pub(crate) use string_op::StringOp;
-pub(crate) use window::{Limits, OnCpu, Paused, Window};
+pub(crate) use turns::Turns;
+pub(crate) use window::{Limits, OnCpu, Outlook, Paused, Window};
 
 use std::cell::{Cell, RefCell};
 
@@ -56,6 +62,8 @@ pub struct Sys {
     stalls: RefCell<Option<Stalls>>,
     /// Whether there are any now: asked before every access, so apart from them.
     stalling: Cell<bool>,
+    /// How CPUs look ahead.
+    lookahead: Cell<Lookahead>,
 }
 
 impl Sys {
@@ -68,6 +76,7 @@ impl Sys {
             stop: Cell::new(Time::MAX),
             stalls: RefCell::new(None),
             stalling: Cell::new(false),
+            lookahead: Cell::new(Lookahead::default()),
         }
     }
 

@@ -17,8 +17,13 @@ use crate::memory::Access;
 impl Sys {
     /// Whether no other CPU with something to do is behind `index`.
     #[inline(always)]
-    fn is_first(&self, m: &Machine, index: usize) -> bool {
-        Moment { time: m.cpus[index].now, cpu: index } <= self.horizon.get()
+    fn is_first(&self, m: &mut Machine, index: usize) -> bool {
+        if m.memory.has_lost() {
+            self.give_up_lost(m);
+        }
+        let action = Moment { time: m.cpus[index].now, cpu: index };
+        m.memory.begin_action(action);
+        action <= self.horizon.get()
     }
 
     /// The same, after the interrupts that are due by then.
@@ -156,6 +161,8 @@ enum Taking {
     Waits,
     /// Before the locked operation of the hand-over: the word's line comes from the CPU that released it.
     HasIt,
+    /// Before the store that notes the owner.
+    NotesOwner(CacheLine),
 }
 
 /// See [`super::Cx::lock`].
@@ -181,8 +188,34 @@ impl<'s> TakeLock<'s> {
         let taken = m.locks.acquire(self.id, self.mode, self.index);
         if !taken {
             m.block(self.index, Part::Locks);
+            if self.sleeps(m) {
+                let state = &mut m.cpus[self.index].tlb_state;
+                state.lazy = state.loaded_mm.is_some();
+            }
         }
         Some(taken)
+    }
+
+    /// Whether the thread sleeps as long as it waits: its CPU is idle, and lazy about its address space.
+    fn sleeps(&self, m: &Machine) -> bool {
+        self.mode == LockMode::Shared && m.locks.class(self.id).is_rwsem()
+    }
+
+    /// What comes once the lock is taken.
+    fn after_taking(&self, m: &Machine) -> Option<Taking> {
+        m.locks.owner_line(self.id).map(Taking::NotesOwner)
+    }
+
+    /// Runs on after a wait, if that is over.
+    fn resume(&self, m: &mut Machine) -> bool {
+        if m.cpus[self.index].state.is_waiting() {
+            return false;
+        }
+        let state = &m.cpus[self.index].tlb_state;
+        if let Some(mm) = state.loaded_mm.filter(|_| state.lazy) {
+            m.run_again(self.index, mm);
+        }
+        true
     }
 }
 
@@ -196,23 +229,34 @@ impl Future for TakeLock<'_> {
             sys.stall(index);
         }
         if matches!(self.state, Taking::Tries) {
-            match sys.with(|m| self.attempt(m)) {
+            match sys.with(|m| self.attempt(m).map(|taken| (taken, self.after_taking(m)))) {
                 None => return Poll::Pending,
-                Some(true) => return Poll::Ready(()),
-                Some(false) => self.state = Taking::Waits,
+                Some((true, None)) => return Poll::Ready(()),
+                Some((true, Some(next))) => self.state = next,
+                Some((false, _)) => self.state = Taking::Waits,
             }
         }
         if matches!(self.state, Taking::Waits) {
-            if sys.with(|m| m.cpus[index].state.is_waiting()) {
+            if !sys.with(|m| self.resume(m)) {
                 return Poll::Pending;
             }
             self.state = Taking::HasIt;
             sys.stall(index);
         }
-        ready_if(sys.with(|m| {
-            let line = m.locks.line(self.id);
-            sys.try_touch(m, index, line, Access::Rmw)
-        }))
+        if matches!(self.state, Taking::HasIt) {
+            let line = sys.with(|m| m.locks.line(self.id));
+            if !sys.with(|m| sys.try_touch(m, index, line, Access::Rmw)) {
+                return Poll::Pending;
+            }
+            match sys.with(|m| self.after_taking(m)) {
+                Some(next) => self.state = next,
+                None => return Poll::Ready(()),
+            }
+        }
+        match self.state {
+            Taking::NotesOwner(line) => ready_if(sys.with(|m| sys.try_touch(m, index, line, Access::Write))),
+            _ => Poll::Pending,
+        }
     }
 }
 
@@ -242,7 +286,8 @@ impl Future for Unlock<'_> {
         }
         ready_if(sys.with(|m| {
             let line = m.locks.line(id);
-            let stored = sys.try_touch(m, index, line, Access::Write);
+            let access = if m.locks.class(id).is_rwsem() { Access::Rmw } else { Access::Write };
+            let stored = sys.try_touch(m, index, line, access);
             if stored {
                 sys.release(m, index, id, mode);
             }
@@ -256,9 +301,17 @@ impl Sys {
     #[inline]
     pub(super) fn release(&self, m: &mut Machine, index: usize, id: LockId, mode: LockMode) {
         for next in m.locks.release(id, mode) {
-            m.count_lock_wait(index, next, id);
-            self.wake(m, index, next);
+            self.hand_over(m, index, next, id);
         }
+    }
+
+    /// Lets `next` go on, which waited for a lock that `index` gave up: one that slept has to be woken (`wake_up_q`).
+    pub(super) fn hand_over(&self, m: &mut Machine, index: usize, next: usize, id: LockId) {
+        if m.cpus[next].tlb_state.lazy {
+            m.try_to_wake_up(index, next);
+        }
+        m.count_lock_wait(index, next, id);
+        self.wake(m, index, next);
     }
 
     /// Lets the blocked CPU `next` go on from the time of `index`.

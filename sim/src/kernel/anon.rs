@@ -4,6 +4,7 @@ use daxsim_types::{PageSize, Pfn, VirtAddr, VmFault};
 
 use super::fault::{ensure_table, handle_pte_fault, huge_set_accessed, read_entry};
 use super::flush::flush_tlb_mm_range;
+use super::lru::{add_to_lru, allocate_and_charge};
 use super::mm::MmId;
 use super::mmu_hook::update_mmu_cache;
 use super::vma::{Backing, Vma};
@@ -57,6 +58,7 @@ pub(super) async fn do_anonymous_page(cx: &Cx<'_>, vmf: &Vmf) -> VmFault {
     let slot = Slot::of(table, vmf.address, 0);
     let (entry, frame) = if vmf.write {
         cx.step(|p| p.anon_page);
+        allocate_and_charge(cx).await;
         let frame = cx.with(Machine::new_user_frame);
         clear_page(cx, frame).await;
         (Entry::leaf(frame, prot).mkyoung().mkdirty().mkwrite(), Some(frame))
@@ -71,6 +73,7 @@ pub(super) async fn do_anonymous_page(cx: &Cx<'_>, vmf: &Vmf) -> VmFault {
         if free {
             if let Some(frame) = frame {
                 count_anonymous(cx, vmf, frame, PageSize::Size4K).await;
+                add_to_lru(cx, frame).await;
             }
             cx.store(slot.line()).await;
         }

@@ -243,8 +243,7 @@ impl Machine {
 
     /// `jiffies` between steps.
     pub(crate) fn now_in_jiffies(&self) -> u64 {
-        let now = self.cpus.iter().map(|cpu| cpu.now).max().unwrap_or_default();
-        ticks(now, self.kernel.tree.hz)
+        ticks(self.memory.acting().time, self.kernel.tree.hz)
     }
 
     /// `mm_needs_global_asid`: whether a CPU must reload CR3 because its address space got a global ASID, or lost it.

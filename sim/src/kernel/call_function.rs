@@ -6,8 +6,8 @@
 use daxsim_configs::kernel::IpiDestination;
 use daxsim_types::{CacheLine, CpuId, Time};
 
-use super::KernelLines;
 use super::flush::FlushInfo;
+use super::{KernelLines, LineName};
 use crate::apic::{Addressing, Vector};
 use crate::cpu::RunState;
 use crate::engine::{Cx, Sys};
@@ -30,6 +30,8 @@ pub(crate) struct CallLines {
     cpus: usize,
     /// Of each CPU: `cpu_tlbstate_shared` (Llz), and the head of `call_single_queue`.
     own: Vec<(CacheLine, CacheLine)>,
+    /// Of each CPU: `cpu_tlbstate`, which it writes at each flush.
+    private: Vec<CacheLine>,
     /// Of each pair: the csd (Lcsd). Then of each CPU: `flush_tlb_info`.
     shared: CacheLine,
     count: u64,
@@ -39,10 +41,12 @@ pub(crate) struct CallLines {
 impl CallLines {
     /// Lines for `cpus`.
     pub fn new(cpus: u16, lines: &mut KernelLines, consolidated: bool) -> Self {
-        let own = (0..cpus).map(|_| (lines.fresh(), lines.fresh())).collect();
+        let own =
+            (0..cpus).map(|_| (lines.fresh(LineName::TlbState), lines.fresh(LineName::CallQueue))).collect();
+        let private = (0..cpus).map(|_| lines.fresh(LineName::OwnTlbState)).collect();
         let cpus = usize::from(cpus);
-        let (shared, count) = lines.reserve((cpus * (cpus + 1)) as u64);
-        Self { cpus, own, shared, count, consolidated }
+        let (shared, count) = lines.reserve((cpus * (cpus + 1)) as u64, LineName::CallData);
+        Self { cpus, own, private, shared, count, consolidated }
     }
 
     fn shared(&self, at: usize) -> CacheLine {
@@ -54,8 +58,13 @@ impl CallLines {
         self.own[cpu.index()].0
     }
 
+    /// Line of a CPU's `loaded_mm` and of the generations that it has reached.
+    pub fn own_tlb_state(&self, cpu: CpuId) -> CacheLine {
+        self.private[cpu.index()]
+    }
+
     /// Line of the head of a CPU's queue.
-    fn queue(&self, cpu: CpuId) -> CacheLine {
+    pub fn queue(&self, cpu: CpuId) -> CacheLine {
         let (lazy, queue) = self.own[cpu.index()];
         if self.consolidated { lazy } else { queue }
     }
@@ -81,8 +90,10 @@ pub(super) async fn call_function_many(
     let me = cx.cpu();
     let (path, info_line) =
         cx.with(|m| (m.kernel.path_length.common.flush_send_target, m.call_lines.info(me)));
+    // Plain stores leave the core side by side; the locked operation waits for those before it.
+    let mut stores = cx.stores();
     if let Some(line) = info_line {
-        cx.store(line).await;
+        stores.store(line).await;
     }
     cx.on_cpu(|c| c.answered = c.now);
     let (mut called, mut interrupted) =
@@ -90,12 +101,16 @@ pub(super) async fn call_function_many(
     for cpu in candidates.iter().copied() {
         let [state, csd, queue] =
             cx.with(|m| [m.call_lines.tlb_state(cpu), m.call_lines.csd(me, cpu), m.call_lines.queue(cpu)]);
+        if let Some(line) = cx.with(|m| m.line_of_loaded_mm(cpu)) {
+            cx.load(line).await;
+        }
         cx.load(state).await;
         if !cx.with(|m| wanted(m, cpu)) {
             continue;
         }
         cx.work(path);
-        cx.store(csd).await;
+        stores.store(csd).await;
+        std::mem::replace(&mut stores, cx.stores()).finish();
         // llist_add
         cx.rmw(queue).await;
         let was_empty = cx.with(|m| {
@@ -109,6 +124,7 @@ pub(super) async fn call_function_many(
             interrupted.push(cpu);
         }
     }
+    stores.finish();
     cx.sync().await;
     cx.with(|m| {
         m.measure.shootdowns.broadcasts += u64::from(!called.is_empty());
@@ -222,9 +238,13 @@ impl Machine {
         let mut calls = std::mem::take(&mut self.cpus[index].call_queue);
         for Call { initiator, info } in calls.drain(..) {
             let csd = self.call_lines.csd(initiator, target);
+            let generation = self.load_generation(target, &info);
             access(self, csd, Access::Read);
             if let Some(line) = self.call_lines.info(initiator) {
                 access(self, line, Access::Read);
+            }
+            if let Some(there) = generation {
+                self.cpus[index].wait_until(there, Part::IpiHandler);
             }
             // Freed tables could still be walked: there the answer has to wait for the flush.
             let early = early_ack && !info.freed_tables;

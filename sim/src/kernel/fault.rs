@@ -142,6 +142,10 @@ async fn do_user_addr_fault(cx: &Cx<'_>, mm: MmId, va: VirtAddr, error_code: Err
     }
     cx.step(|p| p.vma_lock);
     cx.with(|m| m.measure.kernel.vma_lock_tries += 1);
+    // vma_start_read: a writer that has not left mmap_lock yet would have its mm_lock_seq in the VMA.
+    if let Some(line) = cx.with(|m| m.locks.owner_line(m.mm(mm).mmap_lock)) {
+        cx.load(line).await;
+    }
     if let Some(seen) = cx.with(|m| m.mm(mm).find_vma(va).copied())
         && cx.try_lock(seen.lock, LockMode::Shared).await
     {

@@ -1,7 +1,7 @@
 //! TLB maintenance: `arch/x86/mm/tlb.c` (spec section 5).
 
 use daxsim_configs::kernel::FlushMechanism;
-use daxsim_types::{CacheLine, CpuId, VirtAddr};
+use daxsim_types::{CacheLine, CpuId, Time, VirtAddr};
 
 use super::broadcast::{broadcast_tlb_flush, consider_global_asid};
 use super::call_function::{call_function_many, wait_for_answers};
@@ -11,6 +11,7 @@ use super::pti::{kern_pcid, user_pcid};
 use crate::engine::Cx;
 use crate::machine::Machine;
 use crate::measure::{FlushReason, Part, PathStep};
+use crate::memory::Access;
 use crate::mmu::broadcast::Broadcast;
 
 /// `struct flush_tlb_info`.
@@ -161,6 +162,7 @@ impl Machine {
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
         let (pcids, halves) = (self.spec.mmu.pcid, self.kernel.tree.pti);
+        self.recall();
         for cpu in &mut self.cpus {
             let slots = cpu.tlb_state.slots.iter_mut().enumerate();
             for (asid, slot) in slots.filter(|(_, slot)| slot.mm == Some(mm)) {
@@ -260,6 +262,10 @@ impl Machine {
         if info.generation <= local {
             return;
         }
+        if !remote {
+            let (gen_line, part) = (self.mm(info.mm).gen_line, self.cpus[index].part);
+            self.kernel_access_as(index, gen_line, Access::Read, part);
+        }
         let current = self.mm(info.mm).tlb_gen;
         let one_by_one = !info.is_full() && info.generation == local + 1 && info.generation == current;
         let pages = if one_by_one {
@@ -271,7 +277,27 @@ impl Machine {
             None
         };
         self.cpus[index].tlb_state.catch_up(current);
+        // A plain store, which nothing waits for.
+        self.kernel_access_in_flight(index, self.call_lines.own_tlb_state(cpu), Access::Write);
         self.flush_event(cpu, reason, pages);
+    }
+
+    /// What `should_flush_tlb` reads of another CPU first, since the mask holds CPUs that have left the address space; before that
+    /// (`tlb_is_not_lazy`) only whether it is lazy.
+    pub(super) fn line_of_loaded_mm(&self, cpu: CpuId) -> Option<CacheLine> {
+        (!self.kernel.tree.cpumask_cleared_on_switch).then(|| self.call_lines.own_tlb_state(cpu))
+    }
+
+    /// The load of `mm->context.tlb_gen` in `flush_tlb_func`, which the function makes only where the flush is needed. No address that it
+    /// needs comes from the call, so that a core makes it beside the loads of the call's data; when it is done.
+    pub(super) fn load_generation(&mut self, cpu: CpuId, info: &FlushInfo) -> Option<Time> {
+        let state = &self.cpus[cpu.index()].tlb_state;
+        let needed = state.loaded_mm == Some(info.mm)
+            && !state.lazy
+            && !state.has_global_asid()
+            && info.generation > state.generation();
+        let line = self.mm(info.mm).gen_line;
+        needed.then(|| self.kernel_access_in_flight(cpu.index(), line, Access::Read))
     }
 
     fn invalidate_range(&mut self, index: usize, info: &FlushInfo) {

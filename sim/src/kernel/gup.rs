@@ -2,6 +2,7 @@
 
 use daxsim_types::{CacheLine, PageSize, Pfn, VirtAddr};
 
+use super::LineName;
 use super::fault::{fault_in, read_entry};
 use super::mm::MmId;
 use super::page::{Folio, drop_counts};
@@ -273,7 +274,7 @@ impl Machine {
     /// The line of a CPU's part of the device's reference count.
     fn pgmap_ref_line(&mut self, cpu: usize) -> CacheLine {
         while self.globals.pgmap_ref_lines.len() <= cpu {
-            let line = self.lines.fresh();
+            let line = self.lines.fresh(LineName::PagemapRef);
             self.globals.pgmap_ref_lines.push(line);
         }
         self.globals.pgmap_ref_lines[cpu]

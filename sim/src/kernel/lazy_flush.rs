@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use daxsim_configs::kernel::FlushMechanism;
 use daxsim_types::{CacheLine, CpuId, Pfn, Time};
 
-use super::KernelLines;
 use super::flush::FlushInfo;
 use super::mm::{CpuSet, MmId};
+use super::{KernelLines, LineName};
 use crate::apic::{Interrupt, Vector};
 use crate::engine::Cx;
 use crate::machine::Machine;
@@ -43,7 +43,7 @@ impl LazyFlushes {
     pub fn new(used: bool, cpus: u16, each: u32, lines: &mut KernelLines) -> Self {
         let mut flushes = Self::default();
         if used {
-            let (first, count) = lines.reserve(u64::from(cpus) * u64::from(each));
+            let (first, count) = lines.reserve(u64::from(cpus) * u64::from(each), LineName::LazyStates);
             flushes.lines = (0..count).map(|n| CacheLine(first.0 + n)).collect();
         }
         flushes
@@ -146,6 +146,6 @@ impl Machine {
     }
 
     fn latest(&self) -> Time {
-        self.cpus.iter().map(|cpu| cpu.now).max().unwrap_or_default()
+        self.memory.acting().time
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use daxsim_configs::kernel::BusyTest;
-use daxsim_types::{CacheLine, FileSystem, PageSize, Pfn, PhysAddr};
+use daxsim_types::{CacheLine, FileSystem, LINE_BYTES, PageSize, Pfn, PhysAddr};
 
 use super::dax_entry::EntryKind;
 use super::file::FileId;
@@ -74,6 +74,13 @@ impl PageMap {
     #[must_use]
     pub fn line(&self, pfn: Pfn) -> CacheLine {
         PhysAddr(self.base + (pfn.0.wrapping_mul(64)) % self.span).line()
+    }
+
+    /// The frame whose `struct page` a line is; that with the lowest number, where frames wrap around.
+    #[must_use]
+    pub(crate) fn frame_of(&self, line: CacheLine) -> Option<Pfn> {
+        let offset = line.addr().0.checked_sub(self.base).filter(|offset| *offset < self.span)?;
+        Some(Pfn(offset / LINE_BYTES))
     }
 
     /// The counts of a frame.

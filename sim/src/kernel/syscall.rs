@@ -244,8 +244,42 @@ pub(crate) async fn munmap(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Resul
     in_syscall!(cx, {
         let lock = cx.with(|m| m.mm(mm).mmap_lock);
         cx.lock(lock, LockMode::Exclusive).await;
+        // vma_start_write: what faults there until the lock is a reader's goes on to wait for it.
+        let written: Vec<LockId> =
+            cx.with(|m| m.mm(mm).vmas_in(start, end).iter().map(|vma| vma.lock).collect());
+        for vma in &written {
+            cx.lock(*vma, LockMode::Exclusive).await;
+        }
         cx.step(|p| p.munmap);
-        unmap_locked(cx, mm, start, end).await;
+        split_huge_at(cx, mm, start).await;
+        split_huge_at(cx, mm, end).await;
+        let detached = cx.with(|m| m.detach_range(mm, start, end));
+        for vma in &written {
+            cx.unlock(*vma, LockMode::Exclusive).await;
+        }
+        // vms_complete_munmap_vmas: nobody finds them any more, so that others may read the address space meanwhile.
+        cx.demote(lock).await;
+        clear_detached(cx, mm, &detached).await;
+        cx.unlock(lock, LockMode::Shared).await;
+    });
+    Ok(())
+}
+
+/// mmap of private anonymous memory where nothing is mapped.
+pub(crate) async fn mmap_anonymous(cx: &Cx<'_>, mm: MmId, start: u64, len: u64) -> Result<(), SyscallError> {
+    let end = check_range(cx, start, len)?;
+    in_syscall!(cx, {
+        let lock = cx.with(|m| m.mm(mm).mmap_lock);
+        cx.lock(lock, LockMode::Exclusive).await;
+        cx.step(|p| p.mmap);
+        let locks = cx.with(|m| {
+            let before = start.checked_sub(1).and_then(|at| m.mm(mm).find_vma(VirtAddr(at)));
+            let neighbours: Vec<LockId> =
+                before.into_iter().chain(m.mm(mm).find_vma(VirtAddr(end))).map(|vma| vma.lock).collect();
+            m.map_ordinary(mm, (start, end), Backing::Anonymous, |vma| vma.write = true);
+            neighbours
+        });
+        wait_for_faults(cx, &locks).await;
         cx.unlock(lock, LockMode::Exclusive).await;
     });
     Ok(())
@@ -256,13 +290,18 @@ pub(super) async fn unmap_locked(cx: &Cx<'_>, mm: MmId, start: u64, end: u64) {
     split_huge_at(cx, mm, start).await;
     split_huge_at(cx, mm, end).await;
     let detached = cx.with(|m| m.detach_range(mm, start, end));
+    let locks: Vec<LockId> = detached.iter().map(|vma| vma.lock).collect();
+    wait_for_faults(cx, &locks).await;
+    clear_detached(cx, mm, &detached).await;
+}
+
+/// Unmaps what was taken out of the tree (`vms_clear_ptes`).
+async fn clear_detached(cx: &Cx<'_>, mm: MmId, detached: &[Vma]) {
     if detached.is_empty() {
         return;
     }
-    let locks: Vec<LockId> = detached.iter().map(|vma| vma.lock).collect();
-    wait_for_faults(cx, &locks).await;
-    unmap_region(cx, mm, &detached).await;
-    cx.with(|m| m.retire_vma_locks(mm, &detached));
+    unmap_region(cx, mm, detached).await;
+    cx.with(|m| m.retire_vma_locks(mm, detached));
 }
 
 /// `vma_start_write`: a writer takes the lock of each VMA that it changed once, so that no fault is still under way in it.

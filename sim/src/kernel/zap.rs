@@ -5,6 +5,7 @@ use daxsim_types::{PageSize, Pfn, VirtAddr};
 use super::anon::split_anonymous;
 use super::file::FileId;
 use super::flush::{Purpose, flush_tlb_for, flush_tlb_mm_range};
+use super::lru::put_pages;
 use super::mm::MmId;
 use super::page::drop_counts;
 use super::vma::{Backing, Vma};
@@ -28,6 +29,8 @@ struct Gather {
     /// Private copies are left alone.
     spare_copies: bool,
     pages: Batches,
+    /// Pages that have to leave the LRU list once the flush is done.
+    on_lru: u32,
 }
 
 /// The pages that are to be freed once the flush is done: a batch in the `mmu_gather` itself, further ones of a page each.
@@ -79,6 +82,7 @@ impl Gather {
             freed_tables: false,
             spare_copies: false,
             pages: Batches::default(),
+            on_lru: 0,
         }
     }
 
@@ -117,18 +121,21 @@ impl Gather {
         }
         let how = (self.shift(), self.freed_tables);
         flush_tlb_for(cx, self.mm, (self.start, self.end), how, purpose).await;
-        *self = Self { spare_copies: self.spare_copies, ..Self::new(self.mm) };
+        *self = Self { spare_copies: self.spare_copies, on_lru: self.on_lru, ..Self::new(self.mm) };
     }
 
     /// `tlb_finish_mmu`. Another gather of the address space may have cleared entries that this one then did not see, and
     /// may not have flushed them yet: everything is flushed (spec 5.8).
     async fn finish(mut self, cx: &Cx<'_>, purpose: Purpose) {
+        let line = cx.with(|m| m.mm(self.mm).gathers_line);
+        // mm_tlb_flush_nested
+        cx.load(line).await;
         if cx.with(|m| m.mm(self.mm).gathers) > 1 {
             flush_tlb_mm_range(cx, self.mm, (0, u64::MAX), 12, true).await;
         } else {
             self.flush_for(cx, purpose).await;
         }
-        let line = cx.with(|m| m.mm(self.mm).gathers_line);
+        put_pages(cx, self.on_lru).await;
         cx.rmw(line).await;
         cx.with(|m| m.mm_mut(self.mm).gathers -= 1);
     }
@@ -321,6 +328,9 @@ async fn zap_ptes(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gath
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return end };
     let forces = cx.with(|m| m.kernel.dax.zap_forces_flush_if_dirty);
     cx.lock(ptl, LockMode::Exclusive).await;
+    // flush_tlb_batched_pending: mm->tlb_flush_batched, beside tlb_flush_pending.
+    let pending = cx.with(|m| m.mm(gather.mm).gathers_line);
+    cx.load(pending).await;
     let mut counted = Vec::new();
     let (mut force_flush, mut full) = (false, false);
     let mut at = start;
@@ -333,7 +343,9 @@ async fn zap_ptes(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gath
             gather.add(at, PageSize::Size4K.bytes());
             gather.cleared_pte = true;
             cx.with(|m| {
-                m.mm_mut(gather.mm).rss_anon -= i64::from(m.is_private_copy(vma, old));
+                let copy = m.is_private_copy(vma, old);
+                m.mm_mut(gather.mm).rss_anon -= i64::from(copy);
+                gather.on_lru += u32::from(copy && m.leaves_lru(old.pfn()));
                 m.free_private_copy(vma, old);
             });
             if is_counted(cx, vma, old) {

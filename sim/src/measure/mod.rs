@@ -25,6 +25,8 @@ use std::collections::BTreeMap;
 
 use daxsim_types::{AccessKind, Time};
 
+use crate::kernel::{LineName, LineUse};
+
 /// TLB flush reasons in the numbering of the `tlb:tlb_flush` tracepoint
 /// (Linux `include/trace/events/tlb.h`; 5 only in newer trees).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,6 +164,8 @@ pub struct Measurements {
     pub resource_lookups: u64,
     /// Locked read-modify-writes of `struct page` lines.
     pub struct_page_rmws: u64,
+    /// Lines that the kernel took from other CPUs.
+    pub lines: BTreeMap<LineName, LineUse>,
     /// What else the kernel did.
     pub kernel: KernelEvents,
     /// WARNs of the kernel.

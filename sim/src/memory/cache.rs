@@ -1,11 +1,17 @@
 //! A set-associative array of lines.
 
+mod fill;
+
 use daxsim_configs::machine::{CacheIndex, CacheReplacement, CacheSpec};
 use daxsim_types::{CacheLine, LINE_BYTES};
+
+mod lane;
 
 use super::interleave::Divisor;
 use super::replacement::{self, Policy};
 use crate::host;
+
+pub(crate) use lane::{HitAt, Lane};
 
 /// The core may write the line without asking (MESI: M or E).
 pub(super) const OWNED: u64 = 1;
@@ -15,8 +21,8 @@ pub(super) const DIRTY: u64 = 2;
 const FLAGS: u64 = OWNED | DIRTY;
 
 /// Words of a set: two of replacement state, which ways are valid, one unused, the low half of each way's line number (a
-/// multiple of four words), its high bits and flags (`line >> 32 << 2 | flags`, two ways to a word), and what the policy needs
-/// beside its state.
+/// multiple of four words), its high bits and flags (`line >> 32 << 2 | flags`, two ways to a word, for as many ways), and what
+/// the policy needs beside its state.
 const STATE: usize = 0;
 const VALID: usize = 2;
 const LOWS: usize = 4;
@@ -84,6 +90,8 @@ pub(super) struct SetAt(usize);
 struct Index {
     /// What to keep of the line number, where that is all.
     mask: Option<u64>,
+    /// The remainder by the number of sets is all.
+    linear: bool,
     /// Sets of a slice.
     sets: Divisor,
     per_slice: usize,
@@ -104,9 +112,9 @@ impl Index {
             CacheIndex::Xor => (bits, (1 << spec.index_bits.min(bits)) - 1),
             CacheIndex::Linear | CacheIndex::Hashed => (0, 0),
         };
-        let plain = spec.index == CacheIndex::Linear && slices == 1 && sets.is_power_of_two();
-        let mask = plain.then_some(sets - 1);
-        Self { mask, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold, above }
+        let linear = spec.index == CacheIndex::Linear && slices == 1;
+        let mask = (linear && sets.is_power_of_two()).then_some(sets - 1);
+        Self { mask, linear, sets: Divisor::new(sets), per_slice: sets as usize, slices, fold, above }
     }
 
     #[inline(always)]
@@ -119,6 +127,9 @@ impl Index {
 
     #[inline(never)]
     fn set_of_any(&self, line: CacheLine) -> usize {
+        if self.linear {
+            return self.sets.div_rem(line.0).1 as usize;
+        }
         let (from, mask) = self.above;
         let number = self.fold.map_or(line.0, |bits| fold(line.0, bits)) ^ line.0 >> from & mask;
         let (_, set) = self.sets.div_rem(number);
@@ -172,10 +183,27 @@ fn equal(words: &[u32], low: u32) -> u32 {
     fours.fold(0, |mask, (at, four)| mask | equal_of_four(*four, low) << (4 * at))
 }
 
-/// [`equal`] for the lows of a set of `WAYS` ways, known when this is compiled.
+/// Of the ways that the low half of a line is in, the one that the high bits are of, too.
 #[inline(always)]
-fn equal_ways<const WAYS: usize>(set: &[u32], low: u32) -> u32 {
-    set[LOWS..].first_chunk::<WAYS>().map_or(0, |lows| equal(lows, low))
+fn first_of(mut candidates: u32, highs: &[u32], line: CacheLine) -> Option<usize> {
+    while candidates != 0 {
+        let way = candidates.trailing_zeros() as usize;
+        let high = highs.get(way / 2)? >> (16 * (way % 2)) & 0xffff;
+        if u64::from(high >> 2) == line.0 >> 32 {
+            return Some(way);
+        }
+        candidates &= candidates - 1;
+    }
+    None
+}
+
+/// The way of a line in a set with room for `WAYS` low halves, whose words, `WORDS` with the high bits, are known when this is
+/// compiled.
+#[inline(always)]
+fn way_in<const WAYS: usize, const WORDS: usize>(set: &[u32; WORDS], line: CacheLine) -> Option<usize> {
+    let lows = set[LOWS..].first_chunk::<WAYS>()?;
+    let candidates = set[VALID] & host::equal_words(lows, line.0 as u32);
+    first_of(candidates, &set[LOWS + WAYS..], line)
 }
 
 /// [`Cache::hit`] in a set of `WAYS` stamped ways, whose `WORDS` words are known when this is compiled. `None` if it takes a
@@ -207,6 +235,24 @@ fn hit_in<const WAYS: usize, const WORDS: usize>(
     Some(true)
 }
 
+/// The way of the set that `words` begin with that holds `line`, the high bits beginning at `highs`.
+#[inline]
+fn way_of(words: &[u32], highs: usize, line: CacheLine) -> Option<usize> {
+    match highs - LOWS {
+        8 => way_in::<8, 16>(words.first_chunk()?, line),
+        12 => way_in::<12, 22>(words.first_chunk()?, line),
+        16 => way_in::<16, 28>(words.first_chunk()?, line),
+        20 => way_in::<20, 34>(words.first_chunk()?, line),
+        _ => way_of_any(words, highs, line),
+    }
+}
+
+#[inline(never)]
+fn way_of_any(words: &[u32], highs: usize, line: CacheLine) -> Option<usize> {
+    let candidates = words[VALID] & equal(&words[LOWS..highs], line.0 as u32);
+    first_of(candidates, &words[highs..], line)
+}
+
 impl Cache {
     /// `units` caches as `spec` says, made to be hit: stamps are faster to write than an order, and take more room.
     pub fn first_level(spec: &CacheSpec, units: usize, seed: u64) -> Self {
@@ -223,8 +269,8 @@ impl Cache {
     fn with_policy(spec: &CacheSpec, units: usize, slices: u32, seed: u64, policy: Policy) -> Self {
         let ways = (spec.ways.max(1) as usize).min(MAX_WAYS);
         let index = Index::new(spec, slices);
-        let highs = LOWS + ways.next_multiple_of(4);
-        let stamps = highs + ways.div_ceil(2);
+        let room = ways.next_multiple_of(4);
+        let (highs, stamps) = (LOWS + room, LOWS + room + room / 2);
         let stride = stamps + policy.stamps(ways);
         let unit = stride * index.per_slice * index.slices as usize;
         Self {
@@ -269,25 +315,7 @@ impl Cache {
     /// The way of the set at `start` that holds `line`.
     #[inline]
     fn way(&self, start: usize, line: CacheLine) -> Option<usize> {
-        let set = &self.words[start..start + self.stride];
-        let low = line.0 as u32;
-        let mut candidates = set[VALID]
-            & match self.highs - LOWS {
-                8 => equal_ways::<8>(set, low),
-                12 => equal_ways::<12>(set, low),
-                16 => equal_ways::<16>(set, low),
-                20 => equal_ways::<20>(set, low),
-                words => equal(&set[LOWS..LOWS + words], low),
-            };
-        while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize;
-            let high = set[self.highs + way / 2] >> (16 * (way % 2)) & 0xffff;
-            if u64::from(high >> 2) == line.0 >> 32 {
-                return Some(way);
-            }
-            candidates &= candidates - 1;
-        }
-        None
+        way_of(self.words.get(start..)?, self.highs, line)
     }
 
     /// The set of `line`, for those that look into it more than once.
@@ -306,7 +334,11 @@ impl Cache {
     #[inline]
     pub fn warm_set(&self, SetAt(start): SetAt) {
         if let Some(set) = self.words.get(start..start + self.stride) {
-            set.iter().step_by(HOST_LINE).chain(set.last()).for_each(host::prefetch);
+            for word in [0, HOST_LINE, 2 * HOST_LINE, set.len() - 1] {
+                if let Some(word) = set.get(word) {
+                    host::prefetch(word);
+                }
+            }
         }
     }
 
@@ -355,65 +387,35 @@ impl Cache {
 
     #[inline]
     fn state(&self, set: usize) -> u64 {
-        let Some([low, high]) = self.words[set..].first_chunk() else { return 0 };
-        u64::from(*low) | u64::from(*high) << 32
+        lane::state(&self.words[set..])
     }
 
     #[inline]
     fn set_state(&mut self, set: usize, state: u64) {
-        if let Some(words) = self.words[set..].first_chunk_mut() {
-            *words = [state as u32, (state >> 32) as u32];
-        }
+        lane::set_state(&mut self.words[set..], state);
     }
 
     /// Tells the policy of a use.
-    #[inline]
+    #[inline(always)]
     fn used(&mut self, place: Place, hit: bool) {
-        let state = self.state(place.set);
-        let state = match self.policy {
-            Policy::Order => replacement::promote(state, place.way),
-            Policy::Stamps if state < u64::from(u32::MAX) => {
-                self.words[place.set + self.stamps + place.way] = state as u32 + 1;
-                state + 1
-            }
-            _ => self.used_in_any(place, state, hit),
-        };
-        self.set_state(place.set, state);
-    }
-
-    #[inline(never)]
-    fn used_in_any(&mut self, place: Place, state: u64, hit: bool) -> u64 {
-        let policy = self.policy;
+        let (policy, state) = (self.policy, self.state(place.set));
         match policy {
-            Policy::Order | Policy::Random => state,
-            Policy::Stamps => self.stamp(place, state),
-            Policy::Tree => replacement::tree_touch(state, self.ways, place.way),
             Policy::Bimodal(rate) if !hit && !self.chance(rate) => {
-                replacement::demote(state, self.ways, place.way)
+                self.set_state(place.set, replacement::demote(state, self.ways, place.way));
             }
-            Policy::Bimodal(_) => replacement::promote(state, place.way),
-            Policy::Srrip => replacement::srrip_set(state, place.way, hit),
+            Policy::Srrip if !hit => {
+                self.set_state(place.set, replacement::srrip_set(state, place.way, false));
+            }
+            _ => {
+                let shape = self.shape();
+                shape.touch(&mut self.words[place.set..place.set + self.stride], place.way);
+            }
         }
     }
 
     /// Whether the one of `rate` cases has come.
     fn chance(&mut self, rate: u32) -> bool {
         (replacement::draw(&mut self.random) >> 32).is_multiple_of(u64::from(rate.max(1)))
-    }
-
-    /// Gives a line the next stamp of its set; before they run out, all are made small again.
-    fn stamp(&mut self, place: Place, mut state: u64) -> u64 {
-        let stamps = &mut self.words[place.set + self.stamps..place.set + self.stride];
-        if state >= u64::from(u32::MAX) {
-            let old = stamps.to_vec();
-            for stamp in stamps.iter_mut() {
-                *stamp = old.iter().filter(|other| **other < *stamp).count() as u32;
-            }
-            state = stamps.len() as u64;
-        }
-        state += 1;
-        stamps[place.way] = state as u32;
-        state
     }
 
     /// The fast path: if `unit` holds `line` with every flag of `needed`, tells the policy and returns true; otherwise changes
@@ -476,58 +478,6 @@ impl Cache {
     /// The flags of `line` if it is here.
     pub fn flags(&self, unit: usize, line: CacheLine) -> Option<u64> {
         self.peek(unit, line).map(|place| self.flags_at(place))
-    }
-
-    /// The way for a line that comes in.
-    #[inline]
-    fn room(&mut self, set: usize) -> usize {
-        let free = (!self.words[set + VALID]).trailing_zeros() as usize;
-        if free < self.ways {
-            return free;
-        }
-        match self.policy {
-            Policy::Order => replacement::last(self.state(set), self.ways),
-            _ => self.room_in_any(set),
-        }
-    }
-
-    #[inline(never)]
-    fn room_in_any(&mut self, set: usize) -> usize {
-        let state = self.state(set);
-        match self.policy {
-            Policy::Order | Policy::Bimodal(_) => replacement::last(state, self.ways),
-            Policy::Stamps => {
-                let stamps = &self.words[set + self.stamps..set + self.stride];
-                let oldest = stamps.iter().enumerate().min_by_key(|(_, stamp)| **stamp);
-                oldest.map_or(0, |(way, _)| way)
-            }
-            Policy::Tree => replacement::tree_victim(state, self.ways),
-            Policy::Random => (replacement::draw(&mut self.random) >> 32) as usize % self.ways,
-            Policy::Srrip => {
-                let (state, way) = replacement::srrip_victim(state, self.ways);
-                self.set_state(set, state);
-                way
-            }
-        }
-    }
-
-    /// Puts `line`, which must not be here, into its set.
-    #[inline]
-    pub fn insert(&mut self, unit: usize, line: CacheLine, flags: u64) -> Option<Victim> {
-        let set = self.start(unit, line);
-        debug_assert!(self.way(set, line).is_none(), "{line:?} is here already");
-        let place = Place { set, way: self.room(set) };
-        let taken = self.words[set + VALID] >> place.way & 1 != 0;
-        let victim = taken.then(|| Victim { line: self.line_at(place), flags: self.flags_at(place) });
-        self.flow.fills += 1;
-        self.flow.evictions += u64::from(taken);
-        self.words[set + VALID] |= 1 << place.way;
-        self.words[set + LOWS + place.way] = line.0 as u32;
-        let high = ((line.0 >> 32 << 2 | flags) & 0xffff) as u32;
-        let (word, shift) = (set + self.highs + place.way / 2, 16 * (place.way % 2));
-        self.words[word] = self.words[word] & !(0xffff << shift) | high << shift;
-        self.used(place, false);
-        victim
     }
 
     /// Takes `line` out and returns its flags.

@@ -47,6 +47,7 @@ impl Memory {
     /// Takes the line from a core.
     pub(super) fn invalidate(&mut self, core: usize, line: CacheLine) {
         self.counts.invalidations += 1;
+        self.takes_from_l1(core, line);
         self.l1.remove(core, line);
         self.l2.remove(core, line);
     }
@@ -63,6 +64,7 @@ impl Memory {
 
     fn clear(&mut self, core: usize, line: CacheLine, flags: u64) -> u64 {
         let mut dirty = 0;
+        self.takes_from_l1(core, line);
         for cache in [&mut self.l1, &mut self.l2] {
             if let Some(place) = cache.peek(core, line) {
                 dirty |= cache.clear(place, flags) & DIRTY;

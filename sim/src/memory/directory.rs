@@ -99,6 +99,13 @@ pub(super) enum Held {
     Shared(CoreSet),
 }
 
+impl Held {
+    /// Whether a read takes the line from where it was: from its owner, or, where no core has it, to the first that will.
+    pub const fn is_taken_by_read(self) -> bool {
+        !matches!(self, Self::Shared(_))
+    }
+}
+
 /// An open-addressed table of the lines that private caches hold.
 ///
 /// An entry is a key word (`line << 2 | VALID | OWNED`) followed by one bit per core, side by

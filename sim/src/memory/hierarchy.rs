@@ -10,6 +10,8 @@ use super::prefetch::Prefetcher;
 use super::profile::DeviceProfile;
 use super::stats::MemoryStats;
 use super::topology::Topology;
+use super::under_way::LinesUnderWay;
+use super::watch::Watch;
 use super::{Access, Level, Outcome};
 
 /// The caches of all cores, the L3 of each core complex, and the devices behind them.
@@ -25,6 +27,8 @@ pub struct Memory {
     /// Absent as long as the lines of just one core, `sole`, are cached: all of them are owned then, and most programs have
     /// one thread. Made from that core's L2 when another one misses for the first time.
     pub(super) directory: Option<Directory>,
+    /// Used as long as there is a directory.
+    under_way: LinesUnderWay,
     pub(super) sole: Option<usize>,
     /// Which L3s hold a line, where there are several.
     pub(super) l3_holders: Option<Directory>,
@@ -35,6 +39,7 @@ pub struct Memory {
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
     refills: Refills,
+    pub(super) watch: Watch,
     pub(super) counts: MemoryStats,
 }
 
@@ -93,6 +98,7 @@ impl Memory {
         let l3 = Cache::new(&caches.l3, complexes, caches.l3_slices, caches.seed);
         Self {
             directory: None,
+            under_way: LinesUnderWay::default(),
             sole: None,
             l3_holders: (complexes > 1).then(|| Directory::new(complexes, l3.lines())),
             cores,
@@ -110,6 +116,7 @@ impl Memory {
                 nt_store: spec.cpu.nt_store_latency,
             },
             refills: Refills::new(spec),
+            watch: Watch::new(cores),
             counts: MemoryStats::default(),
         }
     }
@@ -135,6 +142,7 @@ impl Memory {
     }
 
     /// Asks the host for what a miss of the L1D of `core` will look at.
+    #[inline]
     pub fn warm(&self, core: usize, line: CacheLine) {
         self.l2.warm(core, line);
         self.l3.warm(self.topology.complex(core), line);
@@ -152,7 +160,7 @@ impl Memory {
     ///
     /// L1D, L2 and L3 hits take the latency of their level. A line (or the right to write it) that
     /// another core must give up takes `cache.transfer`, `cache.transfer_socket` or `cache.transfer_remote`, by where that core
-    /// is. A miss takes the L3's latency and then the device's, waiting included; the device's is not for
+    /// is, after the time that the line is still under way to that core. A miss takes the L3's latency and then the device's, waiting included; the device's is not for
     /// a store to the whole line. A fill that evicts a modified line from the
     /// L3 waits, if that device's write queue is full, until it is accepted.
     pub fn access(&mut self, core: usize, line: CacheLine, access: Access, now: Time) -> Outcome {
@@ -167,12 +175,12 @@ impl Memory {
                 self.l1.add(place, OWNED | DIRTY);
             }
             if owned || !write {
-                return Outcome { latency: self.latency.l1, level: Level::L1 };
+                return Outcome::of(self.latency.l1, Level::L1);
             }
             if let Some(place) = self.l2.peek(core, line) {
                 self.l2.add(place, OWNED);
             }
-            return self.upgrade(core, line);
+            return self.upgrade(core, line, now);
         }
         self.access_beyond_l1(core, line, access, now)
     }
@@ -202,9 +210,9 @@ impl Memory {
             self.fill_l1(core, line, if write { OWNED | DIRTY } else { owned });
             if owned != 0 || !write {
                 let late = if self.prefetcher.is_on() { self.stream(core, line, now) } else { Time::ZERO };
-                return Outcome { latency: self.latency.l2.max(late) + conflict, level: Level::L2 };
+                return Outcome::of(self.latency.l2.max(late) + conflict, Level::L2);
             }
-            return self.upgrade(core, line);
+            return self.upgrade(core, line, now);
         }
         let queued = self.prefetcher.streamer(core).map_or(Time::ZERO, |streamer| streamer.wait(now));
         let (mut outcome, flags) = self.miss(core, (line, l3_set), access, now + queued);
@@ -244,7 +252,7 @@ impl Memory {
         self.counts.walker_reads += 1;
         if self.l2.touch(core, line).is_some() {
             self.counts.l2.hits += 1;
-            return Outcome { latency: self.latency.l2, level: Level::L2 };
+            return Outcome::of(self.latency.l2, Level::L2);
         }
         let l3_set = self.l3.set_of(self.topology.complex(core), line);
         let (outcome, _) = self.miss(core, (line, l3_set), Access::Read, now);
@@ -253,10 +261,15 @@ impl Memory {
     }
 
     /// What the prefetcher makes of a miss of the L2.
+    #[inline]
     fn prefetch_after(&mut self, core: usize, line: CacheLine, now: Time) {
-        if !self.prefetcher.is_on() {
-            return;
+        if self.prefetcher.is_on() {
+            self.prefetch_after_this(core, line, now);
         }
+    }
+
+    #[inline(never)]
+    fn prefetch_after_this(&mut self, core: usize, line: CacheLine, now: Time) {
         if let Some(next) = self.prefetcher.after_miss(core, line) {
             self.prefetch(core, next, now);
         }
@@ -285,7 +298,28 @@ impl Memory {
         if stall > Time::ZERO {
             latency = latency.max(self.latency.l3 + stall);
         }
-        (Outcome { latency, level }, flags)
+        let mut outcome = Outcome::of(latency, level);
+        if self.directory.is_some() {
+            self.wait_for_line(line, now, access.is_write() || held.is_taken_by_read(), &mut outcome);
+        }
+        (outcome, flags)
+    }
+
+    /// Puts a request behind the one that `line` is under way for. Those behind it wait in turn, if it `moves` the line: it makes
+    /// the line its own, or takes it from its owner.
+    fn wait_for_line(&mut self, line: CacheLine, now: Time, moves: bool, outcome: &mut Outcome) {
+        if outcome.level == Level::Transfer || outcome.level == Level::L3 {
+            let wait = self.under_way.wait(line, now);
+            if wait > Time::ZERO {
+                outcome.latency += wait;
+                outcome.waited = wait;
+                self.counts.line_waits += 1;
+                self.counts.line_wait_time += wait;
+            }
+        }
+        if moves {
+            self.under_way.begin(line, now, now + outcome.latency);
+        }
     }
 
     /// Finds the line beyond the private caches of `core`, and settles who else may keep it.
@@ -374,7 +408,7 @@ impl Memory {
 
     /// A write to a copy that `core` has as S, whose flags already say that it owns the line.
     #[cold]
-    fn upgrade(&mut self, core: usize, line: CacheLine) -> Outcome {
+    fn upgrade(&mut self, core: usize, line: CacheLine, now: Time) -> Outcome {
         self.counts.upgrades += 1;
         let far = self.other_l3s(line, self.topology.complex(core));
         let held = self.directory.as_mut().map_or(Held::Nowhere, |dir| dir.claim(line, core, true));
@@ -386,10 +420,15 @@ impl Memory {
         let alone = others.is_empty() && far.is_empty();
         let here = self.l3.peek(self.topology.complex(core), line);
         let latency = self.take_from(core, line, others, far, here);
-        if alone {
-            return Outcome { latency: self.latency.l3, level: Level::L3 };
+        let mut outcome = if alone {
+            Outcome::of(self.latency.l3, Level::L3)
+        } else {
+            Outcome::of(latency, Level::Transfer)
+        };
+        if self.directory.is_some() {
+            self.wait_for_line(line, now, true, &mut outcome);
         }
-        Outcome { latency, level: Level::Transfer }
+        outcome
     }
 
     /// `core` becomes the only holder: takes the line from `others` and from the L3s of `far`, and from its own L3, or makes

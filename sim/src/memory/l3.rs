@@ -32,7 +32,11 @@ impl Memory {
     }
 
     /// Takes the line out of the L3s of `complexes`, newer data with it: whoever asked has that now.
+    #[inline]
     pub(super) fn drop_l3s(&mut self, line: CacheLine, complexes: CoreSet) {
+        if complexes.is_empty() {
+            return;
+        }
         for complex in complexes.iter() {
             if let Some(place) = self.l3.peek(complex, line) {
                 self.remove_l3(complex, line, place);
@@ -104,6 +108,7 @@ impl Memory {
             .collect::<Vec<_>>()
         {
             self.counts.l3_back_invalidations += 1;
+            self.takes_from_l1(core, line);
             let inner = self.l1.remove(core, line).unwrap_or(0);
             dirty |= (inner | self.l2.remove(core, line).unwrap_or(0)) & DIRTY;
             if let Some(directory) = &mut self.directory {

@@ -3,7 +3,7 @@
 //!
 //! One call, one access: [`Memory::access`] changes all state and returns how long the access
 //! took and which level supplied the line. Nothing is queued as an event; contention appears as
-//! the `busy_until` times of channels, media and write queues, which later calls wait for. Calls
+//! the `busy_until` times of channels, media and write queues, and of lines between caches (`under_way`), which later calls wait for. Calls
 //! from different cores may come slightly out of order in time: a request that arrives before a
 //! device's `busy_until` waits for it, and no difference of times can underflow.
 //!
@@ -32,8 +32,11 @@ mod streamer;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod topology;
+mod under_way;
+mod watch;
 
 pub use balance::Imbalance;
+pub(crate) use cache::{HitAt, Lane};
 pub use coherence::Mesi;
 pub use hierarchy::Memory;
 pub use pmem::{PageLines, Tag, Unaccepted};
@@ -90,4 +93,13 @@ pub struct Outcome {
     pub latency: Time,
     /// Where the line came from.
     pub level: Level,
+    /// What of the latency the line was still under way to another core.
+    pub waited: Time,
+}
+
+impl Outcome {
+    /// Without a wait for another core.
+    pub(crate) const fn of(latency: Time, level: Level) -> Self {
+        Self { latency, level, waited: Time::ZERO }
+    }
 }

@@ -182,6 +182,10 @@ pub struct MemoryStats {
     pub l3: CacheStats,
     /// Lines, or the right to write them, taken from other cores.
     pub transfers: u64,
+    /// Requests that had to wait because the line was still under way to another core.
+    pub line_waits: u64,
+    /// How long, all together.
+    pub line_wait_time: Time,
     /// Writes that hit a shared copy and had to ask for ownership.
     pub upgrades: u64,
     /// Copies in a core's private caches that another core's write, or an ntstore, invalidated.

@@ -76,6 +76,7 @@ pub(crate) async fn tlbsync(cx: &Cx<'_>) {
 
 impl Machine {
     fn finish_broadcasts(&mut self, index: usize) {
+        self.recall();
         for broadcast in std::mem::take(&mut self.cpus[index].broadcasts) {
             for cpu in &mut self.cpus {
                 broadcast.reach(&mut cpu.tlbs, &mut cpu.psc);

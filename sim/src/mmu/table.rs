@@ -102,6 +102,11 @@ impl Tables {
         self.used.len() - self.free.len()
     }
 
+    /// Whether a frame holds a table, or held one.
+    pub(crate) fn holds(&self, pfn: Pfn) -> bool {
+        self.slot_of(pfn).is_some()
+    }
+
     #[inline(always)]
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
         let slot = usize::try_from(self.order.index(pfn)?).ok()?;
@@ -171,15 +176,16 @@ impl Tables {
     /// Where the entry is that a walk of `va` under `root` would end with, and its level.
     #[must_use]
     pub fn last_slot(&self, root: Pfn, va: VirtAddr) -> (Slot, u32) {
-        let mut slot = Slot::of(root, va, self.top);
-        for at in (1..=self.top).rev() {
+        let (mut slot, mut at) = (Slot::of(root, va, self.top), self.top);
+        while at > 0 {
             let entry = self.read(slot);
             if !entry.is_present() || entry.is_leaf_at(at) {
-                return (slot, at);
+                break;
             }
-            slot = Slot::of(entry.pfn(), va, at - 1);
+            at -= 1;
+            slot = Slot::of(entry.pfn(), va, at);
         }
-        (slot, 0)
+        (slot, at)
     }
 
     /// The first address after `va` that may be translated where `va` is not: the end of the span that the absent entry,

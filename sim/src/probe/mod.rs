@@ -30,7 +30,7 @@ pub use device::{Medium, Store};
 pub use fault::{FaultCause, FaultCost, FaultPoint};
 pub use overwrite::{Order, Overwrite, OverwritePoint, Stalls};
 pub use persist_latency::{PersistLatency, PersistLatencyPoint};
-pub use shootdown::{FlushCause, FlushStorm, Shootdown, ShootdownPoint, Spread, StormPoint};
+pub use shootdown::{Contention, FlushCause, FlushStorm, Shootdown, ShootdownPoint, Spread, StormPoint};
 pub use tlbdr::{Finding, tlbdr};
 pub use walks::{Walks, WalksPoint};
 pub use write_chase::{WriteChase, WriteChasePoint};

@@ -1,5 +1,6 @@
 //! What a shootdown costs who asks for it and who answers.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use daxsim_configs::kernel::KernelSpec;
@@ -102,8 +103,8 @@ pub struct ShootdownPoint {
     pub icr_writes: f64,
 }
 
-/// Every thread stores to a page of its own, gives it up and loads from it, page after page: `tlb_flush2_threads` of will-it-scale,
-/// with one MADV_DONTNEED of all for the munmap and mmap that it makes after every 256 pages.
+/// Every thread stores to a page of its own, gives it up and loads from it, page after page, and maps its memory anew after every 256
+/// pages: `tlb_flush2_threads` of will-it-scale. As there, the maps of the threads lie side by side, so that they are one VMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlushStorm {
     /// Threads, on CPUs from 0 on.
@@ -113,7 +114,7 @@ pub struct FlushStorm {
 }
 
 /// What a storm came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StormPoint {
     /// Rounds of all threads in a second.
     pub per_second: f64,
@@ -123,6 +124,19 @@ pub struct StormPoint {
     pub wait: Spread,
     /// What the interrupts took.
     pub disruption: Spread,
+    /// What a round waited for because another thread had it, longest first.
+    pub contention: Vec<Contention>,
+}
+
+/// A wait for what other CPUs use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contention {
+    /// The name of the lock or line.
+    pub name: &'static str,
+    /// Whether somebody held the lock; if not, the line was under way to another core.
+    pub held: bool,
+    /// Mean of a round, ns.
+    pub mean: f64,
 }
 
 /// A process with threads on several CPUs.
@@ -270,23 +284,24 @@ impl FlushStorm {
     ///
     /// [`ProbeError`] if the machine has too few CPUs or too little memory.
     pub fn run(&self, machine: &MachineSpec, kernel: &KernelSpec) -> Result<StormPoint, ProbeError> {
-        let mut process = Process::new(machine, kernel, self.threads)?;
-        let start = |cpu: u16| START.0 + u64::from(cpu) * STORM_PAGES.next_multiple_of(512) * PAGE;
+        let mut kernel = kernel.clone();
+        // Of neighbours that are one mapping together, a huge page would take one fault for 512 pages.
+        kernel.tree.thp_always = false;
+        let mut process = Process::new(machine, &kernel, self.threads)?;
+        let len = STORM_PAGES * PAGE;
+        let start = |cpu: u16| START.0 + u64::from(cpu) * len;
         for cpu in 0..self.threads {
-            process.map(start(cpu), STORM_PAGES)?;
-            let all = Action::Advise { start: start(cpu), len: STORM_PAGES * PAGE, advice: Advice::DontNeed };
-            process.run(cpu, all)?;
+            process.run(cpu, Action::MapAnonymous { start: start(cpu), len })?;
         }
         let rounds = |cpu: u16, rounds: Range<u32>| -> Vec<Step> {
-            let give_up =
-                |start, pages| Action::Advise { start, len: pages * PAGE, advice: Advice::DontNeed };
+            let own = start(cpu);
             let once = |round: u32| {
                 let at = u64::from(round) % STORM_PAGES;
-                let page = start(cpu) + at * PAGE;
-                let again = (at == 0 && round > 0).then(|| give_up(start(cpu), STORM_PAGES));
-                let actions =
-                    [touch(page, 1, AccessKind::Write), give_up(page, 1), touch(page, 1, AccessKind::Read)];
-                again.into_iter().chain(actions)
+                let page = own + at * PAGE;
+                let give_up = Action::Advise { start: page, len: PAGE, advice: Advice::DontNeed };
+                let anew = [Action::Unmap { start: own, len }, Action::MapAnonymous { start: own, len }];
+                let again = anew.into_iter().filter(move |_| at == 0 && round > 0);
+                again.chain([touch(page, 1, AccessKind::Write), give_up, touch(page, 1, AccessKind::Read)])
             };
             rounds.flat_map(once).map(|action| process.step(cpu, action)).collect()
         };
@@ -295,6 +310,7 @@ impl FlushStorm {
         process.sim.parallel(warm)?;
         process.sim.with(|m| m.measure.shootdown_times = Default::default());
         let begin = process.sim.now();
+        let waits_before = process.waits();
         let before = process.flush_time(self.threads);
         process.sim.parallel(timed)?;
         let time = process.sim.now().saturating_sub(begin);
@@ -304,8 +320,16 @@ impl FlushStorm {
             let times = &m.measure.shootdown_times;
             (Spread::of(&times.wait), Spread::of(&times.disruption))
         });
+        let rounds = f64::from(self.threads) * f64::from(self.rounds.max(1));
+        let contention = process.waits().into_iter().map(|((name, held), time)| {
+            let before = waits_before.get(&(name, held)).copied().unwrap_or_default();
+            Contention { name, held, mean: time.saturating_sub(before).as_ns() / rounds }
+        });
+        let mut contention: Vec<Contention> = contention.filter(|wait| wait.mean > 0.0).collect();
+        contention.sort_by(|a, b| b.mean.total_cmp(&a.mean));
         Ok(StormPoint {
-            per_second: f64::from(self.threads) * f64::from(self.rounds.max(1)) / seconds,
+            contention,
+            per_second: rounds / seconds,
             flush_share: flush.as_ns() / (time.as_ns() * f64::from(self.threads)),
             wait,
             disruption,
@@ -314,6 +338,15 @@ impl FlushStorm {
 }
 
 impl Process {
+    /// Time that was waited for each lock that was held, and for each line that was under way.
+    fn waits(&self) -> BTreeMap<(&'static str, bool), Time> {
+        self.sim.with(|m| {
+            let held = m.locks.uses().map(|(class, used)| ((class.name(), true), used.waited));
+            let lines = m.measure.lines.iter().map(|(name, used)| ((name.name(), false), used.waited));
+            held.chain(lines).collect()
+        })
+    }
+
     /// Time of the CPUs in flushes, waits for answers and handlers.
     fn flush_time(&self, cpus: u16) -> Time {
         use crate::measure::Part;

@@ -85,7 +85,7 @@ impl Workbench {
     /// Makes accesses, each of which waits for the one before; what they cost.
     pub fn run(
         &mut self,
-        accesses: impl Iterator<Item = (VirtAddr, AccessKind)> + 'static,
+        accesses: impl Iterator<Item = (VirtAddr, AccessKind)> + Send + 'static,
     ) -> Result<Counts, ProbeError> {
         let before = self.sim.with(|m| Counts::of(m));
         let one_by_one = accesses.map(|(va, kind)| Access { va, kind, dependent: true });

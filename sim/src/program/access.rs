@@ -4,8 +4,9 @@ use daxsim_types::Time;
 
 use super::StepOutcome;
 use super::ahead::Ahead;
+use super::runner::Runner;
 use super::source::{Access, Accesses, Cursor};
-use crate::engine::{Cx, Limits, Moment, OnCpu, Paused, Window};
+use crate::engine::{Cx, Moment, OnCpu, Paused, Window};
 use crate::kernel::{Origin, general_protection, page_fault};
 use crate::machine::Machine;
 use crate::mmu::Refusal;
@@ -15,43 +16,29 @@ const MOST_FAULTS: u32 = 64;
 
 /// Makes the accesses of a run.
 pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses, user: bool) -> StepOutcome {
-    let mut cursor = Cursor::new(accesses);
-    let mut outcome = StepOutcome::default();
+    let index = cx.cpu().index();
     // The kernel's copies stall on every access: what a copy of one page costs is in its path length.
-    let limits = if user { cx.with(|m| Limits::new(&m.spec)) } else { None };
-    let mut window = limits.map(Window::new);
-    loop {
-        let pause = match &mut window {
-            None => {
-                cx.sync().await;
-                let limit = cx.horizon();
-                cx.with(|m| run_stalling(m, cx.cpu().index(), &mut cursor, user, limit))
-            }
-            Some(window) => {
-                // An interrupt finds nothing in flight.
-                if window.is_drained(cx.now()) {
-                    cx.sync().await
-                } else {
-                    cx.give_way().await
-                }
-                let limit = cx.horizon();
-                cx.with(|m| run_window(m, cx.cpu().index(), window, &mut cursor, limit))
-            }
-        };
-        let ended = match pause {
-            Paused::Done => break,
+    cx.with(|m| m.cpus[index].runner = Some(Box::new(Runner::new(accesses, &m.spec, user))));
+    let mut outcome = StepOutcome::default();
+    let given_up = loop {
+        // An interrupt finds nothing in flight.
+        if cx.on_cpu(|c| c.has_accesses_in_flight()) {
+            cx.give_way().await;
+        } else {
+            cx.sync().await;
+        }
+        let limit = cx.horizon();
+        let again = |access: Access| cx.with(|m| m.user_access(index, access.va, access.kind, user));
+        let ended = match cx.with(|m| run(m, index, user, limit)) {
+            Paused::Done => break false,
             Paused::Yield => continue,
             Paused::Refused(access, refusal) => {
-                let again = || cx.with(|m| m.user_access(cx.cpu().index(), access.va, access.kind, user));
-                faulting_access(cx, origin, access, refusal, again).await
+                faulting_access(cx, origin, access, refusal, || again(access)).await
             }
-            Paused::Alone(access) => {
-                let again = || cx.with(|m| m.user_access(cx.cpu().index(), access.va, access.kind, user));
-                match again() {
-                    Ok(()) => Ended::Completed(()),
-                    Err(refusal) => faulting_access(cx, origin, access, refusal, again).await,
-                }
-            }
+            Paused::Alone(access) => match again(access) {
+                Ok(()) => Ended::Completed(()),
+                Err(refusal) => faulting_access(cx, origin, access, refusal, || again(access)).await,
+            },
         };
         match ended {
             Ended::Completed(()) => {}
@@ -59,16 +46,30 @@ pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses
             // A bad address ends the kernel's copy: EFAULT.
             Ended::Signal | Ended::Livelock => {
                 outcome.livelock = matches!(ended, Ended::Livelock);
-                outcome.accesses = cursor.made() - 1;
-                return outcome;
+                break true;
             }
         }
-    }
-    outcome.accesses = cursor.made();
+    };
+    let made = cx.on_cpu(|c| c.runner.take()).map_or(0, |runner| runner.cursor.made());
+    outcome.accesses = made - u64::from(given_up);
     outcome
 }
 
+/// Accesses until another CPU has to go first, an interrupt is due, or one of them needs more.
+fn run(m: &mut Machine, index: usize, user: bool, limit: Moment) -> Paused {
+    let Some(mut runner) = m.cpus[index].runner.take() else { return Paused::Done };
+    let paused = match &mut runner.window {
+        None => run_stalling(m, index, &mut runner.cursor, user, limit),
+        Some(window) => run_window(m, index, window, &mut runner.cursor, limit),
+    };
+    runner.gave_way = paused == Paused::Yield;
+    m.cpus[index].runner = Some(runner);
+    paused
+}
+
 /// Accesses of a core that stalls on every one, until one is refused or another CPU has to go first.
+// Two hot loops in one function share its registers.
+#[inline(never)]
 fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, limit: Moment) -> Paused {
     let (until, levels) = (passed(index, limit).min(due(m, index)), m.spec.mmu.levels);
     let mut ahead = Ahead::new();
@@ -78,9 +79,10 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
         let mut pause = if batch.is_empty() { Some(Paused::Done) } else { None };
         for (at, access) in batch.iter().enumerate() {
             let now = m.cpus[index].now;
-            if now >= until {
+            if now >= until || m.memory.has_lost() {
                 break;
             }
+            m.memory.begin_action(Moment { time: now, cpu: index });
             made += 1;
             if !access.va.is_canonical_in(levels) {
                 pause = Some(Paused::Refused(*access, Refusal::GeneralProtection));
@@ -97,7 +99,9 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
         cursor.pass(made);
         match pause {
             // Whoever has to go first goes before the end, too.
-            Some(Paused::Done) | None if m.cpus[index].now >= until => return Paused::Yield,
+            Some(Paused::Done) | None if m.cpus[index].now >= until || m.memory.has_lost() => {
+                return Paused::Yield;
+            }
             Some(pause) => return pause,
             None => {}
         }
@@ -105,6 +109,7 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
 }
 
 /// The same with a window.
+#[inline(never)]
 fn run_window(
     m: &mut Machine,
     index: usize,

@@ -4,13 +4,16 @@ mod access;
 mod ahead;
 mod persist;
 pub mod replay;
+mod runner;
 pub mod script;
 mod source;
+pub mod trace;
 
 pub(crate) use access::run_accesses;
 pub(crate) use ahead::Ahead;
 pub use persist::LineWrite;
 pub(crate) use persist::{fence, write_lines};
+pub(crate) use runner::Runner;
 pub(crate) use source::Cursor;
 pub use source::{Access, Accesses, Source};
 
@@ -53,6 +56,13 @@ pub enum Action {
     Fence,
     /// mmap at a fixed address.
     Map(MapRequest),
+    /// mmap of private anonymous memory at a fixed address where nothing is.
+    MapAnonymous {
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
     /// munmap.
     Unmap {
         /// First address.
@@ -187,7 +197,7 @@ impl Action {
             Self::KernelAccess(_) => "access in a call",
             Self::WriteLines { what, .. } => what.name(),
             Self::Fence => "fence",
-            Self::Map(_) => "mmap",
+            Self::Map(_) | Self::MapAnonymous { .. } => "mmap",
             Self::Unmap { .. } => "munmap",
             Self::Advise { .. } => "madvise",
             Self::Msync { .. } => "msync",

@@ -34,15 +34,16 @@ impl From<(VirtAddr, AccessKind)> for Access {
     }
 }
 
-/// A generator of accesses. Every iterator of [`Access`]es is one, and of pairs of address and kind, which are independent.
-pub trait Source {
+/// A generator of accesses. Every iterator of [`Access`]es is one, and of pairs of address and kind, which are independent. It may
+/// be asked from any thread of the host.
+pub trait Source: Send {
     /// Adds the next `count` accesses to `batch`: fewer only if there are no more.
     fn fill(&mut self, batch: &mut Vec<Access>, count: usize);
 }
 
 impl<I> Source for I
 where
-    I: Iterator,
+    I: Iterator + Send,
     I::Item: Into<Access>,
 {
     fn fill(&mut self, batch: &mut Vec<Access>, count: usize) {
@@ -72,7 +73,7 @@ pub enum Accesses {
 impl Accesses {
     /// A chase of pointers: loads each of which needs the one before it.
     #[must_use]
-    pub fn chase(addresses: impl Iterator<Item = VirtAddr> + 'static) -> Self {
+    pub fn chase(addresses: impl Iterator<Item = VirtAddr> + Send + 'static) -> Self {
         Self::Stream(Box::new(addresses.map(Access::chased)))
     }
 
@@ -113,6 +114,18 @@ impl Cursor {
             self.refill();
         }
         &self.batch[self.at..]
+    }
+
+    /// The accesses that come after the next `count`, which it must have shown already; none if there are no more.
+    pub(crate) fn beyond(&mut self, count: usize) -> &[Access] {
+        if self.at + count >= self.batch.len() {
+            if self.at >= count {
+                self.batch.drain(..self.at);
+                self.at = 0;
+            }
+            self.source.fill(&mut self.batch, BATCH);
+        }
+        &self.batch[self.at + count..]
     }
 
     #[inline(never)]
@@ -191,6 +204,29 @@ mod tests {
         cursor.give_back(&[pair(7), pair(8)]);
         assert_eq!(cursor.made(), passed - 2);
         assert_eq!(cursor.batch()[..3], [pair(7), pair(8), pair(passed)]);
+    }
+
+    #[test]
+    fn looking_beyond_the_next_accesses_does_not_move_on() {
+        let pair = |n: u64| Access::new(VirtAddr(n), AccessKind::Read);
+        let count = 5 * BATCH as u64 / 2;
+        let mut cursor = Cursor::new(Accesses::Stream(Box::new((0..count).map(pair))));
+        let mut seen = 0;
+        loop {
+            let first = pair(cursor.made() + seen);
+            let more = cursor.beyond(seen as usize);
+            if more.is_empty() {
+                break;
+            }
+            assert_eq!(more[0], first);
+            seen += more.len().min(100) as u64;
+            if seen > 300 {
+                cursor.pass(70);
+                seen -= 70;
+            }
+        }
+        assert_eq!(cursor.made() + seen, count);
+        assert_eq!(cursor.batch().len() as u64, seen);
     }
 
     #[test]

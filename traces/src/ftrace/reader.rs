@@ -49,10 +49,10 @@ impl Reader<Input> {
         let mut input = open::open(path.as_ref())?;
         match input.sniff()? {
             InputKind::Ftrace => Ok(Self::new(input, path.as_ref())),
-            InputKind::Script => Err(TraceError::Unrecognised {
+            other => Err(TraceError::Unrecognised {
                 file: path.as_ref().to_owned(),
                 offset: 0,
-                found: "a workload script".into(),
+                found: other.to_string(),
                 expected: "tracefs text".into(),
             }),
         }

@@ -8,6 +8,8 @@ mod zipf;
 
 use daxsim_types::VirtAddr;
 
+use crate::access::{AccessOp, AccessRecord};
+
 pub use split_mix::SplitMix;
 use zipf::Zipf;
 
@@ -40,6 +42,15 @@ impl Access {
     }
 }
 
+impl Access {
+    /// The access as a record: of 8 bytes, by an instruction of its own.
+    #[must_use]
+    pub const fn to_record(self, dependent: bool) -> AccessRecord {
+        let op = if self.write { AccessOp::Store } else { AccessOp::Load };
+        AccessRecord { va: self.va, gap: 1, size: 8, op, dependent }
+    }
+}
+
 /// What addresses a stream has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
@@ -68,6 +79,14 @@ pub enum Pattern {
         /// Stores of 100 accesses.
         writes: u64,
     },
+}
+
+impl Pattern {
+    /// Whether each address comes from the access before it.
+    #[must_use]
+    pub const fn is_dependent(self) -> bool {
+        matches!(self, Self::Chase)
+    }
 }
 
 enum State {
@@ -164,6 +183,14 @@ mod tests {
         assert_eq!(raw(Pattern::Zipf, 3), [0x10_3fdc_8280, 0x10_933a_e580, 0x10_977b_2dc0]);
         assert_eq!(raw(Pattern::Seq, 3), [0x10_0000_0000, 0x10_0000_0040, 0x10_0000_0080]);
         assert_eq!(raw(Pattern::Mixed, 3), [0x10_0000_0281, 0x10_0000_0080, 0x10_0000_0cc0]);
+    }
+
+    #[test]
+    fn records_say_what_the_raw_bytes_say() {
+        let access = Access { va: VirtAddr(0x1000), write: true };
+        let record = access.to_record(Pattern::Chase.is_dependent());
+        assert_eq!((record.va, record.op, record.dependent), (VirtAddr(0x1000), AccessOp::Store, true));
+        assert_eq!(Access { write: false, ..access }.to_record(false).op, AccessOp::Load);
     }
 
     #[test]

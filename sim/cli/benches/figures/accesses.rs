@@ -12,8 +12,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::clock::best_cpu;
 use crate::table::{Line, millions};
 
-const START: u64 = 0x1000_0000_0000;
-const PAGE: u64 = 4096;
+pub const START: u64 = 0x1000_0000_0000;
+pub const PAGE: u64 = 4096;
 /// Lines of each hot page: 24 pages of them are 24 KiB, within the L1D.
 const HOT_LINES: u64 = 16;
 
@@ -129,7 +129,8 @@ impl Stream {
     }
 }
 
-fn machine() -> Simulation {
+/// The machine that is simulated.
+pub fn machine() -> Simulation {
     let machine = load_machine("skylake-sp-optane", &[]).expect("builtin");
     let kernel = load_kernel("linux-7.2", &[]).expect("builtin");
     Simulation::new(machine, kernel, FileSystem::Ext4, false)
@@ -147,11 +148,6 @@ pub fn hits() -> Vec<Line> {
             "as above, 64 accesses a page in turn",
         ),
     ]
-}
-
-/// What a program does.
-pub fn program() -> Vec<Line> {
-    vec![Line::missing("a program's trace", ">= 25 M/s", "no reader of access traces in this version")]
 }
 
 /// One access in ten walks.

@@ -41,3 +41,12 @@ pub fn best_wall(repetitions: u32, mut run: impl FnMut()) -> f64 {
     };
     (0..repetitions).map(once).fold(f64::INFINITY, f64::min)
 }
+
+/// Wall seconds that `run` took on what `prepare` made, the best of [`REPETITIONS`].
+pub fn best_wall_of<P>(mut prepare: impl FnMut() -> P, mut run: impl FnMut(P)) -> f64 {
+    let once = |_| {
+        let mut prepared = Some(prepare());
+        best_wall(1, || prepared.take().into_iter().for_each(&mut run))
+    };
+    (0..REPETITIONS).map(once).fold(f64::INFINITY, f64::min)
+}

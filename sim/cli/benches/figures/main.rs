@@ -12,7 +12,9 @@
 
 mod accesses;
 mod clock;
+mod cores;
 mod faults;
+mod program;
 mod recorded;
 mod table;
 
@@ -21,14 +23,16 @@ use table::Line;
 /// A group of lines: the words that it is chosen by, and what measures it.
 type Group = (&'static [&'static str], fn() -> Vec<Line>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 9] = [
     (&["accesses", "hit"], accesses::hits),
-    (&["accesses", "program"], accesses::program),
+    (&["accesses", "program"], program::lines),
     (&["accesses", "walks"], accesses::walks),
     (&["accesses", "miss"], accesses::misses),
     (&["faults", "dax"], faults::dax),
     (&["faults", "shootdowns"], faults::shootdowns),
-    (&["recorded", "text", "binary", "sweep", "threads", "memory"], recorded::lines),
+    (&["cores", "threads"], cores::lines),
+    (&["recorded", "binary", "import"], program::imports),
+    (&["recorded", "text", "sweep", "memory"], recorded::lines),
 ];
 
 fn main() {

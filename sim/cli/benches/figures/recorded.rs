@@ -74,11 +74,9 @@ pub fn lines() -> Vec<Line> {
     } else {
         import(&traces, &mut lines);
     }
-    lines.push(Line::missing("binary import", ">= 200 MB/s", "no reader of trace.dat in this version"));
     if !traces.is_empty() {
         sweep(&traces, &mut lines);
     }
-    lines.push(Line::missing("one simulation, 2 threads", ">= 1.5x", "not parallel in this version"));
     if !traces.is_empty() {
         lines.push(memory());
     }

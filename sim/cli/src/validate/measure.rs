@@ -22,8 +22,10 @@ use super::memory::{self, MemoryJob};
 use crate::config::parse_overrides;
 use crate::probe::stream_named;
 
-/// Times that a shootdown is made, and rounds of each thread of a storm.
+/// Times that a shootdown is made.
 const SHOOTDOWN_ROUNDS: u32 = 20;
+/// Rounds of each thread of a storm: every one maps its memory anew twice.
+const STORM_ROUNDS: u32 = 512;
 
 /// Round trips of a ping.
 const PING_ROUNDS: u32 = 1000;
@@ -184,7 +186,7 @@ fn job(point: &ValidationPoint, x: f64) -> Job {
             }
         }
         ProbeSpec::FlushStorm { threads, .. } => {
-            Measurement::FlushStorm(FlushStorm { threads: *threads, rounds: SHOOTDOWN_ROUNDS })
+            Measurement::FlushStorm(FlushStorm { threads: *threads, rounds: STORM_ROUNDS })
         }
         ProbeSpec::Fault { cause, pages, .. } => {
             let cause = match cause {

@@ -9,18 +9,24 @@ pub(super) struct FillBuffers {
     /// When each buffer's line is there: free from then on.
     there: Vec<Time>,
     lines: Vec<CacheLine>,
+    /// The buffer that is free first, and when.
+    first: usize,
+    earliest: Time,
     /// When the last of them is there.
     latest: Time,
+    /// A bit for each line, that others may share: most lines are seen not to be here.
+    filter: u64,
 }
 
 impl FillBuffers {
     pub fn new(count: usize) -> Self {
         let count = count.max(1);
-        Self { there: vec![Time::ZERO; count], lines: vec![CacheLine(0); count], latest: Time::ZERO }
+        let (there, lines) = (vec![Time::ZERO; count], vec![CacheLine(0); count]);
+        Self { there, lines, first: 0, earliest: Time::ZERO, latest: Time::ZERO, filter: 0 }
     }
 
-    pub fn are_idle(&self, now: Time) -> bool {
-        self.latest <= now
+    pub const fn are_idle(&self, now: Time) -> bool {
+        self.latest.0 <= now.0
     }
 
     /// When the last line is there.
@@ -28,10 +34,16 @@ impl FillBuffers {
         self.latest
     }
 
+    /// The bit of a line in the filter.
+    #[inline]
+    const fn bit(line: CacheLine) -> u64 {
+        1 << (line.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+    }
+
     /// When a line that is on its way at `now` will be there.
     #[inline]
     pub fn there(&self, line: CacheLine, now: Time) -> Option<Time> {
-        if self.latest <= now || !self.lines.contains(&line) {
+        if self.latest <= now || self.filter & Self::bit(line) == 0 {
             return None;
         }
         let at = self.lines.iter().zip(&self.there).filter(|(l, at)| **l == line && **at > now);
@@ -39,17 +51,24 @@ impl FillBuffers {
     }
 
     /// When a buffer is free.
-    pub fn earliest(&self) -> Time {
-        self.there.iter().copied().min().unwrap_or_default()
+    #[inline]
+    pub const fn earliest(&self) -> Time {
+        self.earliest
     }
 
     /// Takes the buffer that is free first.
     pub fn take(&mut self, line: CacheLine, there: Time) {
-        if let Some(at) = (0..self.there.len()).min_by_key(|at| self.there[*at]) {
-            self.there[at] = there;
-            self.lines[at] = line;
-        }
+        self.there[self.first] = there;
+        self.lines[self.first] = line;
         self.latest = self.latest.max(there);
+        let (mut first, mut earliest, mut filter) = (0, Time::MAX, 0);
+        for (at, (there, line)) in self.there.iter().zip(&self.lines).enumerate() {
+            filter |= Self::bit(*line);
+            if *there < earliest {
+                (first, earliest) = (at, *there);
+            }
+        }
+        (self.first, self.earliest, self.filter) = (first, earliest, filter);
     }
 }
 
@@ -121,5 +140,38 @@ impl StoreBuffer {
     /// Whether a load of `va` gets its data from here.
     pub fn forwards(&self, va: VirtAddr) -> bool {
         self.stores.iter().any(|store| store.va.0 >> 3 == va.0 >> 3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_line_is_on_its_way_until_it_is_there(
+            count in 1usize..6,
+            ops in prop::collection::vec((any::<bool>(), 0u64..12, 0u64..40), 0..200),
+        ) {
+            let mut buffers = FillBuffers::new(count);
+            let (mut model, mut latest) = (vec![(0, 0); count], 0);
+            for (take, line, time) in ops {
+                let first = (0..count).min_by_key(|at| model[*at].1).unwrap();
+                prop_assert_eq!(buffers.earliest().0, model[first].1);
+                prop_assert_eq!(buffers.latest().0, latest);
+                prop_assert_eq!(buffers.are_idle(Time(time)), latest <= time);
+                if take {
+                    buffers.take(CacheLine(line), Time(time));
+                    model[first] = (line, time);
+                    latest = latest.max(time);
+                } else {
+                    let coming = model.iter().filter(|(l, there)| *l == line && *there > time);
+                    let there = coming.map(|(_, there)| Time(*there)).max();
+                    prop_assert_eq!(buffers.there(CacheLine(line), Time(time)), there);
+                }
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{AccessKind, CacheLine, PageSize, PhysAddr, Time, VirtAddr};
 
+use crate::engine::Moment;
 use crate::machine::Machine;
 use crate::measure::Part;
 use crate::memory;
@@ -48,10 +49,14 @@ pub(crate) trait Core {
     fn walk_ahead(&mut self, va: VirtAddr, start: Time) -> (Time, u32);
     /// Whether the L1D has the line.
     fn try_l1(&mut self, line: CacheLine, write: bool) -> bool;
-    /// Fetches a line that the L1D lacks; what that takes.
+    /// Fetches a line that [`Self::try_l1`] has just not found; what that takes.
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time;
     /// An access has begun with its data and can no longer fail.
     fn completed(&mut self, kind: AccessKind);
+    /// Whether another CPU may have to go first after all, for what this one did.
+    fn gave_way(&self) -> bool {
+        false
+    }
     /// What comes next, for the host's sake alone: the address of the access that is translated so many after the next.
     fn look_ahead(&mut self, _: impl Fn(usize) -> Option<VirtAddr>) {}
 }
@@ -127,6 +132,13 @@ impl<'m> OnCpu<'m> {
     pub(crate) fn new(machine: &'m mut Machine, index: usize) -> Self {
         Self { machine, index, ahead: Ahead::new(), far: false }
     }
+
+    /// What follows bears on other CPUs.
+    #[inline]
+    fn act(&mut self) {
+        let time = self.machine.cpus[self.index].now;
+        self.machine.memory.begin_action(Moment { time, cpu: self.index });
+    }
 }
 
 impl Core for OnCpu<'_> {
@@ -152,6 +164,7 @@ impl Core for OnCpu<'_> {
     }
 
     fn walk(&mut self, va: VirtAddr, kind: AccessKind, start: Time) -> Walk {
+        self.act();
         let walked = self.machine.walk(self.index, va, (kind, Mode::User), start, false);
         if walked.result.is_err() {
             self.machine.drop_refused(self.index, va);
@@ -167,6 +180,7 @@ impl Core for OnCpu<'_> {
     }
 
     fn walk_ahead(&mut self, va: VirtAddr, start: Time) -> (Time, u32) {
+        self.act();
         let walked = self.machine.walk_speculatively(self.index, va, start);
         (walked.end, walked.result.map_or(12, |entry| entry.size.shift()))
     }
@@ -177,10 +191,16 @@ impl Core for OnCpu<'_> {
     }
 
     fn fetch(&mut self, line: CacheLine, write: bool, at: Time) -> Time {
+        self.act();
         let access = if write { memory::Access::Write } else { memory::Access::Read };
-        let latency = self.machine.memory.access(self.index, line, access, at).latency;
+        let latency = self.machine.memory.access_after_try(self.index, line, access, at).latency;
         self.far |= latency > self.machine.spec.cache.l3.latency;
         latency
+    }
+
+    #[inline]
+    fn gave_way(&self) -> bool {
+        self.machine.memory.has_lost()
     }
 
     #[inline]

@@ -16,8 +16,8 @@ pub(super) enum Phase {
     Merged,
     /// Its walk is under way.
     Walking,
-    /// A store whose translation is there, until no older access can fault.
-    Held,
+    /// A store whose translation is there, until no older access can fault. It has got its event then.
+    Held { released: bool },
     /// Waits for a fill buffer.
     Starved,
     /// Its data are on their way, or there.
@@ -30,6 +30,9 @@ pub(super) enum Phase {
     Alone,
 }
 
+/// Number that no entry has.
+pub(super) const NOBODY: u64 = u64::MAX;
+
 /// An access in the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -39,18 +42,14 @@ pub(super) struct Entry {
     pub loads: u64,
     pub access: Access,
     pub phase: Phase,
-    /// When its operand is there.
-    pub ready: Time,
     /// Its line, once translated.
     pub line: CacheLine,
     /// When its translation is there.
     pub translated: Time,
     /// When it is complete; [`Time::MAX`] as long as nobody knows.
     pub complete: Time,
-    /// The next of those that wait for the same walk.
-    pub follower: Option<u64>,
-    /// A held store has got its event.
-    pub released: bool,
+    /// The next of those that wait for the same walk, or [`NOBODY`].
+    pub follower: u64,
 }
 
 impl Entry {
@@ -60,12 +59,10 @@ impl Entry {
             loads,
             access,
             phase: Phase::Operand,
-            ready: Time::ZERO,
             line: CacheLine(0),
             translated: Time::ZERO,
             complete: Time::MAX,
-            follower: None,
-            released: false,
+            follower: NOBODY,
         }
     }
 

@@ -16,9 +16,8 @@ impl Window {
             return false;
         }
         let until = until.min(self.next_change());
-        let stores_are_safe = self.is_safe(self.first + self.entries.len() as u64);
-        let room = |entry: &Entry| (entry.seq + self.limits.window, entry.loads + self.limits.load_buffer);
-        let (last, last_load) = self.entries.front().map_or((u64::MAX, u64::MAX), room);
+        let stores_are_safe = self.is_safe(self.entries.end());
+        let (last, last_load) = self.full_at();
         let (mut now, mut made, mut other) = (core.now(), 0, None);
         for access in cursor.batch() {
             let Access { va, kind, dependent } = *access;
@@ -79,22 +78,28 @@ impl Window {
 
     /// Lets a store in whose translation is there, but that an older access may yet stop.
     fn hold(&mut self, access: Access, line: CacheLine, now: Time) {
-        let held =
-            Entry { phase: Phase::Held, line, translated: now, ..Entry::new(self.next, self.loads, access) };
+        let phase = Phase::Held { released: false };
+        let held = Entry { phase, line, translated: now, ..Entry::new(self.next, self.loads, access) };
         self.last_data = held.complete;
-        self.entries.push_back(held);
+        self.entries.push(held);
         self.stores.reserve();
         self.next += 1;
     }
 
+    /// How many accesses, and how many loads, will have entered when no more can.
+    pub(super) fn full_at(&self) -> (u64, u64) {
+        let room = |entry: &Entry| (entry.seq + self.limits.window, entry.loads + self.limits.load_buffer);
+        self.entries.front().map_or((u64::MAX, u64::MAX), room)
+    }
+
     /// The earliest time at which something may happen to what is in flight, or nothing may be in flight any more.
-    fn next_change(&self) -> Time {
+    pub(super) fn next_change(&self) -> Time {
         let oldest = self.entries.front().map_or(Time::ZERO, |entry| match entry.phase {
             Phase::Flight => entry.complete,
             _ => Time::MAX,
         });
         let written = self.stores.all_written().unwrap_or_default();
         let drained = oldest.max(written).max(self.buffers.latest());
-        self.events.peek().map_or(drained, |event| drained.min(event.0.0))
+        drained.min(self.events.next())
     }
 }

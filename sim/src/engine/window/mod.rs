@@ -26,29 +26,34 @@
 mod ahead;
 mod buffers;
 mod core;
+mod entries;
 mod entry;
+mod events;
 mod hits;
+mod outlook;
 mod stages;
 #[cfg(test)]
 mod tests;
 mod wait;
 mod walkers;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use daxsim_types::Time;
 
 use self::ahead::Ahead;
 use self::buffers::{FillBuffers, StoreBuffer};
 use self::core::{Core, Lookup};
+use self::entries::Entries;
 use self::entry::{Entry, Phase};
+use self::events::Events;
 use self::walkers::Walkers;
 use crate::measure::{Part, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Cursor};
 
 pub(crate) use self::core::{Limits, OnCpu};
+pub(crate) use self::outlook::Outlook;
 
 /// Why a window gave way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +73,13 @@ pub(crate) struct Window {
     limits: Limits,
     /// Those that could not end within the latency of the L1D, in program order. Hits do not come here: they leave the window before it
     /// could be full of them.
-    entries: VecDeque<Entry>,
-    /// Number of the first entry.
-    first: u64,
+    entries: Entries,
     /// Program-order number of the next access to enter.
     next: u64,
     /// Loads that entered while something was in flight; what entered an empty window and hit is not among them.
     loads: u64,
     /// What happens next to an entry, by its number. An entry has at most one event; its phase says which.
-    events: BinaryHeap<Reverse<(Time, u64)>>,
+    events: Events,
     walkers: Walkers,
     buffers: FillBuffers,
     stores: StoreBuffer,
@@ -101,11 +104,10 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            entries: VecDeque::new(),
-            first: 0,
+            entries: Entries::new(),
             next: 0,
             loads: 0,
-            events: BinaryHeap::new(),
+            events: Events::default(),
             walkers: Walkers::new(limits.walkers),
             buffers: FillBuffers::new(limits.fill_buffers),
             stores: StoreBuffer::default(),
@@ -148,7 +150,7 @@ impl Window {
                 self.run_quiet(core, cursor, until);
             }
             let now = core.now();
-            if now >= horizon {
+            if now >= horizon || core.gave_way() {
                 return Paused::Yield;
             }
             self.settle(core, now);
@@ -209,7 +211,8 @@ impl Window {
                     || !va.is_canonical_in(self.limits.levels)
                     || !self.limits.hits_are_short
                 {
-                    self.quiet = false;
+                    // Whoever only gives way to others comes back here.
+                    self.quiet = now >= until;
                     break;
                 }
                 made += 1;
@@ -233,7 +236,7 @@ impl Window {
             }
             cursor.pass(made);
             if let Some((access, found)) = other {
-                self.safe = self.first;
+                self.safe = self.entries.first();
                 self.enter_found(core, access, now, found);
             }
             if ended {
@@ -262,33 +265,30 @@ impl Window {
     /// Lets an access in.
     fn enter<C: Core>(&mut self, core: &mut C, access: Access, now: Time) {
         self.quiet = false;
-        let mut entry = Entry::new(self.next, self.loads, access);
-        let id = self.first + self.entries.len() as u64;
+        let id = self.entries.end();
+        self.entries.push(Entry::new(self.next, self.loads, access));
         let ready = if access.dependent { self.last_data } else { now };
         if access.kind.is_write() {
             self.stores.reserve();
         }
-        if ready > now {
-            entry.ready = ready;
-            if ready < Time::MAX {
-                self.schedule(ready, id);
-            }
-        } else {
-            self.begin(core, &mut entry, id, now);
+        if ready <= now {
+            self.begin(core, id, now);
+        } else if ready < Time::MAX {
+            self.schedule(ready, id);
         }
-        self.entered(core, entry, now);
+        self.entered(core, id, now);
     }
 
     /// Lets an access in whose translation was looked up already.
     fn enter_found<C: Core>(&mut self, core: &mut C, access: Access, now: Time, found: Lookup) {
         self.quiet = false;
-        let mut entry = Entry::new(self.next, self.loads, access);
+        let id = self.entries.end();
+        self.entries.push(Entry::new(self.next, self.loads, access));
         if access.kind.is_write() {
             self.stores.reserve();
         }
-        let id = self.first + self.entries.len() as u64;
-        self.looked_up(core, &mut entry, id, now, found);
-        self.entered(core, entry, now);
+        self.looked_up(core, id, now, found);
+        self.entered(core, id, now);
     }
 
     /// An access has entered: what will be translated next? If none waits for a walker, what enters next.
@@ -299,21 +299,18 @@ impl Window {
         }
     }
 
-    fn entered<C: Core>(&mut self, core: &mut C, entry: Entry, now: Time) {
+    fn entered<C: Core>(&mut self, core: &mut C, id: u64, now: Time) {
+        let Entry { phase, complete, access, .. } = self.entries[id];
+        let kind = access.kind;
         self.next += 1;
-        self.last_data = entry.complete;
-        let kind = entry.access.kind;
+        self.last_data = complete;
         self.loads += u64::from(!kind.is_write());
-        if entry.phase == Phase::Flight
-            && self.limits.hits_are_short
-            && entry.complete <= now + self.limits.l1
-        {
-            self.hits_done = self.hits_done.max(entry.complete);
+        if phase == Phase::Flight && self.limits.hits_are_short && complete <= now + self.limits.l1 {
+            self.hits_done = self.hits_done.max(complete);
             if kind.is_write() {
-                self.stores.forget_sole(entry.complete);
+                self.stores.forget_sole(complete);
             }
-        } else {
-            self.entries.push_back(entry);
+            self.entries.pop_last();
         }
         self.follow_safe(now);
         core.spend(Part::User, self.limits.interval(kind));
@@ -321,18 +318,14 @@ impl Window {
 
     /// Lets everything happen that is due, and lets go of what is complete.
     fn settle<C: Core>(&mut self, core: &mut C, now: Time) {
-        while let Some(&Reverse((at, id))) = self.events.peek()
-            && at <= now
-        {
-            self.events.pop();
+        while let Some((at, id)) = self.events.pop(now) {
             self.happen(core, id, at);
         }
         while self.entries.front().is_some_and(|entry| entry.phase == Phase::Flight && entry.complete <= now)
         {
-            self.entries.pop_front();
-            self.first += 1;
+            self.entries.pop_first();
         }
-        self.safe = self.safe.max(self.first);
+        self.safe = self.safe.max(self.entries.first());
         self.stores.settle(now);
         self.quiet = self.entries.is_empty()
             && self.stores.is_empty()
@@ -341,11 +334,7 @@ impl Window {
     }
 
     fn schedule(&mut self, at: Time, id: u64) {
-        self.events.push(Reverse((at, id)));
-    }
-
-    fn entry(&mut self, id: u64) -> &mut Entry {
-        &mut self.entries[(id - self.first) as usize]
+        self.events.push(at, id);
     }
 
     /// Takes the accesses that have not begun with their data out of the window, to be made later.
@@ -358,7 +347,7 @@ impl Window {
         self.starved.clear();
         self.walkers.forget_queue();
         self.stores.forget_reserved();
-        self.safe = self.first + self.entries.len() as u64;
+        self.safe = self.entries.end();
         self.unblock();
         self.last_data = Time::ZERO;
     }

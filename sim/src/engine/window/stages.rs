@@ -4,29 +4,30 @@ use daxsim_types::Time;
 
 use super::Window;
 use super::core::{Core, Lookup, Walk};
-use super::entry::{Entry, Phase};
+use super::entry::{Entry, NOBODY, Phase};
 use crate::mmu::Refusal;
 use crate::program::Access;
 
 impl Window {
     /// The event of an entry.
+    #[inline]
     pub(super) fn happen<C: Core>(&mut self, core: &mut C, id: u64, at: Time) {
-        let mut entry = *self.entry(id);
+        let entry = &self.entries[id];
         match entry.phase {
-            Phase::Operand | Phase::Merged => self.begin(core, &mut entry, id, at),
+            Phase::Operand | Phase::Merged => self.begin(core, id, at),
             Phase::Queued => {
-                let next = self.walkers.unqueue(entry.access.va, at.saturating_sub(entry.translated));
-                self.walk(core, &mut entry, id, at);
+                let next = self.walkers.unqueue(at.saturating_sub(entry.translated));
+                self.walk(core, id, at);
                 if let Some(next) = next {
                     self.schedule(self.walkers.earliest().max(at), next);
-                    let va = |id: u64| self.entries[(id - self.first) as usize].access.va;
+                    let va = |id: u64| self.entries[id].access.va;
                     core.look_ahead(|n| self.walkers.in_queue(n).map(va));
                 }
             }
-            Phase::Walking | Phase::Held => self.use_data(core, &mut entry, id, at),
+            Phase::Walking | Phase::Held { .. } => self.use_data(core, id, at),
             Phase::Starved => {
                 self.starved.pop_front();
-                self.fetch(core, &mut entry, id, at);
+                self.fetch(core, id, at);
                 if let Some(next) = self.starved.front().copied() {
                     self.schedule(self.buffers.earliest().max(at), next);
                 }
@@ -34,15 +35,15 @@ impl Window {
             // They have no event.
             Phase::Flight | Phase::Assist(_) | Phase::Refused(_) | Phase::Alone => {}
         }
-        *self.entry(id) = entry;
         self.follow_safe(at);
     }
 
     /// Its operand is there: the translation begins.
-    pub(super) fn begin<C: Core>(&mut self, core: &mut C, entry: &mut Entry, id: u64, at: Time) {
+    pub(super) fn begin<C: Core>(&mut self, core: &mut C, id: u64, at: Time) {
+        let entry = &mut self.entries[id];
         let Access { va, kind, .. } = entry.access;
         if !va.is_canonical_in(self.limits.levels) {
-            return self.refuse(entry, at, Refusal::GeneralProtection);
+            return self.refuse(id, at, Refusal::GeneralProtection);
         }
         if let Some(end) = self.walkers.covering(va, at) {
             entry.phase = Phase::Merged;
@@ -52,31 +53,27 @@ impl Window {
         if let Some(leader) = self.walkers.queued(va) {
             entry.phase = Phase::Merged;
             self.merged += 1;
-            entry.follower = self.entry(leader).follower.replace(id);
+            let last = std::mem::replace(&mut self.entries[leader].follower, id);
+            self.entries[id].follower = last;
             return;
         }
         let found = core.lookup(va, kind);
-        self.looked_up(core, entry, id, at, found);
+        self.looked_up(core, id, at, found);
     }
 
     /// The TLBs have answered.
-    pub(super) fn looked_up<C: Core>(
-        &mut self,
-        core: &mut C,
-        entry: &mut Entry,
-        id: u64,
-        at: Time,
-        found: Lookup,
-    ) {
+    #[inline]
+    pub(super) fn looked_up<C: Core>(&mut self, core: &mut C, id: u64, at: Time, found: Lookup) {
+        let entry = &mut self.entries[id];
         entry.translated = at;
         match found {
             Lookup::Hit(line, penalty) => {
                 entry.line = line;
                 entry.translated = at + penalty;
-                self.use_data(core, entry, id, at + penalty);
+                self.use_data(core, id, at + penalty);
             }
-            Lookup::Denied => self.set_apart(entry, Phase::Alone),
-            Lookup::Miss if self.walkers.is_ready(at) => self.walk(core, entry, id, at),
+            Lookup::Denied => self.set_apart(id, Phase::Alone),
+            Lookup::Miss if self.walkers.is_ready(at) => self.walk(core, id, at),
             Lookup::Miss => {
                 entry.phase = Phase::Queued;
                 if self.walkers.queue(id, entry.access.va) {
@@ -87,27 +84,29 @@ impl Window {
     }
 
     /// A walker is free for it. A store that an older access may yet stop walks as a load does, which does not set D.
-    fn walk<C: Core>(&mut self, core: &mut C, entry: &mut Entry, id: u64, at: Time) {
-        let Access { va, kind, .. } = entry.access;
+    fn walk<C: Core>(&mut self, core: &mut C, id: u64, at: Time) {
+        let Access { va, kind, .. } = self.entries[id].access;
         let early = kind.is_write() && !self.is_safe(id);
         let kind = if early { daxsim_types::AccessKind::Read } else { kind };
         let Walk { outcome, end, assist, shift } = core.walk(va, kind, at);
         self.walkers.take(va, shift, end);
+        let entry = &mut self.entries[id];
         entry.translated = end;
-        let mut follower = entry.follower.take();
-        while let Some(id) = follower {
-            self.schedule(end, id);
-            follower = self.entry(id).follower.take();
+        let mut follower = std::mem::replace(&mut entry.follower, NOBODY);
+        while follower != NOBODY {
+            self.schedule(end, follower);
+            follower = std::mem::replace(&mut self.entries[follower].follower, NOBODY);
         }
         match outcome {
-            Ok((_, stores)) if early && !stores => self.set_apart(entry, Phase::Alone),
-            Err(_) if early => self.set_apart(entry, Phase::Alone),
-            Err(refusal) => self.refuse(entry, end, refusal),
+            Ok((_, stores)) if early && !stores => self.set_apart(id, Phase::Alone),
+            Err(_) if early => self.set_apart(id, Phase::Alone),
+            Err(refusal) => self.refuse(id, end, refusal),
             Ok((line, _)) if assist > Time::ZERO => {
-                entry.line = line;
-                self.set_apart(entry, Phase::Assist(assist));
+                self.entries[id].line = line;
+                self.set_apart(id, Phase::Assist(assist));
             }
             Ok((line, _)) => {
+                let entry = &mut self.entries[id];
                 entry.line = line;
                 entry.phase = Phase::Walking;
                 self.schedule(end, id);
@@ -116,31 +115,34 @@ impl Window {
     }
 
     /// Its translation is there.
-    fn use_data<C: Core>(&mut self, core: &mut C, entry: &mut Entry, id: u64, at: Time) {
-        if entry.access.kind.is_write() && !self.is_safe(id) {
-            entry.phase = Phase::Held;
+    #[inline]
+    fn use_data<C: Core>(&mut self, core: &mut C, id: u64, at: Time) {
+        let safe = self.is_safe(id);
+        let entry = &mut self.entries[id];
+        if entry.access.kind.is_write() && !safe {
+            entry.phase = Phase::Held { released: false };
         } else {
-            self.fetch(core, entry, id, at);
+            self.fetch(core, id, at);
         }
     }
 
     /// Its line: from the L1D, with one that is on its way there already, or by a fill buffer.
-    fn fetch<C: Core>(&mut self, core: &mut C, entry: &mut Entry, id: u64, at: Time) {
-        let Access { va, kind, .. } = entry.access;
-        let (write, line, hit) = (kind.is_write(), entry.line, at + self.limits.l1);
+    fn fetch<C: Core>(&mut self, core: &mut C, id: u64, at: Time) {
+        let Entry { access: Access { va, kind, .. }, line, phase, .. } = self.entries[id];
+        let (write, hit) = (kind.is_write(), at + self.limits.l1);
         let there = if core.try_l1(line, write) {
             match self.buffers.there(line, at) {
                 Some(there) if write || !self.stores.forwards(va) => there.max(hit),
                 _ => hit,
             }
-        } else if self.starved.is_empty() && self.buffers.earliest() <= at || entry.phase == Phase::Starved {
+        } else if self.starved.is_empty() && self.buffers.earliest() <= at || phase == Phase::Starved {
             let there = at + core.fetch(line, write, at);
             if there > hit {
                 self.buffers.take(line, there);
             }
             there
         } else {
-            entry.phase = Phase::Starved;
+            self.entries[id].phase = Phase::Starved;
             self.starved.push_back(id);
             if self.starved.len() == 1 {
                 self.schedule(self.buffers.earliest(), id);
@@ -148,50 +150,55 @@ impl Window {
             return;
         };
         core.completed(kind);
+        let entry = &mut self.entries[id];
         entry.phase = Phase::Flight;
         entry.complete = if write { hit } else { there };
+        let (seq, complete) = (entry.seq, entry.complete);
         if write {
             self.stores.put(va, there);
         }
-        self.tell_dependent(id, entry);
+        self.tell_dependent(id, seq, complete);
     }
 
     /// Lets what depends on an entry begin when its data are there.
-    fn tell_dependent(&mut self, id: u64, entry: &Entry) {
-        if entry.seq + 1 == self.next {
-            self.last_data = entry.complete;
+    #[inline]
+    fn tell_dependent(&mut self, id: u64, seq: u64, complete: Time) {
+        if seq + 1 == self.next {
+            self.last_data = complete;
             return;
         }
-        let place = (id + 1 - self.first) as usize;
-        if let Some(next) = self.entries.get_mut(place)
-            && next.seq == entry.seq + 1
+        if let Some(next) = self.entries.get(id + 1)
+            && next.seq == seq + 1
             && next.phase == Phase::Operand
         {
-            next.ready = entry.complete;
-            self.schedule(entry.complete, id + 1);
+            self.schedule(complete, id + 1);
         }
     }
 
-    fn refuse(&mut self, entry: &mut Entry, at: Time, refusal: Refusal) {
-        entry.complete = at;
-        self.set_apart(entry, Phase::Refused(refusal));
+    fn refuse(&mut self, id: u64, at: Time, refusal: Refusal) {
+        self.entries[id].complete = at;
+        self.set_apart(id, Phase::Refused(refusal));
     }
 
-    fn set_apart(&mut self, entry: &mut Entry, phase: Phase) {
-        entry.phase = phase;
+    fn set_apart(&mut self, id: u64, phase: Phase) {
+        self.entries[id].phase = phase;
         self.blocked = true;
     }
 
     /// Whether no entry older than this one can be refused.
+    #[inline]
     pub(super) fn is_safe(&self, id: u64) -> bool {
         self.safe >= id
     }
 
     /// Finds the oldest entry that can still be refused, and lets stores go on that nothing can stop any more.
+    #[inline]
     pub(super) fn follow_safe(&mut self, at: Time) {
-        while let Some(entry) = self.entries.get_mut((self.safe - self.first) as usize) {
+        while let Some(entry) = self.entries.get_mut(self.safe) {
             if !entry.is_safe() {
-                if entry.phase == Phase::Held && !std::mem::replace(&mut entry.released, true) {
+                if let Phase::Held { released } = &mut entry.phase
+                    && !std::mem::replace(released, true)
+                {
                     let id = self.safe;
                     self.schedule(at, id);
                 }

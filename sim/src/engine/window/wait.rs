@@ -14,10 +14,10 @@ impl Window {
         let oldest = self.entries.front();
         let stores = self.stores.first_written();
         let full = self.stores.occupied() >= self.limits.store_buffer;
-        let event = self.events.peek().map(|event| event.0.0);
-        let leaves = oldest.and_then(|entry| self.changes(entry, now));
-        let written = stores.filter(|_| all || full);
-        let next = [event, leaves, written].into_iter().flatten().min().unwrap_or(self.hits_done);
+        let leaves = oldest.map_or(Time::MAX, |entry| self.changes(entry, now));
+        let written = stores.filter(|_| all || full).unwrap_or(Time::MAX);
+        let next = self.events.next().min(leaves).min(written);
+        let next = if next == Time::MAX { self.hits_done } else { next };
         let next = if due > now { next.min(due) } else { next };
         let (part, end) = match (oldest, stores) {
             (_, Some(_)) if full && !all => (Part::Memory, next),
@@ -28,13 +28,13 @@ impl Window {
         core.spend(part, next.min(end).saturating_sub(now));
     }
 
-    /// When the oldest entry can leave or go on, as far as it has no event.
-    fn changes(&self, entry: &Entry, now: Time) -> Option<Time> {
+    /// When the oldest entry can leave or go on, as far as it has no event; [`Time::MAX`] if it has.
+    fn changes(&self, entry: &Entry, now: Time) -> Time {
         match entry.phase {
-            Phase::Flight | Phase::Refused(_) => Some(entry.complete),
-            Phase::Assist(_) | Phase::Alone if entry.translated > now => Some(entry.translated),
-            Phase::Assist(_) => self.stores.all_written(),
-            _ => None,
+            Phase::Flight | Phase::Refused(_) => entry.complete,
+            Phase::Assist(_) | Phase::Alone if entry.translated > now => entry.translated,
+            Phase::Assist(_) => self.stores.all_written().unwrap_or(Time::MAX),
+            _ => Time::MAX,
         }
     }
 
@@ -48,7 +48,7 @@ impl Window {
                 (Part::Walk, entry.translated)
             }
             Phase::Flight if now < hit => (Part::User, hit),
-            Phase::Flight | Phase::Starved | Phase::Held | Phase::Assist(_) | Phase::Alone => {
+            Phase::Flight | Phase::Starved | Phase::Held { .. } | Phase::Assist(_) | Phase::Alone => {
                 (Part::Memory, Time::MAX)
             }
         }
@@ -68,8 +68,8 @@ impl Window {
             Phase::Alone if oldest.translated <= now => self.leave(cursor, Paused::Alone(oldest.access)),
             Phase::Assist(assist) if oldest.translated <= now && self.stores.is_empty() => {
                 let end = core.spend(Part::Assist, assist);
-                let id = self.first;
-                let entry = self.entry(id);
+                let id = self.entries.first();
+                let entry = &mut self.entries[id];
                 entry.phase = Phase::Walking;
                 entry.translated = end;
                 self.schedule(end, id);
@@ -82,8 +82,7 @@ impl Window {
 
     /// The oldest access is to be made from outside, when all others are complete or given back.
     fn leave(&mut self, cursor: &mut Cursor, why: Paused) {
-        self.entries.pop_front();
-        self.first += 1;
+        self.entries.pop_first();
         self.leaving = Some(why);
         self.give_back(cursor);
     }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use daxsim_types::{Time, VirtAddr};
-use rustc_hash::FxHashMap;
 
 use crate::measure::WalkQueue;
 
@@ -21,29 +20,42 @@ struct Walker {
 /// The walkers, and who waits for one.
 pub(super) struct Walkers {
     all: Vec<Walker>,
+    /// The walker that is free first, and when.
+    first: usize,
+    earliest: Time,
     /// When the last of them will be free.
     latest: Time,
-    /// Entries in the order in which they came. The first has an event.
-    queue: VecDeque<u64>,
-    /// The queued entry of each 4 KiB page. Only looked up.
-    queued: FxHashMap<u64, u64>,
+    /// Entries in the order in which they came, each with its 4 KiB page. The first has an event.
+    queue: VecDeque<(u64, u64)>,
+    /// How many of the queue have a page that is filed here: most pages are seen not to be queued.
+    filed: Vec<u16>,
     /// Walks begun, those of them that had queued, and how long.
     walks: u64,
     waited: u64,
     waiting: Time,
 }
 
+/// Several times as many as a window has room for.
+const FILES: usize = 1024;
+
 const fn page(va: VirtAddr) -> u64 {
     va.0 >> 12
+}
+
+/// Where a page is filed.
+const fn file(page: u64) -> usize {
+    (page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILES.trailing_zeros())) as usize
 }
 
 impl Walkers {
     pub fn new(count: usize) -> Self {
         Self {
             all: vec![Walker::default(); count.max(1)],
+            first: 0,
+            earliest: Time::ZERO,
             latest: Time::ZERO,
             queue: VecDeque::new(),
-            queued: FxHashMap::default(),
+            filed: Vec::new(),
             walks: 0,
             waited: 0,
             waiting: Time::ZERO,
@@ -61,8 +73,14 @@ impl Walkers {
     }
 
     /// The entry whose walk for the page of `va` is queued.
+    #[inline]
     pub fn queued(&self, va: VirtAddr) -> Option<u64> {
-        if self.queue.is_empty() { None } else { self.queued.get(&page(va)).copied() }
+        let page = page(va);
+        if self.queue.is_empty() || self.filed[file(page)] == 0 {
+            return None;
+        }
+        // The page that a program is at came last.
+        self.queue.iter().rev().find(|queued| queued.1 == page).map(|queued| queued.0)
     }
 
     /// Whether a walk for the page of `va` is under way at `now`, or queued.
@@ -78,33 +96,40 @@ impl Walkers {
 
     /// The entry before which so many others wait for a walker.
     pub fn in_queue(&self, before: usize) -> Option<u64> {
-        self.queue.get(before).copied()
+        self.queue.get(before).map(|queued| queued.0)
     }
 
     /// When the first walker is free.
-    pub fn earliest(&self) -> Time {
-        self.all.iter().map(|w| w.free).min().unwrap_or_default()
+    #[inline]
+    pub const fn earliest(&self) -> Time {
+        self.earliest
     }
 
     /// Whether a walk can begin at `now`.
+    #[inline]
     pub fn is_ready(&self, now: Time) -> bool {
-        self.queue.is_empty() && self.earliest() <= now
+        self.queue.is_empty() && self.earliest <= now
     }
 
-    /// Queues a walk; true if it is the first.
+    /// Queues a walk for a page that is not queued; true if it is the first.
     pub fn queue(&mut self, id: u64, va: VirtAddr) -> bool {
-        self.queue.push_back(id);
-        self.queued.insert(page(va), id);
+        let page = page(va);
+        self.queue.push_back((id, page));
+        if self.filed.is_empty() {
+            self.filed.resize(FILES, 0);
+        }
+        self.filed[file(page)] += 1;
         self.queue.len() == 1
     }
 
     /// The first of the queue leaves it after `waited`; returns who is first then.
-    pub fn unqueue(&mut self, va: VirtAddr, waited: Time) -> Option<u64> {
+    pub fn unqueue(&mut self, waited: Time) -> Option<u64> {
         self.waited += 1;
         self.waiting += waited;
-        self.queue.pop_front();
-        self.queued.remove(&page(va));
-        self.queue.front().copied()
+        if let Some((_, page)) = self.queue.pop_front() {
+            self.filed[file(page)] -= 1;
+        }
+        self.queue.front().map(|queued| queued.0)
     }
 
     /// The walker that is free first walks until `end` for the page of `va` that `shift` gives.
@@ -119,10 +144,15 @@ impl Walkers {
     }
 
     fn occupy(&mut self, va: VirtAddr, shift: u32, end: Time, walks: u64) {
-        if let Some(walker) = self.all.iter_mut().min_by_key(|w| w.free) {
-            *walker = Walker { free: end, page: va.0 >> shift, shift, walks: walker.walks + walks };
-        }
+        let walker = &mut self.all[self.first];
+        *walker = Walker { free: end, page: va.0 >> shift, shift, walks: walker.walks + walks };
         self.latest = self.latest.max(end);
+        (self.first, self.earliest) = (0, Time::MAX);
+        for (at, walker) in self.all.iter().enumerate() {
+            if walker.free < self.earliest {
+                (self.first, self.earliest) = (at, walker.free);
+            }
+        }
     }
 
     /// Adds what was counted since the last call.
@@ -140,6 +170,55 @@ impl Walkers {
 
     pub fn forget_queue(&mut self) {
         self.queue.clear();
-        self.queued.clear();
+        self.filed.fill(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_page_is_served_from_the_queue_to_the_end_of_its_walk(
+            count in 1usize..4,
+            ops in prop::collection::vec((0u8..5, 0u64..3000, 0u64..40), 0..300),
+        ) {
+            let mut walkers = Walkers::new(count);
+            let (mut model, mut queue) = (vec![(0, 0); count], VecDeque::new());
+            for (id, (op, page, time)) in (0..).zip(ops) {
+                let (va, now) = (VirtAddr(page << 12 | 5), Time(time));
+                let first = (0..count).min_by_key(|at| model[*at].1).unwrap();
+                let queued = queue.iter().find(|(_, queued)| *queued == page).map(|(id, _)| *id);
+                let covering = model.iter().find(|(p, end)| *p == page && *end > time);
+                let covering = covering.map(|(_, end)| Time(*end));
+                prop_assert_eq!((walkers.queued(va), walkers.covering(va, now)), (queued, covering));
+                prop_assert_eq!(walkers.serve(va, now), queued.is_some() || covering.is_some());
+                prop_assert_eq!(walkers.earliest().0, model[first].1);
+                prop_assert_eq!(walkers.is_ready(now), queue.is_empty() && model[first].1 <= time);
+                match op {
+                    0 | 1 if queued.is_none() => {
+                        queue.push_back((id, page));
+                        prop_assert_eq!(walkers.queue(id, va), queue.len() == 1);
+                    }
+                    2 if !queue.is_empty() => {
+                        queue.pop_front();
+                        prop_assert_eq!(walkers.unqueue(Time(1)), queue.front().map(|(id, _)| *id));
+                    }
+                    3 => {
+                        walkers.take(va, 12, now);
+                        model[first] = (page, time);
+                    }
+                    4 if id % 8 == 0 => {
+                        walkers.forget_queue();
+                        queue.clear();
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(walkers.in_queue(2), queue.get(2).map(|(id, _)| *id));
+            }
+        }
     }
 }

@@ -21,6 +21,9 @@ impl Activates {
     #[inline]
     pub fn earliest(&self, t: &Timings, from: u64, group: u8) -> u64 {
         let mut at = from.max(self.floor);
+        if self.placed.last().is_none_or(|last| last.0 + t.faw.max(t.rrd_l) <= at) {
+            return at;
+        }
         loop {
             let place = self.place(at);
             match self.obstacle(t, at, place, group) {

@@ -1,5 +1,7 @@
 //! A bank: the rows that are open in it, one after another.
 
+use crate::host;
+
 /// No precharge is placed yet.
 pub(super) const OPEN: u64 = u64::MAX;
 /// Row that no line has.
@@ -35,34 +37,58 @@ impl Opening {
     }
 }
 
-/// The newest last.
+/// Rows in turn.
 #[derive(Clone, Debug)]
 pub(super) struct Bank {
-    pub openings: [Opening; KEPT],
+    /// The rows of the openings: most of what asks for one finds that it is none of them.
+    rows: [u64; KEPT],
+    openings: [Opening; KEPT],
+    newest: u8,
 }
 
 impl Bank {
     pub const fn new() -> Self {
-        Self { openings: [Opening::NONE; KEPT] }
+        Self { rows: [NO_ROW; KEPT], openings: [Opening::NONE; KEPT], newest: 0 }
     }
 
     /// The opening that everything in other rows comes after.
     #[inline]
     pub const fn newest(&self) -> &Opening {
-        &self.openings[KEPT - 1]
+        &self.openings[self.newest as usize % KEPT]
     }
 
     /// The same, to change it.
     #[inline]
     pub const fn newest_mut(&mut self) -> &mut Opening {
-        &mut self.openings[KEPT - 1]
+        &mut self.openings[self.newest as usize % KEPT]
     }
 
     /// Forgets the oldest.
     #[inline]
-    pub fn push(&mut self, opening: Opening) {
-        self.openings.rotate_left(1);
+    pub const fn push(&mut self, opening: Opening) {
+        self.newest = self.newest.wrapping_add(1);
+        self.rows[self.newest as usize % KEPT] = opening.row;
         *self.newest_mut() = opening;
+    }
+
+    /// The first opening of `row`, the oldest first, that `serves` says yes to.
+    #[inline]
+    pub fn find(&mut self, row: u64, mut serves: impl FnMut(&mut Opening) -> bool) -> bool {
+        if !self.rows.iter().fold(false, |any, one| any | (*one == row)) {
+            return false;
+        }
+        let oldest = self.newest as usize + 1;
+        (oldest..oldest + KEPT).any(|at| {
+            let opening = &mut self.openings[at % KEPT];
+            opening.row == row && serves(opening)
+        })
+    }
+
+    /// Asks the host for what the next request looks at.
+    #[inline]
+    pub fn warm(&self) {
+        host::prefetch(&self.rows);
+        host::prefetch(self.newest());
     }
 
     /// Whether `row` is open at `at`, with nothing promised after it.
@@ -70,5 +96,45 @@ impl Bank {
     pub const fn has_open(&self, row: u64, at: u64) -> bool {
         let newest = self.newest();
         newest.row == row && newest.close == OPEN && at < newest.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_last_rows_are_remembered_in_the_order_of_their_opening(
+            ops in prop::collection::vec((any::<bool>(), 0u64..4, 0u64..3), 0..400),
+        ) {
+            let (mut bank, mut model) = (Bank::new(), VecDeque::<(u64, u64)>::new());
+            for (act, (push, row, skipped)) in (0..).zip(ops) {
+                if push {
+                    bank.push(Opening { row, act, ..Opening::NONE });
+                    model.push_back((row, act));
+                    if model.len() > KEPT {
+                        model.pop_front();
+                    }
+                } else {
+                    let mut left = skipped;
+                    let mut seen = None;
+                    let found = bank.find(row, |opening| {
+                        seen = Some(opening.act);
+                        left = left.wrapping_sub(1);
+                        left == u64::MAX
+                    });
+                    let mut others = model.iter().filter(|one| one.0 == row).skip(skipped as usize);
+                    let expected = others.next().map(|one| one.1);
+                    prop_assert_eq!(found.then_some(seen).flatten(), expected);
+                }
+                let newest = (!bank.newest().is_none()).then_some(bank.newest().act);
+                prop_assert_eq!(newest, model.back().map(|one| one.1));
+            }
+        }
     }
 }

@@ -116,6 +116,7 @@ impl Channel {
 
     /// A read that comes at clock `from`: the clock at which its data are there.
     pub fn read(&mut self, rules: &Rules, line: CacheLine, place: &Place, from: u64) -> u64 {
+        self.banks[place.bank].warm();
         self.write_while_idle(rules, from);
         if self.writes.holds(line, from) {
             self.counts.forwarded += 1;
@@ -188,20 +189,22 @@ impl Channel {
     /// The column command, if the row is open then and can stay so without delaying anything.
     fn in_open_row(&mut self, rules: &Rules, column: Column, place: &Place, from: u64) -> Option<u64> {
         let t = &rules.t;
-        for opening in &mut self.banks[place.bank].openings {
+        let (columns, mut at) = (&self.columns, 0);
+        let found = self.banks[place.bank].find(place.row, |opening| {
             let from = from.max(opening.act + t.rcd);
-            if opening.row != place.row || from > opening.last_close() {
-                continue;
+            if from > opening.last_close() {
+                return false;
             }
-            let at = self.columns.earliest(t, from, column);
+            at = columns.earliest(t, from, column);
             let ready = opening.ready.max(at + t.to_precharge(column.kind));
-            if ready <= opening.last_close() {
+            let serves = ready <= opening.last_close();
+            if serves {
                 opening.ready = ready;
-                self.counts.hits += 1;
-                return Some(at);
             }
-        }
-        None
+            serves
+        });
+        self.counts.hits += u64::from(found);
+        found.then_some(at)
     }
 
     /// The column command after an activate, after a precharge if another row is open.

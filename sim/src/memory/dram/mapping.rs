@@ -17,18 +17,30 @@ pub(super) struct Place {
     pub row: u64,
 }
 
-/// A digit of a line's number.
+/// A digit of a line's number, or bits of one.
 struct Digit {
     field: DramField,
-    by: Divisor,
+    /// Where it begins above what the divisions before it have left, and what to keep of it.
+    shift: u32,
+    mask: u64,
     weight: u64,
+}
+
+/// Digits that are powers of two, and then one that is not.
+#[derive(Default)]
+struct Step {
+    bits: Vec<Digit>,
+    /// Bits of all of them.
+    shift: u32,
+    divided: Option<(Divisor, Digit)>,
 }
 
 /// `dram.mapping` on a geometry.
 pub(super) struct Mapper {
     /// The least significant first.
-    digits: Vec<Digit>,
+    steps: Vec<Step>,
     groups: u64,
+    by_groups: Divisor,
     banks: u64,
     rows: u64,
     xor: bool,
@@ -37,15 +49,26 @@ pub(super) struct Mapper {
 impl Mapper {
     /// A mapping that the loader has checked against the geometry.
     pub fn new(mapping: &DramMapping, geometry: &DramGeometry, xor: bool) -> Self {
-        let digits = mapping.digits(geometry).unwrap_or_default();
-        let digit = |d: &daxsim_configs::machine::DramDigit| Digit {
-            field: d.field,
-            by: Divisor::new(d.count),
-            weight: d.weight,
-        };
+        let mut steps = vec![Step::default()];
+        for digit in mapping.digits(geometry).unwrap_or_default() {
+            let Some(step) = steps.last_mut() else { break };
+            let (field, weight, shift) = (digit.field, digit.weight, step.shift);
+            if digit.count.is_power_of_two() {
+                step.shift += digit.count.trailing_zeros();
+                // Which column it is makes no difference.
+                if field != DramField::Column {
+                    step.bits.push(Digit { field, shift, mask: digit.count - 1, weight });
+                }
+            } else {
+                let all = Digit { field, shift: 0, mask: u64::MAX, weight };
+                step.divided = Some((Divisor::new(digit.count), all));
+                steps.push(Step::default());
+            }
+        }
         Self {
-            digits: digits.iter().map(digit).collect(),
+            steps,
             groups: u64::from(geometry.groups),
+            by_groups: Divisor::new(u64::from(geometry.groups)),
             banks: u64::from(geometry.banks),
             rows: geometry.rows,
             xor,
@@ -57,16 +80,22 @@ impl Mapper {
     pub fn locate(&self, line: CacheLine) -> Place {
         let mut fields = [0u64; 6];
         let mut rest = line.0;
-        for digit in &self.digits {
-            let (above, value) = digit.by.div_rem(rest);
-            fields[digit.field as usize] += value * digit.weight;
-            rest = above;
+        for step in &self.steps {
+            for digit in &step.bits {
+                fields[digit.field as usize] += (rest >> digit.shift & digit.mask) * digit.weight;
+            }
+            rest >>= step.shift;
+            if let Some((by, digit)) = &step.divided {
+                let (above, value) = by.div_rem(rest);
+                fields[digit.field as usize] += value * digit.weight;
+                rest = above;
+            }
         }
         let [channel, rank, mut group, mut bank, row, _] = fields;
         let row = row + rest * self.rows;
         if self.xor {
             group ^= row & (self.groups - 1);
-            bank ^= (row / self.groups) & (self.banks - 1);
+            bank ^= self.by_groups.div_rem(row).0 & (self.banks - 1);
         }
         let group = rank * self.groups + group;
         Place {
@@ -108,7 +137,43 @@ mod tests {
         assert_eq!(m.locate(CacheLine(row * 16)).row, 16, "beyond the end");
     }
 
+    /// Takes the number apart, digit by digit.
+    fn locate_slowly(text: &str, geometry: &DramGeometry, xor: bool, line: u64) -> Place {
+        let (mut fields, mut rest) = ([0; 6], line);
+        for digit in DramMapping::parse(text).unwrap().digits(geometry).unwrap() {
+            fields[digit.field as usize] += rest % digit.count * digit.weight;
+            rest /= digit.count;
+        }
+        let [channel, rank, mut group, mut bank, row, _] = fields;
+        let (groups, banks) = (u64::from(geometry.groups), u64::from(geometry.banks));
+        let row = row + rest * geometry.rows;
+        if xor {
+            group ^= row % groups;
+            bank ^= row / groups % banks;
+        }
+        let group = rank * groups + group;
+        let [channel, rank, bank] = [channel, rank, group * banks + bank].map(|n| n as usize);
+        Place { channel, rank, group: group as usize, bank, row }
+    }
+
     proptest! {
+        #[test]
+        fn a_place_is_found_digit_by_digit(
+            order in Just(vec!["row", "rank", "bank:1", "bank", "column", "column:2", "group", "channel"]).prop_shuffle(),
+            xor in any::<bool>(),
+            channels in 1u32..8,
+            rows in 1u64..40,
+            lines in prop::collection::vec(0u64..1 << 40, 20),
+        ) {
+            let geometry = DramGeometry { channels, rows, ..GEOMETRY };
+            let text = order.join(" ");
+            let m = Mapper::new(&DramMapping::parse(&text).unwrap(), &geometry, xor);
+            for line in lines {
+                let expected = locate_slowly(&text, &geometry, xor, line);
+                prop_assert_eq!(m.locate(CacheLine(line)), expected);
+            }
+        }
+
         #[test]
         fn every_mapping_fills_every_row_evenly(
             order in Just(vec!["row", "rank:1", "bank:1", "bank", "column", "column:2", "group", "channel"]).prop_shuffle(),

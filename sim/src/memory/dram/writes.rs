@@ -18,6 +18,8 @@ pub(super) struct Waiting {
 /// Lines in the order of their acceptance.
 pub(super) struct Writes {
     waiting: Vec<Waiting>,
+    /// The lines of those, to be searched.
+    waiting_lines: Vec<CacheLine>,
     /// Clock of their commands, the earliest first; no more than the queue has room for.
     issued: Vec<(u64, CacheLine)>,
     lines: usize,
@@ -28,8 +30,13 @@ impl Writes {
     /// An empty queue of `lines`.
     pub fn new(lines: u32, starvation_limit: u32) -> Self {
         let lines = lines.max(1) as usize;
-        let (waiting, issued) = (Vec::with_capacity(lines + 1), Vec::with_capacity(lines + 1));
-        Self { waiting, issued, lines, starvation_limit }
+        Self {
+            waiting: Vec::with_capacity(lines + 1),
+            waiting_lines: Vec::with_capacity(lines + 1),
+            issued: Vec::with_capacity(lines + 1),
+            lines,
+            starvation_limit,
+        }
     }
 
     /// Lines that are not chosen yet.
@@ -57,7 +64,7 @@ impl Writes {
     #[inline]
     pub fn holds(&self, line: CacheLine, at: u64) -> bool {
         let later = self.issued.iter().rev().take_while(|(clock, _)| *clock > at);
-        self.waiting.iter().any(|w| w.line == line) || later.into_iter().any(|(_, issued)| *issued == line)
+        self.waiting_lines.contains(&line) || later.into_iter().any(|(_, issued)| *issued == line)
     }
 
     /// The clock from `at` on at which there is room for one more.
@@ -69,6 +76,7 @@ impl Writes {
     }
 
     pub fn push(&mut self, line: CacheLine, place: Place, since: u64) {
+        self.waiting_lines.push(line);
         self.waiting.push(Waiting { line, place, since, passed: 0 });
     }
 
@@ -82,6 +90,7 @@ impl Writes {
         for older in self.waiting.iter_mut().take(chosen) {
             older.passed += 1;
         }
+        self.waiting_lines.remove(chosen);
         Some(self.waiting.remove(chosen))
     }
 

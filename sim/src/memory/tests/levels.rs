@@ -8,7 +8,7 @@ fn read(m: &mut Memory, n: u64, at: u64) -> Outcome {
 }
 
 const fn outcome(latency: Time, level: Level) -> Outcome {
-    Outcome { latency, level }
+    Outcome { latency, level, waited: Time::ZERO }
 }
 
 #[test]

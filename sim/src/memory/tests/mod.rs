@@ -1,6 +1,7 @@
 //! Tests of the memory system as a whole.
 
 mod coherence;
+mod contention;
 mod levels;
 mod persistence;
 mod reference;

@@ -18,7 +18,7 @@ fn eight(relation: L3Relation) -> MachineSpec {
 }
 
 fn go(m: &mut Memory, core: usize, n: u64, access: Access, at: u64) -> (Level, Time) {
-    let Outcome { level, latency } = m.access(core, line(n), access, later(at));
+    let Outcome { level, latency, .. } = m.access(core, line(n), access, later(at));
     (level, latency)
 }
 
@@ -114,7 +114,7 @@ fn a_line_of_a_stream_takes_what_is_left_of_its_way() {
     (spec.cache.prefetch, spec.cache.superqueue) = (Prefetch::Streamer, 16);
     let mut m = Memory::new(&spec);
     let mut read = |n, at| {
-        let Outcome { level, latency } = m.access(0, line(n), Access::Read, Time(at));
+        let Outcome { level, latency, .. } = m.access(0, line(n), Access::Read, Time(at));
         (level, latency)
     };
     // Even lines share a channel, which is busy for 3 ns with each.

@@ -19,10 +19,16 @@ pub(super) use place::Spot;
 use place::{COALESCED, Place};
 use policy::Policy;
 
+use crate::host;
+
 /// Tag of an empty slot: no global page's tag has a PCID.
 const EMPTY: u64 = u64::MAX;
+/// Tags of a line of the host's caches.
+const HOST_LINE: usize = 8;
 /// Marks the tag of a global page.
 const GLOBAL: u64 = 1 << 18;
+/// The bits of a tag that say the kind of page.
+const KIND: u64 = 3;
 /// Where the page number stands in a tag.
 const PAGE_SHIFT: u32 = 19;
 
@@ -42,7 +48,7 @@ const fn global_tag(kind: usize, number: u64) -> u64 {
 /// The kind of page of a tag.
 #[inline]
 const fn kind_of(tag: u64) -> usize {
-    (tag & 3) as usize
+    (tag & KIND) as usize
 }
 
 /// Where an entry goes.
@@ -204,9 +210,22 @@ impl TlbArray {
     }
 
     /// The slot of the entry that serves `va`, looked for as a 4 KiB page, a coalesced one, and then by growing size.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_any(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
-        [0, COALESCED, 1, 2].into_iter().find_map(|kind| self.find(kind, va.0 >> self.shifts[kind], pcid))
+        if self.is_empty() { None } else { self.find_any_live(va, pcid) }
+    }
+
+    fn find_any_live(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
+        for kind in [0, COALESCED, 1, 2] {
+            // Most arrays hold one kind of page, or none.
+            if self.live[kind] > 0 {
+                let found = self.find(kind, va.0 >> self.shifts[kind], pcid);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
     }
 
     /// [`Self::find`] for a page of one size, alone or in a coalesced entry.
@@ -217,6 +236,15 @@ impl TlbArray {
             return self.find(COALESCED, page >> self.span(), pcid);
         }
         found
+    }
+
+    /// Asks the host for the tags of the row where the 4 KiB page of `va` is.
+    #[inline]
+    pub(super) fn warm(&self, va: VirtAddr) {
+        let first = self.place.row(va.0 >> self.shifts[0]) * self.place.ways;
+        if let Some(tags) = self.tags.get(first..first + self.place.ways) {
+            tags.iter().step_by(HOST_LINE).chain(tags.last()).for_each(host::prefetch);
+        }
     }
 
     /// What is in a slot that was found.
@@ -325,7 +353,20 @@ impl TlbArray {
         self.stats.fills += 1;
         self.stats.replaced += u64::from(same);
         self.stats.evictions += u64::from(evicted);
-        if old != EMPTY {
+        // Most entries take the place of one of their own kind.
+        let alike = old != EMPTY && (old ^ tag) & (GLOBAL | KIND) == 0 && self.fragments == 0;
+        if !alike || self.owner != Some(entry.pcid) || entry.global || entry.origin != entry.size {
+            self.recount(i, tag, entry);
+        }
+        self.tags[i] = tag;
+        self.entries[i] = *entry;
+        self.policy.filled(spot, i);
+        evicted.then_some(Gone { kind: kind_of(old), number: old >> PAGE_SHIFT })
+    }
+
+    /// Counts what is in slot `i` out, and `entry` in.
+    fn recount(&mut self, i: usize, tag: u64, entry: &TlbEntry) {
+        if self.tags[i] != EMPTY {
             self.forget(i);
         }
         if self.is_empty() {
@@ -336,10 +377,6 @@ impl TlbArray {
         self.live[kind_of(tag)] += 1;
         self.globals += u32::from(entry.global);
         self.fragments += u32::from(entry.origin != entry.size);
-        self.tags[i] = tag;
-        self.entries[i] = *entry;
-        self.policy.filled(spot, i);
-        evicted.then_some(Gone { kind: kind_of(old), number: old >> PAGE_SHIFT })
     }
 
     /// The slot that makes room for a page.

@@ -14,6 +14,7 @@
 //! as many pages fit as both have entries, as measured; how real parts choose is not published (assumed).
 
 mod build;
+mod foresee;
 mod recent;
 mod stats;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
 
 use super::tlb::{PteLine, TlbEntry};
 use build::{Built, Group, Unit};
+pub(crate) use foresee::PageHit;
 use recent::{Known, Recent};
 pub use stats::Unbalanced;
 
@@ -302,6 +304,14 @@ impl Tlbs {
                 let units = self.first[first].units.clone();
                 self.units[units].iter_mut().for_each(|u| u.array.give_up_pages_of(victim));
             }
+        }
+    }
+
+    /// Asks the host for where the second level of data has 4 KiB pages.
+    #[inline]
+    pub fn warm(&self, va: VirtAddr) {
+        if let Some((at, PageSize::Size4K)) = self.second[0].fits[PageSize::Size4K as usize] {
+            self.units[at].array.warm(va);
         }
     }
 

@@ -76,9 +76,23 @@ impl Recent {
     /// Where a group has `page`, if the entry allows the access.
     #[inline]
     pub fn find(&self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<&Known> {
-        let known = self.known.get(place(group, page))?;
+        self.place_of(group, page, pcid, kind).map(|(_, known)| known)
+    }
+
+    /// The same, and the number under which [`Self::at`] has it.
+    #[inline]
+    pub fn place_of(&self, group: usize, page: u64, pcid: u16, kind: AccessKind) -> Option<(usize, &Known)> {
+        let number = place(group, page);
+        let known = self.known.get(number)?;
         let is_it = known.key == key(group, page, pcid) && known.epoch == self.epoch;
-        (is_it && known.allows & (1 << kind as u8) != 0).then_some(known)
+        (is_it && known.allows & (1 << kind as u8) != 0).then_some((number, known))
+    }
+
+    /// A known page by number: its group, where it is, and whether it is the page found last.
+    #[inline]
+    pub fn at(&self, number: usize) -> Option<(usize, Known, bool)> {
+        let known = *self.known.get(number)?;
+        Some((number / PAGES, known, known.key == self.last.key))
     }
 
     /// A search in `group` has found `page` under `pcid`.
@@ -124,6 +138,11 @@ impl Recent {
 }
 
 impl Known {
+    /// Frame of the 4 KiB page.
+    pub const fn frame(&self) -> Pfn {
+        self.frame
+    }
+
     /// What is found in a slot.
     pub const fn new(unit: usize, spot: Spot, index: usize, frame: Pfn, allows: u8) -> Self {
         Self { key: NO_KEY, frame, spot, index: index as u32, epoch: 0, unit: unit as u8, allows }

@@ -12,7 +12,7 @@ choices!(INDICES: CacheIndex { "linear" => Linear, "hashed" => Hashed, "xor" => 
 choices!(RELATIONS: L3Relation {
     "victim" => Victim, "inclusive" => Inclusive, "non-inclusive" => NonInclusive,
 });
-choices!(PREFETCHES: Prefetch { "off" => Off, "next-line" => NextLine, "stride" => Stride });
+choices!(PREFETCHES: Prefetch { "off" => Off, "next-line" => NextLine, "stride" => Stride, "streamer" => Streamer });
 choices!(ORDERS: FrameOrder { "sequential" => Sequential, "random" => Random, "coloured" => Coloured,
     "rotated" => Rotated, "drifting" => Drifting });
 
@@ -83,9 +83,27 @@ pub(crate) const BESIDE: &[KeyDef] = &[
     KeyDef {
         key: "cache.prefetch",
         kind: Kind::Choice(PREFETCHES),
-        doc: "What a core fetches unasked into its L2: nothing, the line after a miss, or one stride on; never beyond \
-              a 4 KiB page.",
+        doc: "What a core fetches unasked into its L2: nothing, the line after a miss, one stride on, or the lines of a stream \
+              (the streamer of Intel's L2); never beyond a 4 KiB page.",
         default: None,
+    },
+    KeyDef {
+        key: "cache.prefetch_ahead",
+        kind: Kind::Count { min: 1, max: 64 },
+        doc: "Lines that the streamer is ahead of what is asked for at most.",
+        default: Some("20"),
+    },
+    KeyDef {
+        key: "cache.prefetch_streams",
+        kind: Kind::Count { min: 1, max: 1024 },
+        doc: "Streams that the streamer of a core follows, one in a page.",
+        default: Some("32"),
+    },
+    KeyDef {
+        key: "cache.superqueue",
+        kind: Kind::Count { min: 1, max: 1024 },
+        doc: "Lines on their way to an L2 at most, asked for or not, if there is a streamer.",
+        default: Some("32"),
     },
     KeyDef { key: "cache.seed", kind: SEED, doc: "Seed of random replacement.", default: None },
 ];
@@ -95,7 +113,9 @@ section!(topology: TopologySpec, "topology" {
         "Sockets; CPUs, numbered socket by socket, and memory are divided over them evenly.";
     cores_per_complex "cores_per_complex": Kind::Count { min: 0, max: 256 },
         "Cores that share an L3; 0 if all of a socket do.";
-    remote_memory "remote_memory": TIME, "What reading memory of another socket adds.";
+    remote_memory "remote_memory": TIME, "What reaching memory of another socket adds.";
+    memory_directory "memory_directory" = "false": Kind::Bool,
+        "Whether memory notes beside each line, by a write, that another socket got it and may modify it (the directory of Intel's UPI).";
 });
 
 section!(frames: FramesSpec, "dram" {

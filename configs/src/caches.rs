@@ -68,6 +68,8 @@ pub enum Prefetch {
     NextLine,
     /// The line one stride on, once two misses of the L2 in a page were the same stride apart.
     Stride,
+    /// The lines of a stream: the streamer of Intel's L2.
+    Streamer,
 }
 
 /// `[cache.*]`
@@ -93,6 +95,12 @@ pub struct CachesSpec {
     pub refill_conflict: Time,
     /// What a core fetches unasked.
     pub prefetch: Prefetch,
+    /// Lines that `Streamer` is ahead of what is asked for at most.
+    pub prefetch_ahead: u32,
+    /// Streams that it follows, of a core.
+    pub prefetch_streams: u32,
+    /// Lines on their way to an L2 at most, those fetched unasked included, with `Streamer`.
+    pub superqueue: u32,
     /// Seed of `random` replacement.
     pub seed: u64,
 }
@@ -104,8 +112,10 @@ pub struct TopologySpec {
     pub sockets: u32,
     /// Cores that share an L3; 0 for all of a socket.
     pub cores_per_complex: u32,
-    /// What reading memory of another socket adds to its latency.
+    /// What reaching memory of another socket adds to its latency.
     pub remote_memory: Time,
+    /// Whether memory notes beside each line that another socket may modify it.
+    pub memory_directory: bool,
 }
 
 /// The order in which frames of main memory are given out.

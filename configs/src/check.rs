@@ -154,14 +154,47 @@ fn memory(r: &mut Reader<'_>) {
         let expected = "true: what flushes the caches at a loss of power empties the queues, too".to_owned();
         r.bad("pmem.adr", "false with pmem.eadr = true".to_owned(), expected);
     }
-    if let (Some(interleave), Some(line)) = (r.get::<u64>("pmem.interleave"), r.get::<u64>("pmem.media_line"))
-        && !interleave.is_multiple_of(line)
-    {
+    whole_media_lines(r, "pmem.interleave");
+    translation_table(r);
+    wear_levelling(r);
+}
+
+/// A size of whole media lines.
+fn whole_media_lines(r: &mut Reader<'_>, key: &str) {
+    let (Some(bytes), Some(line)) = (r.get::<u64>(key), r.get::<u64>("pmem.media_line")) else { return };
+    if !bytes.is_multiple_of(line) {
+        r.bad(key, format!("{bytes} B"), format!("a multiple of pmem.media_line, {line} B"));
+    }
+}
+
+/// A cached table of so many sets as an index of bits can choose from.
+fn translation_table(r: &mut Reader<'_>) {
+    let (Some(entries), Some(ways)) = (r.get::<u32>("pmem.ait_entries"), r.get::<u32>("pmem.ait_ways"))
+    else {
+        return;
+    };
+    if entries == 0 {
+        return;
+    }
+    let sets = entries / ways;
+    if !entries.is_multiple_of(ways) || !sets.is_power_of_two() {
+        let found = format!("{entries} entries, {ways} ways");
         r.bad(
-            "pmem.interleave",
-            format!("{interleave} B"),
-            format!("a multiple of pmem.media_line, {line} B"),
+            "pmem.ait_entries",
+            found,
+            "entries / pmem.ait_ways to be a power of two, or 0 entries".to_owned(),
         );
+    }
+    whole_media_lines(r, "pmem.ait_block");
+}
+
+/// A range of writes until a block is moved.
+fn wear_levelling(r: &mut Reader<'_>) {
+    let keys = (r.get::<u32>("pmem.wear_writes_least"), r.get::<u32>("pmem.wear_writes_most"));
+    let (Some(least), Some(most)) = keys else { return };
+    if most < least {
+        let expected = format!("at least pmem.wear_writes_least, {least}");
+        r.bad("pmem.wear_writes_most", most.to_string(), expected);
     }
 }
 

@@ -69,6 +69,8 @@ pub struct CpuSpec {
     pub milli_cpi: u32,
     /// Lines that a core has on their way to its L1D at most.
     pub fill_buffers: u32,
+    /// Of the loads that wait for a fill buffer, how many are drawn, of which the oldest gets it.
+    pub fill_samples: u32,
     /// What `rep stos` and `rep movs` ask for a line that they fill.
     pub string_stores: StringStores,
     /// User accesses that a core has in flight at most; 1 if it stalls on every one.
@@ -83,6 +85,8 @@ pub struct CpuSpec {
     pub store_buffer: u32,
     /// From a non-temporal store until its line leaves the core.
     pub nt_store_latency: Time,
+    /// What taking the time before and after an access adds to it.
+    pub timestamps: Time,
     /// From the waking of a CPU that idles to its first instruction.
     pub idle_exit: Time,
     /// Whether the pages of accesses behind one that will fault or set A or D are walked for before they are thrown away.
@@ -381,8 +385,14 @@ pub struct PmemSpec {
     pub buffer_lines: u32,
     /// Media lines in a buffer of their own for lines that are read; 0 if they share the other.
     pub read_buffer_lines: u32,
+    /// Whether a line leaves that buffer once every part of it was read.
+    pub drop_read_lines: bool,
     /// Which line leaves them.
     pub buffer_replacement: BufferReplacement,
+    /// Which leaves the buffer of lines read, if that is another.
+    pub read_buffer_replacement: BufferReplacement,
+    /// Lines that [`BufferReplacement::Sampled`] draws there.
+    pub read_buffer_samples: u32,
     /// Lines that [`BufferReplacement::Sampled`] draws.
     pub buffer_samples: u32,
     /// 64-byte read that hits the on-DIMM buffer, from the L3's miss.
@@ -393,8 +403,10 @@ pub struct PmemSpec {
     pub write_latency: Time,
     /// Lines that the write pending queue of a DIMM holds.
     pub wpq_lines: u32,
-    /// From when the DIMM has taken a line out of the queue until the queue knows.
+    /// How long the queue is drained after a write was accepted.
     pub wpq_drain: Time,
+    /// What a write after a fence waits that is sent meanwhile.
+    pub wpq_turn: Time,
     /// Reads of a DIMM that its controller has under way at most.
     pub rpq_lines: u32,
     /// Of the writes that wait for a place, how many are drawn, of which the one that came first gets it.
@@ -421,22 +433,28 @@ pub struct PmemSpec {
     pub ait_update_writes: u32,
     /// Partitions of the media of a DIMM, media lines interleaved over them.
     pub media_partitions: u32,
+    /// Percent of the time of a read by which it keeps back the writes of its partition.
+    pub media_read_share: u32,
     /// Media lines on their way to the media at most.
     pub media_queue: u32,
     /// Fewest writes of media lines to a block after which it is moved; 0 if none is.
     pub wear_writes_least: u32,
     /// Most such writes.
     pub wear_writes_most: u32,
-    /// From the last such write to the move.
+    /// How long a block is worn before it is looked for.
     pub wear_prepare: Time,
+    /// How often worn blocks are looked for.
+    pub wear_scan: Time,
     /// The move, during which accesses to the block wait.
     pub wear_stall: Time,
-    /// From the move to its second part.
-    pub wear_pause: Time,
-    /// The second part, during which accesses to the block wait again: either this long,
-    pub wear_second_short: Time,
-    /// or this long.
-    pub wear_second_long: Time,
+    /// From one pause of all accesses to the next.
+    pub pause_every: Time,
+    /// When the pauses end; 0 if there are none.
+    pub pause_until: Time,
+    /// Length of every second pause,
+    pub pause_short: Time,
+    /// and of the others.
+    pub pause_long: Time,
     /// What is drawn at random in DIMMs, is drawn from this.
     pub seed: u32,
     /// Time that reading one media line occupies the media.

@@ -43,6 +43,9 @@ section!(cpu: CpuSpec, "cpu" {
     milli_cpi "cpi": Kind::Cpi, "Cycles per instruction of straight-line kernel code whose loads hit the L1D.";
     fill_buffers "fill_buffers": Kind::Count { min: 1, max: 1024 },
         "Lines on their way to the L1D at most: of a string operation (zeroing or copying a page), and of the window.";
+    fill_samples "fill_samples" = "64": Kind::Count { min: 1, max: 64 },
+        "Of the loads of a probe of memory that wait for a fill buffer, and try for it when one is freed, how many are drawn, of \
+         which the oldest gets it: 1 is any order, many are nearly in order. As many try as there are buffers.";
     string_stores "string_stores": Kind::Choice(STRING_STORES),
         "What `rep stos` and `rep movs` ask for a line that they fill and that no cache has: the line itself (\"read\"), or the \
          right to write it (\"own\"), which costs the L3's latency and no read of memory.";
@@ -56,6 +59,9 @@ section!(cpu: CpuSpec, "cpu" {
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
     nt_store_latency "nt_store_latency" = "\"0 ns\"": TIME,
         "From a non-temporal store until its line leaves the core, on top of what its controller takes.";
+    timestamps "timestamps" = "\"0 ns\"": TIME,
+        "What RDTSCP, LFENCE and MFENCE around an access add to its time, where a measurement does not subtract it: of the probe \
+         overwrite.";
     idle_exit "idle_exit" = "\"0 ns\"": TIME,
         "From the waking of a CPU that idles, because its thread sleeps, to its first instruction.";
     run_ahead "run_ahead" = "false": Kind::Bool,
@@ -168,8 +174,13 @@ section!(pmem: PmemSpec, "pmem" {
         "Media lines that a DIMM's buffer has room for, those on their way to the media included.";
     read_buffer_lines "read_buffer_lines" = "0": Kind::Count { min: 0, max: 1 << 20 },
         "Media lines in a buffer of their own for lines that are read; 0 if they share the other.";
+    drop_read_lines "drop_read_lines" = "false": Kind::Bool,
+        "Whether a line leaves the buffer of lines read once every part of it was read.";
     buffer_replacement "buffer_replacement" = "\"lru\"": Kind::Choice(BUFFER_REPLACEMENTS),
         "Which line leaves a full buffer: the least recently used, the first that came, any, or the least recently used of some drawn.";
+    read_buffer_replacement "read_buffer_replacement" = "\"lru\"": Kind::Choice(BUFFER_REPLACEMENTS),
+        "Which line leaves the buffer of lines read, if there is one.";
+    read_buffer_samples "read_buffer_samples" = "2": Kind::Count { min: 1, max: 64 }, "How many lines sampled draws there.";
     buffer_samples "buffer_samples" = "2": Kind::Count { min: 1, max: 64 }, "How many lines sampled draws.";
     read_latency_buffered "read_latency_buffered": POSITIVE_TIME,
         "64-byte read that hits the DIMM's buffer, from the L3's miss.";
@@ -178,8 +189,8 @@ section!(pmem: PmemSpec, "pmem" {
     write_latency "write_latency": POSITIVE_TIME,
         "64-byte write until the write pending queue accepts it, with room in the queue.";
     wpq_lines "wpq_lines": Kind::Count { min: 1, max: 65_536 }, "64-byte lines that a DIMM's write pending queue holds.";
-    wpq_drain "wpq_drain" = "\"0 ns\"": TIME,
-        "From when the DIMM took a line out of its write pending queue until the queue knows, for which a write after a fence waits.";
+    wpq_drain "wpq_drain" = "\"0 ns\"": TIME, "How long the controller drains its write pending queue after it accepted a write.";
+    wpq_turn "wpq_turn" = "\"0 ns\"": TIME, "What a write after a fence waits that is sent within that time.";
     rpq_lines "rpq_lines" = "65536": Kind::Count { min: 1, max: 65_536 },
         "Reads of a DIMM that its controller has under way at most.";
     wpq_samples "wpq_samples" = "64": Kind::Count { min: 1, max: 64 },
@@ -201,15 +212,21 @@ section!(pmem: PmemSpec, "pmem" {
         "Writes of media lines after which one line of the table is written, too; 0 if none ever is.";
     media_partitions "media_partitions" = "1": Kind::Count { min: 1, max: 1024 },
         "Partitions of a DIMM's media that work side by side, media lines interleaved over them; their bandwidths add up to those below.";
+    media_read_share "media_read_share" = "100": Kind::Count { min: 0, max: 100 },
+        "Percent of its time by which a read keeps back the writes of its partition: 100 if both need the same, 0 if reads go on \
+         beside writes.";
     media_queue "media_queue" = "16": Kind::Count { min: 1, max: 65_536 }, "Media lines on their way to the media at most.";
     wear_writes_least "wear_writes_least" = "0": Kind::Count { min: 0, max: 1 << 30 },
         "Fewest writes of media lines to a block after which wear levelling moves it; 0 if it never does.";
     wear_writes_most "wear_writes_most" = "0": Kind::Count { min: 0, max: 1 << 30 }, "Most such writes: how many it takes is drawn.";
-    wear_prepare "wear_prepare" = "\"0 ns\"": TIME, "From the last such write until the move begins.";
+    wear_prepare "wear_prepare" = "\"0 ns\"": TIME, "From the last such write at least until the block is moved.";
+    wear_scan "wear_scan" = "\"0 ns\"": TIME, "How often worn blocks are looked for: the move begins at the next multiple of it.";
     wear_stall "wear_stall" = "\"0 ns\"": TIME, "Length of the move, during which accesses to the block wait.";
-    wear_pause "wear_pause" = "\"0 ns\"": TIME, "From the end of the move until accesses to the block wait once more.";
-    wear_second_short "wear_second_short" = "\"0 ns\"": TIME, "How long that takes: this,";
-    wear_second_long "wear_second_long" = "\"0 ns\"": TIME, "or this, which is drawn.";
+    pause_every "pause_every" = "\"0 ns\"": TIME,
+        "From one pause to the next: short times in which nothing reaches the DIMMs, as were measured after a start, whatever was written.";
+    pause_until "pause_until" = "\"0 ns\"": TIME, "Time after which there are none; 0 if there are none at all.";
+    pause_short "pause_short" = "\"0 ns\"": TIME, "Length of every second pause,";
+    pause_long "pause_long" = "\"0 ns\"": TIME, "and of the others.";
     seed "seed" = "1": Kind::Count { min: 0, max: u32::MAX as u64 }, "What is drawn at random in DIMMs, is drawn from this.";
     media_read_occupancy "media_read_bandwidth": Kind::Bandwidth(Transfer::MediaLine),
         "Read bandwidth of one DIMM's media: how long reading a media line occupies it.";
@@ -301,6 +318,9 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
             transfer_remote: r.get("cache.transfer_remote")?,
             refill_conflict: r.get("cache.refill_conflict")?,
             prefetch: r.get("cache.prefetch")?,
+            prefetch_ahead: r.get("cache.prefetch_ahead")?,
+            prefetch_streams: r.get("cache.prefetch_streams")?,
+            superqueue: r.get("cache.superqueue")?,
             seed: r.get("cache.seed")?,
         },
         topology: topology::read(r)?,
@@ -334,6 +354,9 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     shown.put("cache.transfer_remote", &spec.cache.transfer_remote);
     shown.put("cache.refill_conflict", &spec.cache.refill_conflict);
     shown.put("cache.prefetch", &spec.cache.prefetch);
+    shown.put("cache.prefetch_ahead", &spec.cache.prefetch_ahead);
+    shown.put("cache.prefetch_streams", &spec.cache.prefetch_streams);
+    shown.put("cache.superqueue", &spec.cache.superqueue);
     shown.put("cache.seed", &spec.cache.seed);
     topology::show(&spec.topology, shown);
     cost::show(&spec.cost, shown);

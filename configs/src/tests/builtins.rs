@@ -225,7 +225,7 @@ fn files_are_named_after_themselves_and_keys_are_unique() {
         assert_eq!(names.len(), keys.len());
     }
     assert!(machine_keys().iter().all(|m| !kernel_keys().iter().any(|k| k.key == m.key && m.overridable())));
-    assert!(machine_text("qemu-tcg").contains("base = \"skylake-sp-optane\""));
+    assert!(machine_text("qemu-tcg").contains("base = \"nvdimm-n\""));
     assert!(kernel_text("dax-patch-v1").contains("base = \"linux-6.12\""));
 }
 

@@ -212,6 +212,24 @@ fn impossible_geometry() {
             "pmem.interleave = \"320 B\"",
             "2:19: pmem.interleave: 320 B: expected a multiple of pmem.media_line, 256 B",
         ),
+        (
+            "pmem.ait_block = \"320 B\"",
+            "2:18: pmem.ait_block: 320 B: expected a multiple of pmem.media_line, 256 B",
+        ),
+        (
+            "pmem.ait_entries = 3",
+            "2:20: pmem.ait_entries: 3 entries, 16 ways: expected entries / pmem.ait_ways to be a power of two, or 0 \
+             entries",
+        ),
+        (
+            "pmem.ait_entries = 48",
+            "2:20: pmem.ait_entries: 48 entries, 16 ways: expected entries / pmem.ait_ways to be a power of two, or \
+             0 entries",
+        ),
+        (
+            "pmem.wear_writes_most = 9",
+            "2:25: pmem.wear_writes_most: 9: expected at least pmem.wear_writes_least, 13400",
+        ),
     ] {
         let expected = match expected.strip_prefix('@').and_then(|e| e.split_once(": ")) {
             Some((at, rest)) => {

@@ -80,6 +80,7 @@ proptest! {
             format!("cost.iret={ns} ns"),
             format!("pmem.media_line={} B", line * 64),
             format!("pmem.interleave={} B", line * 64),
+            format!("pmem.ait_block={} B", line * 64),
             format!("pmem.media_read_bandwidth={rate} MB/s"),
         ];
         let overrides: Vec<_> = texts.iter().map(|t| Override::parse(t).unwrap()).collect();

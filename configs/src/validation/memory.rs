@@ -64,7 +64,7 @@ pub enum Operation {
     NtStore,
     /// Stores with a CLWB each.
     Clwb,
-    /// So many loads, then a non-temporal store.
+    /// Loads and ordinary stores: so many lines read to one written.
     Mixed(u8),
 }
 

@@ -94,10 +94,10 @@ pub enum OperationArg {
     Nt,
     /// Stores, each with a CLWB
     Clwb,
-    /// Three loads, then a non-temporal store
+    /// Three lines read to one written, by loads and ordinary stores
     #[value(name = "3:1")]
     ThreeToOne,
-    /// A load, then a non-temporal store
+    /// One line read to one written, by ordinary stores
     #[value(name = "1:1")]
     OneToOne,
 }

@@ -2,7 +2,8 @@
 //! that do.
 //!
 //! A line that the L1D lacks holds one of `cpu.fill_buffers` until it is there; a line on its way to a controller holds one until
-//! that has accepted it. Stores reach the L1D in program order, each when its line is there, and wait for that in one of
+//! that has accepted it. Loads wait for a buffer in one of `cpu.load_buffer` places, which they leave in order ([`LoadQueue`]).
+//! Stores follow them, and reach the L1D in program order, each when its line is there, and wait for that in one of
 //! `cpu.store_buffer` places. CLWB and CLFLUSHOPT follow the stores before them to the same line (Intel SDM vol. 2); they wait in
 //! such a place, too, and nothing else waits for them. Addresses are physical: no TLB is asked.
 
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use daxsim_types::{CacheLine, Time};
 
 use super::Cx;
+use super::load_queue::LoadQueue;
 use crate::measure::Part;
 use crate::memory::Access;
 
@@ -24,6 +26,7 @@ pub(crate) struct Lines<'s> {
     l1: Time,
     /// Lines in fill buffers, and when each is there or accepted.
     in_flight: Vec<InFlight>,
+    loads: LoadQueue,
     /// Flushes that wait for a store, by when they begin.
     waiting: VecDeque<Waiting>,
     /// When the last store reaches the L1D.
@@ -59,6 +62,7 @@ impl<'s> Lines<'s> {
     pub(crate) fn new(cx: Cx<'s>) -> Self {
         cx.with(|m| {
             let cpu = &m.spec.cpu;
+            let seed = u64::from(m.spec.cache.seed) + cx.cpu().index() as u64;
             Self {
                 cx,
                 buffers: cpu.fill_buffers.max(1) as usize,
@@ -67,6 +71,7 @@ impl<'s> Lines<'s> {
                 store_interval: cpu.store_interval,
                 l1: m.spec.cache.l1d.latency,
                 in_flight: Vec::new(),
+                loads: LoadQueue::new(cpu.load_buffer, [cpu.fill_buffers, cpu.fill_samples], seed),
                 waiting: VecDeque::new(),
                 stored: Time::ZERO,
                 accepted: Time::ZERO,
@@ -74,16 +79,45 @@ impl<'s> Lines<'s> {
         })
     }
 
+    /// Makes every load one of so many instructions, all of which take a place of the window.
+    pub(crate) fn instructions_for_each(&mut self, count: u32) {
+        let window = self.cx.with(|m| m.spec.cpu.window);
+        self.loads.narrow((window / count.max(1)) as usize);
+    }
+
     /// The clock of the core.
     pub(crate) fn now(&self) -> Time {
         self.cx.now()
     }
 
-    /// Begins a load; when its data are there.
-    pub(crate) async fn load(&mut self, line: CacheLine) -> Time {
-        let there = self.access(line, Access::Read).await;
+    /// Lets time pass in which the core does something else.
+    pub(crate) fn spend(&self, time: Time) {
+        self.cx.on_cpu(|c| c.spend_as(Part::User, time));
+    }
+
+    /// Issues a load, which begins as soon as it gets a fill buffer.
+    pub(crate) async fn load(&mut self, line: CacheLine) {
+        self.begin_waiting().await;
+        self.cx.sync().await;
+        let there = self.hit(line, Access::Read);
+        self.loads.push(line, there);
+        self.begin_loads().await;
         self.cx.on_cpu(|c| c.spend_as(Part::User, self.load_interval));
-        there
+        self.loads.settle(self.now());
+        while self.loads.is_full() {
+            self.step().await;
+        }
+    }
+
+    /// Waits until the data of the newest load are there.
+    pub(crate) async fn wait_for_load(&mut self) {
+        loop {
+            match self.loads.newest() {
+                None => return,
+                Some(Some(there)) => return self.wait_until(there).await,
+                Some(None) => self.step().await,
+            }
+        }
     }
 
     /// Begins a store; when the L1D has it.
@@ -96,6 +130,7 @@ impl<'s> Lines<'s> {
 
     /// Begins a store past the caches.
     pub(crate) async fn nt_store(&mut self, line: CacheLine) {
+        self.begin_all_loads().await;
         self.free_buffer().await;
         let (index, now) = (self.cx.cpu().index(), self.now());
         let accepted = now + self.cx.with(|m| m.memory.nt_store(index, line, now));
@@ -155,6 +190,7 @@ impl<'s> Lines<'s> {
     /// MFENCE: waits for everything.
     pub(crate) async fn mfence(&mut self) {
         self.sfence().await;
+        self.begin_all_loads().await;
         if let Some(last) = self.in_flight.iter().map(|line| line.there).max() {
             self.wait_until(last).await;
         }
@@ -162,30 +198,90 @@ impl<'s> Lines<'s> {
 
     /// Lets the clock reach `time`, beginning what is due until then.
     pub(crate) async fn wait_until(&mut self, time: Time) {
-        while let Some(Waiting { start, .. }) = self.waiting.front().copied()
-            && start <= time
+        while let Some(next) = self.next_event()
+            && next <= time
         {
-            self.cx.on_cpu(|c| c.wait_until(start, Part::Memory));
-            self.begin_waiting().await;
+            self.advance(next).await;
         }
         self.cx.on_cpu(|c| c.wait_until(time, Part::Memory));
         self.cx.sync().await;
     }
 
+    /// Lets the clock reach the next time at which something can begin or leave.
+    async fn step(&mut self) {
+        let next = self.next_event().into_iter().chain(self.loads.oldest()).min();
+        self.advance(next.unwrap_or_else(|| self.now())).await;
+    }
+
+    /// When the next flush is due, or a fill buffer is free that a load waits for.
+    fn next_event(&self) -> Option<Time> {
+        let free = match self.loads.is_waiting() {
+            true if self.in_flight.len() >= self.buffers => self.first_free(),
+            true => Some(self.now()),
+            false => None,
+        };
+        free.into_iter().chain(self.waiting.front().map(|flush| flush.start)).min()
+    }
+
+    async fn advance(&mut self, to: Time) {
+        self.cx.on_cpu(|c| c.wait_until(to, Part::Memory));
+        self.begin_waiting().await;
+        self.begin_loads().await;
+        self.loads.settle(self.now());
+    }
+
+    /// When a line is there, if the L1D has it or soon will.
+    fn hit(&self, line: CacheLine, access: Access) -> Option<Time> {
+        let index = self.cx.cpu().index();
+        if !self.cx.with(|m| m.memory.try_l1(index, line, access.is_write())) {
+            return None;
+        }
+        let hit = self.now() + self.l1;
+        let on_its_way = self.in_flight.iter().find(|other| other.line == line);
+        Some(on_its_way.map_or(hit, |other| other.there.max(hit)))
+    }
+
     async fn access(&mut self, line: CacheLine, access: Access) -> Time {
         self.begin_waiting().await;
+        self.begin_all_loads().await;
         self.cx.sync().await;
-        let index = self.cx.cpu().index();
-        if self.cx.with(|m| m.memory.try_l1(index, line, access.is_write())) {
-            let hit = self.now() + self.l1;
-            let on_its_way = self.in_flight.iter().find(|other| other.line == line);
-            return on_its_way.map_or(hit, |other| other.there.max(hit));
+        if let Some(there) = self.hit(line, access) {
+            return there;
         }
         self.free_buffer().await;
-        let now = self.now();
+        self.miss(line, access)
+    }
+
+    /// Asks for a line that the L1D lacks, in a fill buffer that is free: when it is there.
+    fn miss(&mut self, line: CacheLine, access: Access) -> Time {
+        let (index, now) = (self.cx.cpu().index(), self.now());
         let there = now + self.cx.with(|m| m.memory.access(index, line, access, now)).latency;
         self.fly(line, there);
         there
+    }
+
+    /// Begins loads, as long as fill buffers are free.
+    async fn begin_loads(&mut self) {
+        self.settle();
+        if !self.loads.is_waiting() || self.in_flight.len() >= self.buffers {
+            return;
+        }
+        self.cx.sync().await;
+        self.settle();
+        while self.in_flight.len() < self.buffers
+            && let Some(load) = self.loads.draw()
+        {
+            let hit = self.hit(load.line, Access::Read);
+            let there = hit.unwrap_or_else(|| self.miss(load.line, Access::Read));
+            self.loads.begun(load, there);
+        }
+    }
+
+    /// Waits until every load has begun.
+    async fn begin_all_loads(&mut self) {
+        while self.loads.is_waiting() {
+            self.step().await;
+        }
     }
 
     /// Begins the flushes whose stores are in the L1D.
@@ -214,7 +310,7 @@ impl<'s> Lines<'s> {
             if self.in_flight.len() < self.buffers {
                 break;
             }
-            let Some(first) = self.in_flight.iter().map(|line| line.there).min() else { break };
+            let Some(first) = self.first_free() else { break };
             let next = self.waiting.front().map_or(first, |next| first.min(next.start));
             self.cx.on_cpu(|c| c.wait_until(next, Part::Memory));
             self.begin_waiting().await;
@@ -226,12 +322,17 @@ impl<'s> Lines<'s> {
     async fn buffer(&mut self) {
         self.settle();
         while self.in_flight.len() >= self.buffers
-            && let Some(first) = self.in_flight.iter().map(|line| line.there).min()
+            && let Some(first) = self.first_free()
         {
             self.cx.on_cpu(|c| c.wait_until(first, Part::Memory));
             self.settle();
         }
         self.cx.sync().await;
+    }
+
+    /// When the first fill buffer that is taken is free.
+    fn first_free(&self) -> Option<Time> {
+        self.in_flight.iter().map(|line| line.there).min()
     }
 
     /// Frees the buffers of what is there.

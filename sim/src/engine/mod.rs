@@ -14,6 +14,7 @@ mod exit;
 mod foresight;
 mod jitter;
 mod lines;
+mod load_queue;
 mod lock;
 mod rounds;
 mod string_op;

@@ -258,12 +258,11 @@ mod tests {
 
     #[test]
     fn non_temporal_stores_run_at_the_speed_of_the_media_once_its_queue_is_full() {
-        // Two and a quarter pages wait for the media, which write 2.28 GB/s.
-        let taken = operations(&["pmem.dimms=1"], Kind::NonTemporal, (8, LINES));
-        let media = 64.0 * LINES as f64 / 2.28;
+        // Two and a quarter pages wait for the media, which write 2.44 GB/s, and a line of the table after 28.
+        let taken = operations(&["pmem.dimms=1"], Kind::NonTemporal, (11, LINES));
+        let media = 64.0 * LINES as f64 / (2.44 * 28.0 / 29.0);
         assert!(taken[..3].iter().all(|(all, _)| all.as_ns() < media / 2.5), "{taken:?}");
-        for (all, _) in &taken[4..] {
-            assert!((all.as_ns() / media - 1.0).abs() < 0.05, "{taken:?}, the media {media} ns");
-        }
+        let mean = taken[4..].iter().map(|(all, _)| all.as_ns()).sum::<f64>() / 7.0;
+        assert!((mean / media - 1.0).abs() < 0.02, "{mean} ns: {taken:?}, the media {media} ns");
     }
 }

@@ -5,6 +5,7 @@ use daxsim_types::{CacheLine, Time};
 
 use super::Level;
 use super::dram::Dram;
+use super::home::HomeDirectory;
 use super::pmem::Pmem;
 use super::profile::DeviceProfile;
 
@@ -14,6 +15,7 @@ pub(super) struct Devices {
     pub pmem: Pmem,
     pub dram_profile: DeviceProfile,
     pub pmem_profile: DeviceProfile,
+    home: Option<HomeDirectory>,
     dram_write_latency: Time,
     pmem_write_latency: Time,
 }
@@ -26,6 +28,7 @@ impl Devices {
             pmem: Pmem::new(&spec.pmem),
             dram_profile: DeviceProfile::default(),
             pmem_profile: DeviceProfile::default(),
+            home: spec.topology.memory_directory.then(HomeDirectory::default),
             // An estimate, for want of a parameter: a write is accepted after the time that a read
             // takes from the L3's miss. Measured (NVSL OptaneStudy, FAST'20): store and CLWB
             // 57.3 ns; load 81.4 ns, of which some 24 ns lie before the miss.
@@ -48,9 +51,32 @@ impl Devices {
         }
     }
 
+    /// Another socket has asked for `line`, and may modify it from `at` on: memory notes that, if it does.
+    #[inline]
+    pub fn give_away(&mut self, line: CacheLine, at: Time) {
+        if self.home.as_mut().is_some_and(|home| home.give(line)) {
+            self.note(line, at);
+        }
+    }
+
+    /// Writes what memory knows of a line, and not the line.
+    #[cold]
+    fn note(&mut self, line: CacheLine, at: Time) {
+        if self.pmem.holds(line) {
+            let stall = self.pmem.write_note(line, at);
+            self.pmem_profile.write(at, stall);
+        } else {
+            let stall = self.dram.write(line, at);
+            self.dram_profile.write(at, stall);
+        }
+    }
+
     /// A posted write, sent at `sent`, that reaches its controller at `arrive`: the wait for room in its queue.
     #[inline]
     pub fn post(&mut self, line: CacheLine, sent: Time, arrive: Time) -> Time {
+        if let Some(home) = &mut self.home {
+            home.come_back(line);
+        }
         if self.pmem.holds(line) {
             let stall = self.pmem.write(line, sent, arrive);
             self.pmem_profile.write(arrive, stall);

@@ -107,7 +107,7 @@ impl Memory {
             l3,
             topology,
             relation: caches.l3_relation,
-            prefetcher: Prefetcher::new(caches.prefetch, cores),
+            prefetcher: Prefetcher::new(caches, cores),
             devices: Devices::new(spec),
             latency: Latencies {
                 l1: caches.l1d.latency,
@@ -209,15 +209,42 @@ impl Memory {
             }
             self.fill_l1(core, line, if write { OWNED | DIRTY } else { owned });
             if owned != 0 || !write {
-                return Outcome::of(self.latency.l2 + conflict, Level::L2);
+                let late = if self.prefetcher.is_on() { self.stream(core, line, now) } else { Time::ZERO };
+                return Outcome::of(self.latency.l2.max(late) + conflict, Level::L2);
             }
             return self.upgrade(core, line, now);
         }
-        let (mut outcome, flags) = self.miss(core, (line, l3_set), access, now);
-        outcome.latency += conflict;
+        let queued = self.prefetcher.streamer(core).map_or(Time::ZERO, |streamer| streamer.wait(now));
+        let (mut outcome, flags) = self.miss(core, (line, l3_set), access, now + queued);
+        outcome.latency += queued + conflict;
         self.fill_l1(core, line, flags & OWNED | if write { DIRTY } else { 0 });
+        if let Some(streamer) = self.prefetcher.streamer(core) {
+            streamer.fly(line, now + outcome.latency);
+            self.stream_on(core, line, now);
+        }
         self.prefetch_after(core, line, now);
         outcome
+    }
+
+    /// What the streamer makes of a request that the L2 can serve, or soon will: how long until that.
+    #[cold]
+    fn stream(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
+        let late =
+            self.prefetcher.streamer(core).map_or(Time::ZERO, |streamer| streamer.on_its_way(line, now));
+        self.stream_on(core, line, now);
+        late
+    }
+
+    /// Fetches the lines of a stream that follow `line`.
+    fn stream_on(&mut self, core: usize, line: CacheLine, now: Time) {
+        let Some(streamer) = self.prefetcher.streamer(core) else { return };
+        for next in streamer.request(line, now) {
+            if let Some(latency) = self.prefetch(core, next, now)
+                && let Some(streamer) = self.prefetcher.streamer(core)
+            {
+                streamer.fly(next, now + latency);
+            }
+        }
     }
 
     /// A read of `core`'s page walker, where that asks the L2 first: the L1D is neither asked nor filled.
@@ -331,7 +358,11 @@ impl Memory {
                         self.counts.memory_fills += 1;
                         self.devices.read(line, arrive)
                     };
-                    (self.latency.l3 + latency + self.topology.remote_memory(core, line), level, OWNED)
+                    let farther = self.topology.remote_memory(core, line);
+                    if farther > Time::ZERO {
+                        self.devices.give_away(line, arrive + latency);
+                    }
+                    (self.latency.l3 + latency + farther, level, OWNED)
                 }
             }
         } else if access.is_write() {

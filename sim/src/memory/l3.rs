@@ -119,20 +119,24 @@ impl Memory {
     }
 
     /// Fetches a line into the L2 of `core` that nobody asked for, unless another cache than its L3 has it. Takes no time of
-    /// the core's, but the device's.
-    pub(super) fn prefetch(&mut self, core: usize, line: CacheLine, now: Time) {
+    /// the core's, but the device's. How long it takes.
+    pub(super) fn prefetch(&mut self, core: usize, line: CacheLine, now: Time) -> Option<Time> {
         let (home, arrive) = (self.topology.complex(core), now + self.latency.l3);
         let taken = !self.holders(line).is_empty() || !self.other_l3s(line, home).is_empty();
         if taken {
-            return;
+            return None;
         }
-        let mut flags = OWNED;
+        let (mut flags, mut latency) = (OWNED, self.latency.l3);
         match self.l3.touch(home, line) {
             Some(place) if self.relation == L3Relation::Victim => flags |= self.remove_l3(home, line, place),
             Some(place) => flags |= self.l3.clear(place, DIRTY) & DIRTY,
             None => {
                 self.counts.memory_fills += 1;
-                self.devices.read(line, arrive);
+                let farther = self.topology.remote_memory(core, line);
+                latency += self.devices.read(line, arrive).0 + farther;
+                if farther > Time::ZERO {
+                    self.devices.give_away(line, now + latency);
+                }
                 if self.relation != L3Relation::Victim {
                     self.insert_l3(home, line, 0, arrive);
                 }
@@ -143,5 +147,6 @@ impl Memory {
             directory.claim(line, core, true);
         }
         self.fill_l2(core, line, flags, arrive);
+        Some(latency)
     }
 }

@@ -19,6 +19,7 @@ mod devices;
 mod directory;
 mod dram;
 mod hierarchy;
+mod home;
 mod interleave;
 mod l3;
 mod persist;
@@ -27,6 +28,7 @@ mod prefetch;
 mod profile;
 mod replacement;
 mod stats;
+mod streamer;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod topology;

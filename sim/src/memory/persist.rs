@@ -30,7 +30,7 @@ impl Memory {
             }
         }
         self.counts.clwb_writebacks += 1;
-        self.devices.write(line, now, data)
+        self.devices.write(line, now, data + self.topology.remote_memory(core, line))
     }
 
     /// Makes the line clean in the L3 that has it modified; the complex of that L3.
@@ -51,7 +51,7 @@ impl Memory {
             return data;
         }
         self.counts.flush_writebacks += 1;
-        self.devices.write(line, now, data)
+        self.devices.write(line, now, data + self.topology.remote_memory(core, line))
     }
 
     /// A 64-byte non-temporal store by `core`: every cached copy vanishes, modified or not, and
@@ -63,7 +63,8 @@ impl Memory {
     pub fn nt_store(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         self.counts.nt_stores += 1;
         let (_, data) = self.purge(core, line);
-        self.devices.write(line, now, data.max(self.latency.nt_store))
+        let data = data.max(self.latency.nt_store) + self.topology.remote_memory(core, line);
+        self.devices.write(line, now, data)
     }
 
     /// Takes the line out of all caches: whether a copy was modified, and the time of the farthest transfer.

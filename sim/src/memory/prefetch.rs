@@ -1,9 +1,12 @@
 //! What a core fetches unasked.
 //!
-//! Much simpler than any real one: triggered by demand misses of the L2 only, one line ahead, in the core's L2 at once.
+//! `next-line` and `stride` are much simpler than any real one: triggered by demand misses of the L2 only, one line ahead, in the
+//! core's L2 at once. [`Streamer`] is that of Intel's L2.
 
-use daxsim_configs::machine::Prefetch;
+use daxsim_configs::machine::{CachesSpec, Prefetch};
 use daxsim_types::CacheLine;
+
+use super::streamer::Streamer;
 
 /// Lines of a 4 KiB page, which no prefetch leaves: the next frame may be anything.
 const PAGE_LINES: u64 = 64;
@@ -15,6 +18,8 @@ pub(super) struct Prefetcher {
     kind: Prefetch,
     /// `PAGES` for each core, by the low bits of the frame number.
     pages: Vec<Page>,
+    /// One for each core, if there are any.
+    streamers: Vec<Streamer>,
 }
 
 /// The misses of a page.
@@ -29,9 +34,12 @@ struct Page {
 const NONE: Page = Page { frame: u64::MAX, last: 0, stride: 0 };
 
 impl Prefetcher {
-    pub fn new(kind: Prefetch, cores: usize) -> Self {
+    pub fn new(spec: &CachesSpec, cores: usize) -> Self {
+        let kind = spec.prefetch;
+        let streamers = if kind == Prefetch::Streamer { cores } else { 0 };
         let pages = if kind == Prefetch::Stride { PAGES * cores } else { 0 };
-        Self { kind, pages: vec![NONE; pages] }
+        let streamers = (0..streamers).map(|_| Streamer::new(spec)).collect();
+        Self { kind, pages: vec![NONE; pages], streamers }
     }
 
     /// Whether there is one.
@@ -40,10 +48,16 @@ impl Prefetcher {
         self.kind != Prefetch::Off
     }
 
+    /// The streamer of a core, if it has one.
+    #[inline]
+    pub fn streamer(&mut self, core: usize) -> Option<&mut Streamer> {
+        self.streamers.get_mut(core)
+    }
+
     /// The line to fetch after a miss of the L2.
     pub fn after_miss(&mut self, core: usize, line: CacheLine) -> Option<CacheLine> {
         let step = match self.kind {
-            Prefetch::Off => 0,
+            Prefetch::Off | Prefetch::Streamer => 0,
             Prefetch::NextLine => 1,
             Prefetch::Stride => self.stride(core, line),
         };
@@ -72,22 +86,27 @@ impl Prefetcher {
 mod tests {
     use super::*;
 
+    fn prefetcher(kind: Prefetch, cores: usize) -> Prefetcher {
+        let caches = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().cache;
+        Prefetcher::new(&CachesSpec { prefetch: kind, ..caches }, cores)
+    }
+
     fn after(p: &mut Prefetcher, lines: &[u64]) -> Vec<Option<u64>> {
         lines.iter().map(|&n| p.after_miss(0, CacheLine(n)).map(|line| line.0)).collect()
     }
 
     #[test]
     fn nothing_leaves_its_page() {
-        let mut p = Prefetcher::new(Prefetch::NextLine, 1);
+        let mut p = prefetcher(Prefetch::NextLine, 1);
         assert_eq!(after(&mut p, &[0, 62, 63, 64]), [Some(1), Some(63), None, Some(65)]);
-        let mut p = Prefetcher::new(Prefetch::Stride, 1);
+        let mut p = prefetcher(Prefetch::Stride, 1);
         assert_eq!(after(&mut p, &[10, 30, 50]), [None, None, None], "70 is in the next page");
-        assert_eq!(after(&mut Prefetcher::new(Prefetch::Off, 1), &[0, 1, 2]), [None; 3]);
+        assert_eq!(after(&mut prefetcher(Prefetch::Off, 1), &[0, 1, 2]), [None; 3]);
     }
 
     #[test]
     fn a_stride_is_followed_once_it_came_twice() {
-        let mut p = Prefetcher::new(Prefetch::Stride, 2);
+        let mut p = prefetcher(Prefetch::Stride, 2);
         assert_eq!(after(&mut p, &[4, 7, 10]), [None, None, Some(13)]);
         assert_eq!(after(&mut p, &[16]), [Some(19)], "13 was there");
         assert_eq!(after(&mut p, &[15, 14, 13]), [None, Some(13), Some(12)], "down as well as up");

@@ -3,6 +3,9 @@
 //! Each thread has a core and a range of memory of its own. It makes accesses of some size one after another, to the next place or
 //! to a random one, without a fence; of a core's lines as many are under way as it has fill buffers. What is counted are the lines
 //! of a stretch of simulated time, after a shorter one in which queues and buffers fill.
+//!
+//! Loads and stores mixed are those of Intel's Memory Latency Checker: the stores are ordinary ones, for which a line is read, and
+//! which is written when it has to leave the caches. Counted is what the controllers read and write, after the caches have filled.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -18,6 +21,8 @@ use crate::engine::Lines;
 
 /// Memory of a thread at most: LATTester's 2 GiB.
 const MOST_OF_A_THREAD: u64 = 2 << 30;
+/// Bytes asked for, for each byte of the caches, until these are as they stay.
+const FILLING: u64 = 3;
 
 /// What accesses do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +31,7 @@ pub enum Operation {
     Load,
     /// Store.
     Store(Store),
-    /// So many loads, then a non-temporal store, and so on.
+    /// Loads and stores, so that so many lines are read for one that is written: of a store the line is both.
     Mixed(u8),
 }
 
@@ -92,37 +97,67 @@ impl Bandwidth {
         let device = Device::new(machine, kernel, self.medium, self.remote)?;
         let own = (device.bytes() / u64::from(self.threads)).min(MOST_OF_A_THREAD) / access * access;
         device.check_room(access * u64::from(self.threads))?;
+        let mixed = matches!(self.operation, Operation::Mixed(_));
+        let filling = if mixed { FILLING * self.caches(machine) / LINE_BYTES } else { 0 };
+        let filling = filling / u64::from(self.threads);
         let counted = Cell::new(0);
+        let begin = Cell::new(if filling == 0 { Time(self.time.0 / 4) } else { Time(u64::MAX / 2) });
         let snapshots = [RefCell::new(device.stats()), RefCell::new(device.stats())];
         let works = (0..self.threads).map(|thread| {
-            let work = self.thread(&device, thread, own, &counted, &snapshots);
+            let work = self.thread(&device, thread, [own, filling], (&begin, &counted), &snapshots);
             Box::pin(work) as Pin<Box<dyn Future<Output = ()>>>
         });
         device.run(works.collect())?;
         let [before, after] = [&snapshots[0], &snapshots[1]].map(|stats| *stats.borrow());
         let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let grown = |field: fn(&crate::memory::DeviceStats) -> u64| field(&after) - field(&before);
-        let written = grown(|s| s.bytes_written);
+        let (written, read) = (grown(|s| s.bytes_written), grown(|s| s.bytes_read));
+        let bytes = match self.operation {
+            Operation::Mixed(_) => written + read,
+            Operation::Load | Operation::Store(_) => counted.get() * LINE_BYTES,
+        };
         Ok(BandwidthPoint {
             lines: counted.get(),
-            gb_s: (counted.get() * LINE_BYTES) as f64 / self.time.as_ns(),
+            gb_s: bytes as f64 / self.time.as_ns(),
             effective_write_ratio: share(written, grown(|s| s.media_bytes_written)),
-            read_amplification: share(grown(|s| s.media_bytes_read), grown(|s| s.bytes_read)),
+            read_amplification: share(grown(|s| s.media_bytes_read), read),
             stalled_writes: share(grown(|s| s.stalls), grown(|s| s.writes)),
         })
     }
 
-    /// One thread. The first one looks at the counters when the stretch begins and ends.
+    /// Instructions for each line, as LATTester's loops have them (`src/kernel/memaccess.c`): in sequence a loop of four for a
+    /// line, and ten for an access; at random 13 for the place, and three for each 512 bytes, whose loads are unrolled.
+    const fn instructions(&self) -> u32 {
+        let lines = (self.access / LINE_BYTES) as u32;
+        let all = match self.places {
+            Places::Sequential => 10 + 4 * lines,
+            Places::Random => 13 + lines + 3 * lines.div_ceil(8),
+        };
+        all.div_ceil(lines)
+    }
+
+    /// Bytes of the caches that the threads fill.
+    fn caches(&self, machine: &MachineSpec) -> u64 {
+        let threads = u64::from(self.threads);
+        let complexes = match machine.topology.cores_per_complex {
+            0 => 1,
+            cores => threads.div_ceil(u64::from(cores)),
+        };
+        machine.cache.l3.size * complexes + machine.cache.l2.size * threads
+    }
+
+    /// One thread. The first one says when the stretch begins, and looks at the counters when the stretch begins and ends.
     async fn thread(
         &self,
         device: &Device,
         thread: u16,
-        own: u64,
-        counted: &Cell<u64>,
+        [own, filling]: [u64; 2],
+        (begin, counted): (&Cell<Time>, &Cell<u64>),
         snapshots: &[RefCell<crate::memory::DeviceStats>; 2],
     ) {
-        let (begin, end) = (Time(self.time.0 / 4), Time(self.time.0 / 4 + self.time.0));
         let mut lines = device.lines(thread);
+        lines.instructions_for_each(self.instructions());
+        let mut asked = 0;
         let mut rng = SplitMix::new(self.seed.wrapping_add(u64::from(thread)));
         let (base, places) = (u64::from(thread) * own, own / self.access);
         let mut begun = false;
@@ -135,6 +170,11 @@ impl Bandwidth {
             for line in (0..self.access).step_by(LINE_BYTES as usize) {
                 self.line(&mut lines, device.line(start + line), n).await;
                 let now = lines.now();
+                asked += 1;
+                if asked == filling && thread == 0 {
+                    begin.set(now + Time(self.time.0 / 4));
+                }
+                let (begin, end) = (begin.get(), begin.get() + self.time);
                 if now >= begin && now < end {
                     counted.set(counted.get() + 1);
                     if thread == 0 && !std::mem::replace(&mut begun, true) {
@@ -154,12 +194,10 @@ impl Bandwidth {
     async fn line(&self, lines: &mut Lines<'_>, line: daxsim_types::CacheLine, n: u64) {
         match self.operation {
             Operation::Store(store) => lines.write(line, store).await,
-            Operation::Mixed(loads) if n % (u64::from(loads) + 1) == u64::from(loads) => {
-                lines.write(line, Store::NonTemporal).await;
+            Operation::Mixed(reads) if n.is_multiple_of(u64::from(reads.max(1))) => {
+                lines.store(line).await;
             }
-            Operation::Load | Operation::Mixed(_) => {
-                lines.load(line).await;
-            }
+            Operation::Load | Operation::Mixed(_) => lines.load(line).await,
         }
     }
 }

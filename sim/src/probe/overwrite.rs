@@ -103,6 +103,7 @@ impl Overwrite {
         let times = RefCell::new(Vec::with_capacity(self.writes as usize));
         let before = RefCell::new(device.stats());
         let (size, blocks, warm_up) = (block / pieces, region / block, self.writes / 4);
+        let timestamps = machine.cpu.timestamps;
         let work = async {
             let mut lines = device.lines(0);
             for n in 0..warm_up + self.writes {
@@ -116,6 +117,7 @@ impl Overwrite {
                     lines.write(device.line(start + line), self.store).await;
                 }
                 lines.mfence().await;
+                lines.spend(timestamps);
                 if n >= warm_up {
                     times.borrow_mut().push(lines.now().saturating_sub(begun));
                 }

@@ -87,8 +87,8 @@ impl PersistLatency {
                 core.mfence().await;
             }
             None => {
-                let there = core.load(line).await;
-                core.wait_until(there).await;
+                core.load(line).await;
+                core.wait_for_load().await;
             }
         }
         core.now().saturating_sub(begun)

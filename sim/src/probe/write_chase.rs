@@ -91,8 +91,8 @@ impl WriteChase {
             let mut lines = device.lines(0);
             times[0].set(self.write_phase(&device, &mut lines, &plan).await);
             for at in &plan.settling {
-                let there = lines.load(device.line(*at)).await;
-                lines.wait_until(there).await;
+                lines.load(device.line(*at)).await;
+                lines.wait_for_load().await;
             }
             times[1].set(self.read_phase(&device, &mut lines, &plan).await);
         };
@@ -163,11 +163,10 @@ impl WriteChase {
             if at == plan.warm_up {
                 begun = lines.now();
             }
-            let mut last = Time::ZERO;
             for line in (0..self.block).step_by(LINE_BYTES as usize) {
-                last = lines.load(device.line(block + line)).await;
+                lines.load(device.line(block + line)).await;
             }
-            lines.wait_until(last).await;
+            lines.wait_for_load().await;
             if (at + 1).is_multiple_of(plan.round) {
                 lines.mfence().await;
             }

@@ -1,6 +1,6 @@
 //! The on-DIMM buffer of media lines: fully associative, any size at constant cost.
 
-use daxsim_configs::machine::{BufferReplacement, PmemSpec};
+use daxsim_configs::machine::BufferReplacement;
 use daxsim_traces::generate::SplitMix;
 use daxsim_types::Time;
 
@@ -18,6 +18,8 @@ pub(super) struct Slot {
     pub valid: u64,
     /// Sectors that the media does not have yet.
     pub dirty: u64,
+    /// Sectors that were read.
+    pub read: u64,
     /// When the media read that fills the line ends; then, when the next sector can follow those asked for.
     pub ready: Time,
     /// Uses of the buffer until the last of this line.
@@ -45,7 +47,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// An empty buffer of so many lines.
-    pub fn new(spec: &PmemSpec, lines: u32, seed: u64) -> Self {
+    pub fn new((replacement, samples): (BufferReplacement, u32), lines: u32, seed: u64) -> Self {
         let capacity = lines.max(1) as usize;
         Self {
             slots: Vec::with_capacity(capacity),
@@ -54,12 +56,8 @@ impl Buffer {
             index: vec![0; (16 * capacity).next_power_of_two()],
             newest: NONE,
             oldest: NONE,
-            replacement: spec.buffer_replacement,
-            samples: if spec.buffer_replacement == BufferReplacement::Sampled {
-                spec.buffer_samples
-            } else {
-                1
-            },
+            replacement,
+            samples: if replacement == BufferReplacement::Sampled { samples } else { 1 },
             uses: 0,
             random: SplitMix::new(seed),
         }
@@ -124,6 +122,7 @@ impl Buffer {
             line,
             valid: 0,
             dirty: 0,
+            read: 0,
             ready: Time::ZERO,
             used: self.uses,
             live: true,
@@ -161,11 +160,16 @@ impl Buffer {
             BufferReplacement::Random | BufferReplacement::Sampled => self.sampled(at),
         }?;
         let evicted = self.slots[slot as usize];
-        self.unindex(evicted.line);
+        self.remove(slot);
+        Some(evicted)
+    }
+
+    /// Takes a line out.
+    pub fn remove(&mut self, slot: u32) {
+        self.unindex(self.slots[slot as usize].line);
         self.unlink(slot);
         self.slots[slot as usize].live = false;
         self.free.push(slot);
-        Some(evicted)
     }
 
     fn oldest_idle(&self, at: Time) -> Option<u32> {
@@ -244,11 +248,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn spec(replacement: BufferReplacement) -> PmemSpec {
-        let spec = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().pmem;
-        PmemSpec { buffer_replacement: replacement, ..spec }
-    }
-
     proptest! {
         #[test]
         fn it_is_a_list_in_order_of_use_or_of_arrival(
@@ -257,7 +256,7 @@ mod tests {
             ops in prop::collection::vec((0u64..16, any::<bool>()), 0..300),
         ) {
             let replacement = if fifo { BufferReplacement::Fifo } else { BufferReplacement::Lru };
-            let mut buffer = Buffer::new(&spec(replacement), capacity, 1);
+            let mut buffer = Buffer::new((replacement, 3), capacity, 1);
             let mut list: Vec<u64> = Vec::new();
             for (line, insert) in ops {
                 let place = list.iter().position(|at| *at == line);
@@ -287,7 +286,7 @@ mod tests {
         fn a_line_drawn_is_one_that_is_there_and_idle(
             ops in prop::collection::vec((0u64..40, 0u64..50), 0..300),
         ) {
-            let mut buffer = Buffer::new(&spec(BufferReplacement::Sampled), 8, 1);
+            let mut buffer = Buffer::new((BufferReplacement::Sampled, 3), 8, 1);
             let mut there: std::collections::BTreeMap<u64, Time> = std::collections::BTreeMap::new();
             for (now, (line, ready)) in ops.into_iter().enumerate() {
                 let now = Time(now as u64);

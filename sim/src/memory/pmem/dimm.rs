@@ -29,9 +29,10 @@ pub(super) struct Dimm {
     translation: Option<Translation>,
     wear: Wear,
     pub media: Media,
-    /// When the newest write was accepted, and when the DIMM has acknowledged it.
+    /// When the newest write was accepted.
     accepted: Time,
-    acknowledged: Time,
+    /// Lines of which every sector was read leave the buffer of those read.
+    drop_read: bool,
     media_line: u64,
     /// Media lines to blocks of the table.
     block: Divisor,
@@ -39,8 +40,8 @@ pub(super) struct Dimm {
     full: u64,
     latency_buffered: Time,
     latency_media: Time,
-    translation_miss: Time,
     drain: Time,
+    turn: Time,
     sector: Time,
     table_updates: u32,
     /// Writes of media lines until the next of the table.
@@ -58,20 +59,23 @@ impl Dimm {
             incoming: Arbiter::new(spec.wpq_samples, seed + 3),
             asked: Arbiter::new(spec.rpq_samples, seed + 4),
             link: Link::new(spec),
-            buffer: Buffer::new(spec, spec.buffer_lines, seed),
-            reads: (spec.read_buffer_lines > 0).then(|| Buffer::new(spec, spec.read_buffer_lines, seed + 5)),
+            buffer: Buffer::new((spec.buffer_replacement, spec.buffer_samples), spec.buffer_lines, seed),
+            reads: (spec.read_buffer_lines > 0).then(|| {
+                let choice = (spec.read_buffer_replacement, spec.read_buffer_samples);
+                Buffer::new(choice, spec.read_buffer_lines, seed + 5)
+            }),
             translation: Translation::new(spec, seed + 1),
-            wear: Wear::new(spec, seed + 2),
+            wear: Wear::new(spec),
             media: Media::new(spec),
             accepted: Time::ZERO,
-            acknowledged: Time::ZERO,
+            drop_read: spec.drop_read_lines,
             media_line: spec.media_line,
             block: Divisor::new(spec.ait_block / spec.media_line.max(1)),
             full: u64::MAX >> (64 - sectors.clamp(1, 64)),
             latency_buffered: spec.read_latency_buffered,
             latency_media: spec.read_latency_media,
-            translation_miss: spec.ait_miss_latency,
             drain: spec.wpq_drain,
+            turn: spec.wpq_turn,
             sector: spec.sector_interval,
             table_updates: spec.ait_update_writes,
             table_left: spec.ait_update_writes,
@@ -123,19 +127,29 @@ impl Dimm {
             && let Some(slot) = reads.touch(line)
         {
             stats.buffer_read_hits += 1;
-            return next_sector(reads.slot(slot), at + buffered, sectors);
+            let there = next_sector(reads.slot(slot), at + buffered, sectors);
+            if self.drop_read && read_sector(reads.slot(slot), sector, self.full) {
+                reads.remove(slot);
+            }
+            return there;
         }
-        let translated = self.translate(line, stats);
+        let translated = self.translate(line, at, stats);
         let at = at + self.media.read(line, at);
         let back = at + self.latency_media + translated;
         stats.media_bytes_read += self.media_line;
-        self.keep(line, found, at, back + sectors, stats);
+        self.keep((line, sector), found, [at, back + sectors], stats);
         back
     }
 
     /// Keeps a line that was asked of the media at `at`, and whose next sector is there at `ready`: with what was written of it,
     /// or among the lines read.
-    fn keep(&mut self, line: u64, found: Option<u32>, at: Time, ready: Time, stats: &mut DeviceStats) {
+    fn keep(
+        &mut self,
+        (line, sector): (u64, u64),
+        found: Option<u32>,
+        [at, ready]: [Time; 2],
+        stats: &mut DeviceStats,
+    ) {
         let slot = match (&mut self.reads, found) {
             (Some(reads), None) => {
                 if reads.len() >= reads.capacity() && reads.evict(at).is_none() {
@@ -152,20 +166,22 @@ impl Dimm {
         // Sectors that were written before stay as they are; the rest are now valid, too.
         slot.valid = self.full;
         slot.ready = ready;
+        slot.read = sector;
     }
 
-    /// What finding a media line adds to a read.
-    fn translate(&mut self, line: u64, stats: &mut DeviceStats) -> Time {
+    /// What finding a media line adds to a read at `at`.
+    fn translate(&mut self, line: u64, at: Time, stats: &mut DeviceStats) -> Time {
         let block = self.block(line);
         let Some(translation) = &mut self.translation else { return Time::ZERO };
-        let (hit, _) = translation.find(block);
+        let (hit, place) = translation.find(block);
         stats.count_translation(hit);
-        if hit { Time::ZERO } else { self.translation_miss }
+        translation.wait(hit, place, at)
     }
 
     /// How long a 64-byte write, sent at `sent`, waits at the controller, where it is at `arrive`.
     ///
-    /// One whose sender may have seen the last one accepted, as after a fence, waits until the DIMM has acknowledged that.
+    /// One whose sender may have seen the last one accepted, as after a fence, and that is sent soon after that, finds the
+    /// controller draining its queue, and waits for the next turn.
     pub fn write(
         &mut self,
         line: u64,
@@ -174,13 +190,13 @@ impl Dimm {
         stats: &mut DeviceStats,
     ) -> Time {
         let mut stall = self.wpq.wait(arrive);
-        if sent >= self.accepted {
-            stall = stall.max(self.acknowledged.saturating_sub(arrive));
+        if sent >= self.accepted && sent < self.accepted + self.drain {
+            stall = stall.max(self.turn);
         }
         let accepted = arrive + stall;
         self.incoming.come(line, sector, arrive);
         self.incoming.turn(arrive, accepted);
-        let mut taken = self.link.write(accepted).max(self.wpq.last());
+        let mut taken = self.link.write(accepted.max(self.wpq.last()));
         while let Some(next) = self.incoming.next() {
             let at = taken + self.wear.wait(self.block(next.line), taken);
             stats.migration_stall += at.saturating_sub(taken);
@@ -188,7 +204,6 @@ impl Dimm {
         }
         self.wpq.push(accepted, taken);
         self.accepted = accepted;
-        self.acknowledged = taken + self.drain;
         stall
     }
 
@@ -288,6 +303,12 @@ fn next_sector(slot: &mut Slot, ready: Time, interval: Time) -> Time {
     let ready = slot.ready;
     slot.ready += interval;
     ready
+}
+
+/// Whether every sector was read now.
+const fn read_sector(slot: &mut Slot, sector: u64, full: u64) -> bool {
+    slot.read |= sector;
+    slot.read == full
 }
 
 /// Whether every sector is written now; then the line is as the media will have it.

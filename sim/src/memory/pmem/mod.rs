@@ -13,6 +13,7 @@ mod dimm;
 mod domain;
 mod link;
 mod media;
+mod pauses;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use super::stats::DeviceStats;
 use dimm::Dimm;
 pub(super) use domain::Domain;
 pub use domain::{PageLines, Tag, Unaccepted};
+use pauses::Pauses;
 
 /// Sectors that a media line's masks can tell apart.
 const MAX_SECTORS: u64 = 64;
@@ -39,6 +41,7 @@ pub(super) struct Pmem {
     media_line: Divisor,
     sector: Divisor,
     dimms: Vec<Dimm>,
+    pauses: Pauses,
     /// A loss of power spares the queues.
     adr: bool,
     /// What has not arrived yet.
@@ -61,6 +64,7 @@ impl Pmem {
             media_line: Divisor::new(spec.media_line),
             sector: Divisor::new(sector),
             dimms: (0..u64::from(spec.dimms.max(1))).map(|n| Dimm::new(spec, sectors, n)).collect(),
+            pauses: Pauses::new(spec),
             adr: spec.adr,
             domain: Domain::new(spec.base),
             counts: DeviceStats::default(),
@@ -86,8 +90,10 @@ impl Pmem {
     pub fn read(&mut self, line: CacheLine, arrive: Time) -> Time {
         let (dimm, media_line, sector) = self.locate(line);
         self.counts.count_read();
-        let there = arrive + self.link_latency;
+        let paused = self.pauses.wait(arrive);
+        let there = arrive + paused + self.link_latency;
         self.dimms[dimm].read(media_line, sector, there, &mut self.counts)
+            + paused
             + self.link_latency
             + self.link_latency
     }
@@ -95,12 +101,25 @@ impl Pmem {
     /// A write of `line`, sent at `sent`, that reaches the write pending queue at `arrive`: how long it
     /// waits for room there.
     pub fn write(&mut self, line: CacheLine, sent: Time, arrive: Time) -> Time {
-        let (dimm, media_line, sector) = self.locate(line);
-        let stall = self.dimms[dimm].write(media_line, sector, [sent, arrive], &mut self.counts);
+        let (dimm, stall) = self.queue(line, sent, arrive);
         self.counts.count_write(stall);
         let durable = if self.adr { arrive + stall } else { self.dimms[dimm].wpq.last() };
         self.domain.sent(line, sent, durable);
         stall
+    }
+
+    /// A write at `at` of what is kept beside `line`: it is like one of the line, but the line is no more durable than before.
+    pub fn write_note(&mut self, line: CacheLine, at: Time) -> Time {
+        self.queue(line, at, at).1
+    }
+
+    /// A write's DIMM, and how long it waits for room in its queue.
+    fn queue(&mut self, line: CacheLine, sent: Time, arrive: Time) -> (usize, Time) {
+        let (dimm, media_line, sector) = self.locate(line);
+        let paused = self.pauses.wait(arrive);
+        let stall =
+            paused + self.dimms[dimm].write(media_line, sector, [sent, arrive + paused], &mut self.counts);
+        (dimm, stall)
     }
 
     /// What was counted, all DIMMs together.

@@ -103,6 +103,20 @@ fn a_sector_not_written_is_read_from_the_media_and_saves_the_read_modify_write()
 }
 
 #[test]
+fn reads_keep_writes_back_by_their_share() {
+    for (share, last) in [(100, 4), (50, 2), (0, 0)] {
+        let (mut d, mut s) = dimm(&PmemSpec { media_read_share: share, media_queue: 16, ..spec() });
+        write_line(&mut d, 0, 0, &mut s);
+        for line in 10..14 {
+            d.read(line, 1, Time(1_000), &mut s);
+        }
+        write_line(&mut d, 1, 2_000, &mut s);
+        let behind = d.media.writes.last().0 - 2 * WRITE.0;
+        assert_eq!(behind, last * READ.0, "{share} %");
+    }
+}
+
+#[test]
 fn a_write_waits_when_the_media_is_behind_and_all_queues_are_full() {
     let (mut d, mut s) = dimm(&spec());
     let times = [Time(0), Time(1)];
@@ -124,11 +138,12 @@ fn streams_run_at_the_bandwidth_of_the_media() {
 }
 
 #[test]
-fn after_a_fence_a_write_waits_for_the_acknowledgement_of_the_last() {
-    let (mut d, mut s) = dimm(&PmemSpec { wpq_drain: Time(90_000), ..spec() });
-    assert_eq!(d.write(0, 1, [Time(0), Time(60_000)], &mut s), Time::ZERO);
+fn after_a_fence_a_write_waits_for_the_queue_that_is_drained() {
+    let (mut d, mut s) = dimm(&PmemSpec { wpq_drain: Time(90_000), wpq_turn: Time(70_000), ..spec() });
+    assert_eq!(d.write(0, 1, [Time(0), Time(60_000)], &mut s), Time(70_000), "as if one had come at 0");
     assert_eq!(d.write(0, 2, [Time(10_000), Time(70_000)], &mut s), Time::ZERO, "no fence in between");
-    assert_eq!(d.write(0, 4, [Time(70_000), Time(130_000)], &mut s), Time(30_000));
+    assert_eq!(d.write(0, 4, [Time(159_000), Time(219_000)], &mut s), Time(70_000));
+    assert_eq!(d.write(0, 8, [Time(379_000), Time(439_000)], &mut s), Time::ZERO, "the queue is at rest");
 }
 
 #[test]
@@ -166,23 +181,34 @@ fn a_block_that_the_table_has_not_cached_takes_longer() {
 
 #[test]
 fn a_worn_block_is_moved_and_accesses_to_it_wait() {
-    let wear =
-        PmemSpec { wear_writes_least: 3, wear_writes_most: 3, wear_prepare: Time(1_000_000), ..spec() };
-    let wear = PmemSpec { wear_stall: Time(50_000_000), wear_pause: Time(2_000_000), ..wear };
-    let wear = PmemSpec { wear_second_short: Time(9_000_000), wear_second_long: Time(9_000_000), ..wear };
+    let wear = PmemSpec { wear_writes_least: 3, wear_writes_most: 3, ..spec() };
+    let wear = PmemSpec { wear_prepare: Time(0), wear_scan: Time(2_000_000), ..wear };
+    let wear = PmemSpec { wear_stall: Time(50_000_000), ..wear };
     let (mut d, mut s) = dimm(&PmemSpec { ait_entries: 16, ait_miss_latency: Time::ZERO, ..wear });
     for n in 0..3 {
         write_line(&mut d, n, 500_000 * n, &mut s);
     }
     assert_eq!(s.migrations, 1);
-    // The third line is complete at 1000 ns: the move is from 2000 ns to 52,000, its second part 54,000 to 63,000.
+    // The third line is complete at 1000 ns: the move is from 2000 ns to 52,000.
     assert_eq!(d.read(5, 1, Time(1_900_000), &mut s), Time(280_000));
     assert_eq!(d.read(16, 1, Time(12_000_000), &mut s), Time(280_000), "another block");
     assert_eq!(d.read(0, 1, Time(12_000_000), &mut s), Time(40_000_000 + 150_000));
     assert_eq!(d.read(0, 1, Time(53_000_000), &mut s), Time(150_000));
-    assert_eq!(d.read(0, 1, Time(60_000_000), &mut s), Time(3_000_000 + 150_000));
-    assert_eq!(d.read(0, 1, Time(70_000_000), &mut s), Time(150_000));
-    assert_eq!(s.migration_stall, Time(43_000_000));
+    assert_eq!(s.migration_stall, Time(40_000_000));
+}
+
+#[test]
+fn a_line_read_in_full_makes_room_and_one_read_in_part_stays() {
+    let (mut d, mut s) = dimm(&PmemSpec { read_buffer_lines: 2, drop_read_lines: true, ..spec() });
+    let mut at = 0;
+    let mut read = |line: u64, sector: u64| {
+        at += 1_000_000;
+        d.read(line, 1 << sector, Time(at), &mut s)
+    };
+    assert_eq!(read(1, 0), Time(280_000));
+    assert_eq!([0, 1, 2, 3].map(|sector| read(2, sector).0), [280_000, 150_000, 150_000, 150_000]);
+    assert_eq!([read(3, 0), read(1, 1)].map(|time| time.0), [280_000, 150_000], "2 has left, and 1 has not");
+    assert_eq!(read(2, 0), Time(280_000));
 }
 
 #[test]

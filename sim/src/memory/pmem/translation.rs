@@ -2,6 +2,7 @@
 
 use daxsim_configs::machine::PmemSpec;
 use daxsim_traces::generate::SplitMix;
+use daxsim_types::Time;
 
 use crate::memory::replacement::{last, promote};
 
@@ -16,6 +17,10 @@ pub(super) struct Translation {
     orders: Vec<u64>,
     /// Writes to the media, of each cached block, until it is moved.
     left: Vec<u32>,
+    /// When each cached block has come.
+    there: Vec<Time>,
+    /// How long that takes.
+    miss: Time,
     mask: u64,
     ways: usize,
     wear: [u32; 2],
@@ -35,6 +40,8 @@ impl Translation {
             sets: vec![Set([NONE; WAYS]); sets],
             orders: vec![0; sets],
             left: vec![0; sets * WAYS],
+            there: vec![Time::ZERO; sets * WAYS],
+            miss: spec.ait_miss_latency,
             mask: sets as u64 - 1,
             ways: ways as usize,
             wear: [spec.wear_writes_least, spec.wear_writes_most.max(spec.wear_writes_least)],
@@ -55,8 +62,19 @@ impl Translation {
         if found.is_none() {
             tags[way] = tag;
             self.left[place] = 0;
+            self.there[place] = Time::ZERO;
         }
         (found.is_some(), place)
+    }
+
+    /// How long a read at `at` waits for the block at `place`, which was found, or is fetched now.
+    #[inline]
+    pub fn wait(&mut self, found: bool, place: usize, at: Time) -> Time {
+        if found {
+            return self.there[place].saturating_sub(at);
+        }
+        self.there[place] = at + self.miss;
+        self.miss
     }
 
     /// Counts a write to the media in the block at `place`; whether it is worn enough to be moved. How many writes that takes
@@ -103,5 +121,16 @@ mod tests {
                 prop_assert_eq!(table.wear(at), writes == 2);
             }
         }
+    }
+
+    #[test]
+    fn who_finds_a_block_on_its_way_waits_for_the_rest() {
+        let spec = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().pmem;
+        let mut table = Translation::new(&PmemSpec { ait_miss_latency: Time(67), ..spec }, 1).unwrap();
+        let mut wait = |block, at| {
+            let (found, place) = table.find(block);
+            table.wait(found, place, Time(at)).0
+        };
+        assert_eq!([wait(5, 100), wait(5, 110), wait(6, 110), wait(5, 200)], [67, 57, 67, 0]);
     }
 }

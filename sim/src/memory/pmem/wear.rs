@@ -1,7 +1,6 @@
 //! Wear levelling: the moves of worn blocks to other places of the media, and the accesses that wait for them.
 
 use daxsim_configs::machine::PmemSpec;
-use daxsim_traces::generate::SplitMix;
 use daxsim_types::Time;
 
 /// Moves that are remembered.
@@ -14,44 +13,38 @@ pub(super) struct Wear {
     /// When the last of them ends.
     until: Time,
     prepare: Time,
+    scan: Time,
     stall: Time,
-    pause: Time,
-    /// The second part takes either.
-    second: [Time; 2],
-    random: SplitMix,
 }
 
-/// The times in which a block cannot be accessed.
+/// A block, and from when until when it cannot be accessed.
 #[derive(Clone, Copy, Default)]
 struct Move {
     block: u64,
-    spans: [(Time, Time); 2],
+    from: Time,
+    until: Time,
 }
 
 impl Wear {
     /// Nothing moves.
-    pub fn new(spec: &PmemSpec, seed: u64) -> Self {
+    pub fn new(spec: &PmemSpec) -> Self {
         Self {
             moves: [Move::default(); MOVES],
             next: 0,
             until: Time::ZERO,
             prepare: spec.wear_prepare,
+            scan: spec.wear_scan,
             stall: spec.wear_stall,
-            pause: spec.wear_pause,
-            second: [spec.wear_second_short, spec.wear_second_long],
-            random: SplitMix::new(seed),
         }
     }
 
-    /// `block` is found worn at `at`: it is moved after a while, and its table entry is written after another.
+    /// `block` is worn from `at` on: it is moved when such blocks are looked for next, but not at once.
     pub fn start(&mut self, block: u64, at: Time) {
-        let first = at + self.prepare;
-        let end = first + self.stall;
-        let second = end + self.pause;
-        let last = second + self.second[self.random.below(2) as usize];
-        self.moves[self.next] = Move { block, spans: [(first, end), (second, last)] };
+        let from = Time((at + self.prepare).0.next_multiple_of(self.scan.0.max(1)));
+        let until = from + self.stall;
+        self.moves[self.next] = Move { block, from, until };
         self.next = (self.next + 1) % MOVES;
-        self.until = self.until.max(last);
+        self.until = self.until.max(until);
     }
 
     /// How long an access to `block` at `at` waits.
@@ -62,8 +55,25 @@ impl Wear {
 
     #[cold]
     fn wait_for_moves(&self, block: u64, at: Time) -> Time {
-        let spans = self.moves.iter().filter(|m| m.block == block).flat_map(|m| m.spans);
-        let ends = spans.filter(|(start, end)| (*start..*end).contains(&at)).map(|(_, end)| end);
-        ends.max().unwrap_or(at).saturating_sub(at)
+        let under_way = self.moves.iter().filter(|m| m.block == block && m.from <= at && at < m.until);
+        under_way.map(|m| m.until).max().unwrap_or(at).saturating_sub(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worn_block_is_moved_at_the_next_scan_and_no_other_waits() {
+        let spec = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap().pmem;
+        let spec = PmemSpec { wear_stall: Time(50), ..spec };
+        let mut wear = Wear::new(&PmemSpec { wear_prepare: Time(3), wear_scan: Time(40), ..spec });
+        wear.start(7, Time(81));
+        let waits = |wear: &Wear, block, at: [u64; 4]| at.map(|at| wear.wait(block, Time(at)).0);
+        assert_eq!(waits(&wear, 7, [119, 120, 169, 170]), [0, 50, 1, 0]);
+        assert_eq!(waits(&wear, 8, [119, 120, 169, 170]), [0; 4]);
+        wear.start(8, Time(117));
+        assert_eq!(waits(&wear, 8, [119, 120, 169, 170]), [0, 50, 1, 0]);
     }
 }

@@ -77,7 +77,9 @@ pub(crate) fn machine(cores: u16) -> MachineSpec {
 pub(in crate::memory) fn plain(spec: PmemSpec) -> PmemSpec {
     PmemSpec {
         buffer_replacement: BufferReplacement::Lru,
-        wpq_drain: Time::ZERO,
+        read_buffer_replacement: BufferReplacement::Lru,
+        media_read_share: 100,
+        wpq_turn: Time::ZERO,
         rpq_lines: 1 << 16,
         read_buffer_lines: 0,
         wpq_samples: 64,

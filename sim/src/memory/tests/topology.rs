@@ -109,9 +109,48 @@ fn a_prefetched_line_is_in_the_l2_and_paid_by_nobody() {
 }
 
 #[test]
+fn a_line_of_a_stream_takes_what_is_left_of_its_way() {
+    let mut spec = machine(1);
+    (spec.cache.prefetch, spec.cache.superqueue) = (Prefetch::Streamer, 16);
+    let mut m = Memory::new(&spec);
+    let mut read = |n, at| {
+        let Outcome { level, latency, .. } = m.access(0, line(n), Access::Read, Time(at));
+        (level, latency)
+    };
+    // Even lines share a channel, which is busy for 3 ns with each.
+    assert_eq!(read(0, 0), (Level::Dram, L3 + DRAM));
+    assert_eq!(read(1, 0), (Level::Dram, L3 + DRAM));
+    assert_eq!(read(2, 10_000), (Level::L2, L3 + DRAM - Time(7_000)));
+    assert_eq!(read(3, 500_000), (Level::L2, L2));
+    assert!(m.stats().prefetches >= 2);
+}
+
+#[test]
+fn memory_notes_once_that_another_socket_has_a_line_and_forgets_when_it_is_written_back() {
+    for (directory, notes) in [(false, 0), (true, 3)] {
+        let mut spec = eight(L3Relation::Victim);
+        (spec.topology.remote_memory, spec.topology.memory_directory) = (Time(65_000), directory);
+        spec.pmem.buffer_lines = 1;
+        let mut m = Memory::new(&spec);
+        // Core 7 is in the other socket. Each line is of another media line, so that every note but the last is on the media.
+        for n in 0..4 {
+            go(&mut m, 7, PMEM + 4 * n, Access::Write, n);
+        }
+        go(&mut m, 0, PMEM + 100, Access::Write, 4);
+        let stats = m.stats().pmem;
+        assert_eq!(
+            (stats.writes, stats.media_bytes_written),
+            (0, notes * 256),
+            "the lines are still in caches"
+        );
+        assert_eq!(m.modified_lines(Pfn(PMEM / 64)).count_ones(), 4, "and no more durable");
+    }
+}
+
+#[test]
 fn prefetching_keeps_the_balance_in_every_relation() {
     for relation in [L3Relation::Victim, L3Relation::Inclusive, L3Relation::NonInclusive] {
-        for prefetch in [Prefetch::NextLine, Prefetch::Stride] {
+        for prefetch in [Prefetch::NextLine, Prefetch::Stride, Prefetch::Streamer] {
             let mut spec = eight(relation);
             spec.cache.prefetch = prefetch;
             let mut m = Memory::new(&spec);

@@ -62,7 +62,7 @@ impl<'s> Lines<'s> {
     pub(crate) fn new(cx: Cx<'s>) -> Self {
         cx.with(|m| {
             let cpu = &m.spec.cpu;
-            let seed = u64::from(m.spec.cache.seed) + cx.cpu().index() as u64;
+            let seed = m.spec.cache.seed + cx.cpu().index() as u64;
             Self {
                 cx,
                 buffers: cpu.fill_buffers.max(1) as usize,

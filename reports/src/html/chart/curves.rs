@@ -2,12 +2,11 @@
 
 use maud::Markup;
 use plotters::chart::ChartBuilder;
-use plotters::element::{Circle, PathElement, Text};
+use plotters::element::{Circle, PathElement};
 use plotters::style::Color;
-use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Area, Caption, Drawn, Ink, PARTS, label, style_mesh, svg};
+use super::{Area, Caption, Drawn, Ink, PARTS, name_axes, style_mesh, svg};
 use crate::ReportError;
 
 const WIDTH: u32 = 1040;
@@ -128,14 +127,8 @@ fn draw(area: &Area<'_>, curves: &Curves<'_>) -> Drawn {
         let dots = curve.x.iter().zip(curve.measured).map(place);
         chart.draw_series(dots.map(|at| Circle::new(at, DOT, ink.rgb().stroke_width(1))))?;
     }
-    let (width, height) = (WIDTH as i32, HEIGHT as i32);
-    area.draw(&Text::new(curves.y_unit.to_owned(), (4, 4), label(area, Ink::Muted, HPos::Left, VPos::Top)))?;
-    area.draw(&Text::new(
-        if curves.x_unit == "KiB" { "footprint" } else { curves.x_unit }.to_owned(),
-        (width / 2, height - 6),
-        label(area, Ink::Muted, HPos::Center, VPos::Bottom),
-    ))?;
-    Ok(())
+    let x = if curves.x_unit == "KiB" { "footprint" } else { curves.x_unit };
+    name_axes(area, x, curves.y_unit)
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@ use std::cell::RefCell;
 
 use maud::{Markup, html};
 use plotters::chart::ChartBuilder;
-use plotters::element::{PathElement, Text};
+use plotters::element::PathElement;
 use plotters::style::Color;
-use plotters::style::text_anchor::{HPos, VPos};
 
 use super::curves::{curve_color, log_x_axis, log_y_axis, log_y_label};
-use super::{Area, Caption, Drawn, Ink, label, style_mesh, svg_with};
+use super::{Area, Caption, Drawn, Ink, name_axes, style_mesh, svg_with};
 use crate::ReportError;
 use crate::units;
 
@@ -101,14 +100,7 @@ fn draw<'c>(area: &Area<'_>, chart: &LineChart<'c>, dots: &mut Vec<Dot<'c>>) -> 
             label: &mark.label,
         }));
     }
-    let (width, height) = (WIDTH as i32, HEIGHT as i32);
-    area.draw(&Text::new(chart.y_unit.to_owned(), (4, 4), label(area, Ink::Muted, HPos::Left, VPos::Top)))?;
-    area.draw(&Text::new(
-        chart.x_label.to_owned(),
-        (width / 2, height - 6),
-        label(area, Ink::Muted, HPos::Center, VPos::Bottom),
-    ))?;
-    Ok(())
+    name_axes(area, chart.x_label, chart.y_unit)
 }
 
 #[cfg(test)]

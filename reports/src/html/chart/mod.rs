@@ -13,6 +13,7 @@ use plotters::backend::SVGBackend;
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
+use plotters::element::Text;
 use plotters::style::text_anchor::{self, HPos, VPos};
 use plotters::style::{IntoTextStyle, TextStyle};
 
@@ -86,6 +87,15 @@ fn svg_with(
 
 fn label<'a>(area: &Area<'_>, ink: Ink, h: text_anchor::HPos, v: text_anchor::VPos) -> TextStyle<'a> {
     ("sans-serif", LABEL).with_color(ink.rgb()).into_text_style(area).pos(text_anchor::Pos::new(h, v))
+}
+
+/// Writes what y is above the chart, and what x is below it.
+fn name_axes(area: &Area<'_>, x: &str, y: &str) -> Drawn {
+    let (width, height) = area.dim_in_pixel();
+    let under = (width as i32 / 2, height as i32 - 6);
+    area.draw(&Text::new(y.to_owned(), (4, 4), label(area, Ink::Muted, HPos::Left, VPos::Top)))?;
+    area.draw(&Text::new(x.to_owned(), under, label(area, Ink::Muted, HPos::Center, VPos::Bottom)))?;
+    Ok(())
 }
 
 /// Gives the grid and the axes of a chart their inks and labels.

@@ -214,11 +214,16 @@ impl Choice {
         };
         let mut report = assemble::report(&setup, results)?;
         report.assumptions.extend(self.assumptions.iter().cloned());
-        report.assumptions.push(
-            "a CPU makes one memory access at a time, but for the zeroing and copying of pages, whose lines overlap in its fill \
-             buffers (cpu.fill_buffers)"
-                .into(),
-        );
+        let program = match self.machine.cpu.window {
+            0 | 1 => "a CPU makes one memory access at a time".to_owned(),
+            window => format!(
+                "accesses of the program overlap as far as the window of its core goes (cpu.window = {window}), the kernel waits \
+                 for each of its own"
+            ),
+        };
+        report.assumptions.push(format!(
+            "{program}, but for the zeroing and copying of pages, whose lines overlap in the fill buffers (cpu.fill_buffers)"
+        ));
         Ok(report)
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! Foreseen hits that do not come true are given up, and looked up again later. That is so
 //! - for those that begin after an interrupt arrives (`Foresight::end_at`);
-//! - for those from the first that uses a line on which another CPU has taken from the L1D, or which it may no longer write, after
-//!   that action (`Foresight::lose`); hits of other lines do not depend on it;
+//! - if another CPU takes a line from the L1D, or the right to write it, for those after that from the first that uses this line
+//!   (`Foresight::lose`); hits of other lines do not depend on it;
 //! - for all, if the TLBs of a CPU change by another one's doing ([`crate::machine::Machine::recall`]).
 //!
 //! So nothing that is simulated depends on what is foreseen, how far, or in which thread of the host.
@@ -17,7 +17,7 @@
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CacheLine, PageSize, PhysAddr, Time, VirtAddr};
 
-use super::{Limits, Moment, Outlook, Window};
+use super::{Limits, Moment, Outlook};
 use crate::cpu::Cpu;
 use crate::measure::Part;
 use crate::memory::{HitAt, Lane};
@@ -219,7 +219,7 @@ impl Private<'_> {
         let due = self.cpu.next_interrupt().unwrap_or(Time::MAX);
         let Cpu { runner: Some(runner), tlbs, pcid, .. } = &mut *self.cpu else { return };
         let Runner { cursor, window, costs, foresight, .. } = &mut **runner;
-        let Some(outlook) = window.as_ref().map_or(Some(Outlook::STALLING), Window::outlook) else { return };
+        let Some(outlook) = Outlook::of(window.as_ref()) else { return };
         foresight.settle();
         let before = foresight.hits.len();
         let stores = foresight.hits.iter().filter(|hit| hit.write).count();

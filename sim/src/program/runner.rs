@@ -30,14 +30,8 @@ impl Runner {
         }
     }
 
-    /// What bears on the next accesses if they hit.
-    #[inline]
-    pub(crate) fn outlook(&self) -> Option<Outlook<'_>> {
-        self.window.as_ref().map_or(Some(Outlook::STALLING), Window::outlook)
-    }
-
     /// Whether looking ahead may find hits.
     pub(crate) fn may_look_ahead(&self) -> bool {
-        self.gave_way && self.foresight.may_go_on() && self.outlook().is_some()
+        self.gave_way && self.foresight.may_go_on() && Outlook::of(self.window.as_ref()).is_some()
     }
 }

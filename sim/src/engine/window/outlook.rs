@@ -20,8 +20,14 @@ pub(crate) struct Outlook<'a> {
 }
 
 impl Outlook<'_> {
+    /// What bears on the next accesses of a core with this window, or of one that stalls on every access, if they hit. `None`: they
+    /// would not be made in a run.
+    pub(crate) fn of(window: Option<&Window>) -> Option<Outlook<'_>> {
+        window.map_or(Some(Outlook::STALLING), Window::outlook)
+    }
+
     /// The outlook of a core that stalls on every access.
-    pub(crate) const STALLING: Self = Self {
+    const STALLING: Self = Self {
         window: None,
         until: Time::MAX,
         room: u64::MAX,
@@ -38,8 +44,8 @@ impl Outlook<'_> {
 }
 
 impl Window {
-    /// What bears on the next accesses if they hit. `None`: they would not be made in a run.
-    pub(crate) fn outlook(&self) -> Option<Outlook<'_>> {
+    /// See [`Outlook::of`].
+    fn outlook(&self) -> Option<Outlook<'_>> {
         let data = self.last_data;
         if !self.limits.hits_are_short || self.is_shut() {
             return None;

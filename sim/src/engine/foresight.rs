@@ -15,12 +15,13 @@
 //! So nothing that is simulated depends on what is foreseen, how far, or in which thread of the host.
 
 use daxsim_configs::machine::MachineSpec;
-use daxsim_types::{CacheLine, PageSize, PhysAddr, Time, VirtAddr};
+use daxsim_types::Time;
 
 use super::{Limits, Moment, Outlook};
 use crate::cpu::Cpu;
 use crate::measure::Part;
 use crate::memory::{HitAt, Lane};
+use crate::mmu::inside;
 use crate::mmu::tlbs::PageHit;
 use crate::program::{Access, Runner};
 
@@ -238,7 +239,7 @@ impl Private<'_> {
                     None
                 } else {
                     tlbs.foresee(va, *pcid, kind).and_then(|(page, frame)| {
-                        let line = line_of(frame.addr(), va);
+                        let line = inside(frame, va).line();
                         let at = self.l1.foresee(line, write).filter(|_| outlook.is_clear(va, line, now))?;
                         Some(Hit { at: now, line: at, page, write })
                     })
@@ -257,9 +258,4 @@ impl Private<'_> {
         foresight.judge(foresight.hits.len() - before);
         self.cpu.ahead = now;
     }
-}
-
-/// The line of `va` in the 4 KiB page at `frame`.
-const fn line_of(frame: PhysAddr, va: VirtAddr) -> CacheLine {
-    PhysAddr(frame.0 + (va.0 & (PageSize::Size4K.bytes() - 1))).line()
 }

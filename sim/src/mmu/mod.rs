@@ -18,5 +18,5 @@ mod walker;
 
 pub(crate) use tlb_write::TlbLevels;
 pub use walk::Walked;
-pub(crate) use walker::Cached;
 pub use walker::Refusal;
+pub(crate) use walker::{Cached, inside};

@@ -36,7 +36,7 @@ pub(crate) enum Cached {
 
 /// The address in `frame` that `va` translates to.
 #[inline]
-const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
+pub(crate) const fn inside(frame: Pfn, va: VirtAddr) -> PhysAddr {
     PhysAddr(frame.addr().0 + (va.0 & (PageSize::Size4K.bytes() - 1)))
 }
 

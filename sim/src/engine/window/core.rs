@@ -1,14 +1,14 @@
 //! What a window asks of the core that it belongs to.
 
 use daxsim_configs::machine::MachineSpec;
-use daxsim_types::{AccessKind, CacheLine, PageSize, PhysAddr, Time, VirtAddr};
+use daxsim_types::{AccessKind, CacheLine, Time, VirtAddr};
 
 use crate::engine::Moment;
 use crate::machine::Machine;
 use crate::measure::Part;
 use crate::memory;
 use crate::mmu::rights::Mode;
-use crate::mmu::{Cached, Refusal};
+use crate::mmu::{Cached, Refusal, inside};
 use crate::program::Ahead;
 
 /// What the TLBs say.
@@ -171,11 +171,8 @@ impl Core for OnCpu<'_> {
         }
         let end = walked.end.saturating_sub(walked.assist);
         let shift = walked.result.map_or(12, |entry| entry.size.shift());
-        let outcome = walked.result.map(|entry| {
-            let within = va.0 & (PageSize::Size4K.bytes() - 1);
-            let line = PhysAddr(entry.frame(va).addr().0 + within).line();
-            (line, entry.writable && entry.dirty)
-        });
+        let outcome =
+            walked.result.map(|entry| (inside(entry.frame(va), va).line(), entry.writable && entry.dirty));
         Walk { outcome, end, assist: walked.assist, shift }
     }
 

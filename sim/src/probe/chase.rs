@@ -41,8 +41,8 @@ const SETTLING: u64 = 1 << 18;
 pub enum LineOffset {
     /// To the first byte, so that with whole pages as the stride all loads share a set of the L1D.
     Zero,
-    /// To the line whose number is that of the stride, modulo the lines of a stride or page, so that the loads spread over
-    /// all sets.
+    /// To the line whose number is that of the stride, modulo the lines of a stride, or of a page if that is less, so that the
+    /// loads spread over all sets.
     Spread,
 }
 
@@ -180,7 +180,7 @@ impl Chase {
         let line = match self.offset {
             LineOffset::Zero => 0,
             LineOffset::Spread => {
-                let span = self.stride.max(PageSize::Size4K.bytes());
+                let span = self.stride.min(PageSize::Size4K.bytes());
                 (index * LINE_BYTES % span) & !(LINE_BYTES - 1)
             }
         };
@@ -256,6 +256,17 @@ mod tests {
         assert_eq!(kib(256), 14.0, "and still hit the DTLB of 64 entries");
         let spread = point(4096, LineOffset::Spread, PageSize::Size4K, 256 * KIB);
         assert_eq!(spread.cycles, 4.0, "spread lines stay in the L1D");
+    }
+
+    #[test]
+    fn no_load_lies_outside_its_stride() {
+        let last = |stride: u64| {
+            let chase = Chase { stride, offset: LineOffset::Spread, page: PageSize::Size4K, seed: 1 };
+            (0..32 * KIB / stride).map(move |at| chase.address(at).0 - START.0 - at * stride).max()
+        };
+        assert_eq!([8, 64, 256, 4096, 16384].map(last), [0, 0, 192, 448, 64].map(Some));
+        let p = point(8, LineOffset::Spread, PageSize::Size4K, 32 * KIB);
+        assert_eq!((p.pages, p.cycles, p.dtlb_misses), (8, 4.0, 0.0), "the ninth page is not the program's");
     }
 
     #[test]

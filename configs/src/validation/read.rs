@@ -410,6 +410,10 @@ fn tolerance(f: &Fields, take: Option<&Take>) -> Option<Tolerance> {
                 f.bad("tolerance.range", count(range.len()), "two: the least and the most");
                 return None;
             };
+            if least > most {
+                f.bad("tolerance.range", format!("{least} to {most}"), "the least first");
+                return None;
+            }
             return Some(Tolerance::Range(*least, *most));
         }
         "tolerance.factor" => {
@@ -420,9 +424,18 @@ fn tolerance(f: &Fields, take: Option<&Take>) -> Option<Tolerance> {
             }
             Tolerance::Factor(factor)
         }
-        "tolerance.absolute" => Tolerance::Absolute(f.number("tolerance.absolute", expected)?),
-        "tolerance.relative" => Tolerance::Relative(f.number("tolerance.relative", expected)?),
-        _ => Tolerance::MeanRelative(f.number("tolerance.mean_relative", expected)?),
+        key => {
+            let number = f.number(key, expected)?;
+            if number < 0.0 {
+                f.bad(key, format!("the number {number}"), expected);
+                return None;
+            }
+            match key {
+                "tolerance.absolute" => Tolerance::Absolute(number),
+                "tolerance.relative" => Tolerance::Relative(number),
+                _ => Tolerance::MeanRelative(number),
+            }
+        }
     };
     if matches!(tolerance, Tolerance::Relative(_) | Tolerance::MeanRelative(_) | Tolerance::Factor(_))
         && take.is_some_and(Take::expects_zero)

@@ -105,6 +105,12 @@ fn what_is_wrong_is_named_with_its_place_and_what_was_expected() {
     );
     refused(("absolute = 1", "absolute = \"1\""), "tolerance.absolute: \"1\": expected a number");
     refused(("{ absolute = 1 }", "1"), "tolerance: none: expected one of absolute, relative");
+    refused(
+        ("absolute = 1", "absolute = -1"),
+        "tolerance.absolute: the number -1: expected a number, 0 or more",
+    );
+    refused(("absolute = 1", "mean_relative = -0.1"), "tolerance.mean_relative: the number -0.1: expected a");
+    refused(("absolute = 1", "range = [2, 1]"), "tolerance.range: 2 to 1: expected the least first");
     refused(("absolute = 1", "range = [1]"), "tolerance.range: 1 value: expected two");
     refused(("x = [", "take = \"knee\"\nrise = 0\nx = ["), "expect: an array: expected one of x");
     refused(("[[point]]", "[point]"), "point: a table: expected tables that begin with [[point]]");

@@ -8,6 +8,7 @@
 //! A report is a pure function of its inputs. Nothing in it depends on the
 //! clock, on hash order or on the machine that ran the simulator.
 
+pub mod compare;
 pub mod error;
 pub mod files;
 pub mod headline;
@@ -16,6 +17,7 @@ pub mod info;
 pub mod json;
 pub mod model;
 pub mod probe;
+mod rows;
 pub mod semantics;
 pub mod study;
 pub mod terminal;

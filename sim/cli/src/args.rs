@@ -7,6 +7,7 @@ use daxsim_sim::program::trace::DaxMap;
 use daxsim_types::FileSystem;
 
 use crate::accesses;
+use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
@@ -32,6 +33,9 @@ pub enum Command {
     /// Compare predicted faults with recorded ones, fault by fault
     #[command(after_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
+    /// Compare two reports: what differs, and which parts explain it
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
     /// Run one input under several insert semantics and trace each difference to the knob that makes it
     #[command(after_help = SEMANTICS_EXAMPLES)]
     Semantics(SemanticsArgs),

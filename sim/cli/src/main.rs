@@ -4,6 +4,7 @@ mod accesses;
 mod args;
 mod assemble;
 mod causes;
+mod compare;
 mod config;
 mod conform;
 mod durability;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),

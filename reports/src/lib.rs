@@ -18,6 +18,7 @@ pub mod model;
 pub mod probe;
 pub mod semantics;
 pub mod study;
+pub mod sweep;
 pub mod terminal;
 pub mod units;
 pub mod validation;

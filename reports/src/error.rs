@@ -86,6 +86,9 @@ pub enum ReportError {
         /// Numbers with names like it.
         near: Vec<String>,
     },
+    /// The library that writes Parquet refused something.
+    #[error("cannot write Parquet: {0}")]
+    Parquet(String),
     /// The report could not be turned into JSON.
     #[error("cannot write the report as JSON: {0}")]
     Serialise(#[source] serde_json::Error),

@@ -20,6 +20,7 @@ pub mod probe;
 mod rows;
 pub mod semantics;
 pub mod study;
+pub mod sweep;
 pub mod terminal;
 pub mod units;
 pub mod validation;

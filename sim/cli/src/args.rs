@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use daxsim_types::FileSystem;
 
 use crate::accesses::AccessArgs;
+use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
-use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
@@ -48,7 +49,7 @@ pub enum Command {
     /// Say what an input is and what it holds
     #[command(after_help = INFO_EXAMPLES)]
     Info(InfoArgs),
-    /// Write a generated address stream
+    /// Write a generated trace of accesses or a workload script
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),
     /// List and show machines, kernels and insert semantics

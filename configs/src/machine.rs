@@ -79,6 +79,8 @@ pub struct CpuSpec {
     pub load_interval: Time,
     /// Time between a user store and what enters the window next.
     pub store_interval: Time,
+    /// Time that an instruction of a program takes at least, of a trace that counts them.
+    pub instruction_interval: Time,
     /// User loads in the window at most, whether their data are there or not.
     pub load_buffer: u32,
     /// Stores that are not yet written to the L1D at most.

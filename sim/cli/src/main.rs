@@ -9,6 +9,7 @@ mod config;
 mod conform;
 mod durability;
 mod r#gen;
+mod gen_args;
 mod import;
 mod import_args;
 mod in_order;

@@ -105,7 +105,10 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     let kind = inputs::kind(input)?;
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
     if !kind.is_accesses() && !args.setup.accesses.is_default() {
-        bail!("{}: {kind}: --map, --fetches and --accesses are for traces of accesses", input.display());
+        bail!(
+            "{}: {kind}: --map, --maps, --dax, --fetches, --accesses and --slip are for traces of accesses",
+            input.display()
+        );
     }
     match kind {
         InputKind::Script => predict(args, input, choice),

@@ -178,8 +178,13 @@ impl Machine {
         &mut self.files[id.0 as usize]
     }
 
+    /// A lock on a line of its own. An `rw_semaphore` has its owner there, too, which who takes it stores
+    /// (`kernel/locking/rwsem.c:rwsem_set_reader_owned`, `rwsem_set_owner`).
     pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
-        self.locks.create(class, self.lines.fresh(LineName::Lock(class)))
+        let line = self.lines.fresh(LineName::Lock(class));
+        let counted = class == LockClass::Vma && !self.kernel.tree.vma_lock_rwsem;
+        let owner = (class.is_rwsem() && !counted).then_some(line);
+        self.locks.create_split(class, line, owner)
     }
 
     /// `mm_struct` keeps the count and the owner of its `mmap_lock` on two lines (`include/linux/mm_types.h`).

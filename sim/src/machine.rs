@@ -45,6 +45,7 @@ pub struct Machine {
     pub(crate) kernel: KernelSpec,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) turns: Turns,
+    pub(crate) recalled_hits: u64,
     /// What each CPU knows of the fault that it is handling.
     pub(crate) trails: Vec<FaultTrail>,
     /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
@@ -143,6 +144,7 @@ impl Machine {
                 (layout::USER_SIXTEENTH * sixteenth) >> 12,
                 (layout::END_SIXTEENTH * sixteenth) >> 12,
             ),
+            recalled_hits: 0,
             shared_copies: FxHashMap::default(),
             spare_vma_locks: Vec::new(),
             mms: Vec::new(),

@@ -140,7 +140,16 @@ pub fn input(bytes: &[u8]) {
     let Ok(mut input) = daxsim_traces::open(&path) else { return };
     let Ok(kind) = input.sniff() else { return };
     match kind {
-        InputKind::Script | InputKind::Ftrace => {
+        kind if kind.is_events() => {
+            let Ok(mut reader) = ftrace::open(&path) else { return };
+            let mut record = ftrace::Record::default();
+            for _ in 0..1 << 16 {
+                if !reader.next_record(&mut record).unwrap_or(false) {
+                    break;
+                }
+            }
+        }
+        InputKind::Script => {
             let mut text = Vec::new();
             let _ = input.take(1 << 24).read_to_end(&mut text);
         }

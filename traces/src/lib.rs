@@ -13,11 +13,14 @@ pub mod layout;
 pub mod open;
 pub mod oplog;
 pub mod ops_table;
+pub mod perf;
 pub mod script;
+pub mod tracedat;
 
 mod error;
 mod lines;
 mod sniff;
+mod store;
 mod xz;
 
 pub use error::TraceError;

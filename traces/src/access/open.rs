@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{AccessReader, ChampSim, Lackey};
 use crate::dxt;
 use crate::open::{Input, InputKind};
+use crate::perf::MemReader;
 use crate::{TraceError, sniff};
 
 /// What becomes of instruction fetches.
@@ -43,7 +44,12 @@ pub fn reader_of(
         InputKind::Lackey => Box::new(Lackey::new(input, path, fetches)),
         InputKind::ChampSim => Box::new(ChampSim::new(input, path, fetches)),
         InputKind::Dxt => Box::new(dxt::Reader::open(&path)?),
-        InputKind::Script | InputKind::Ftrace => {
+        InputKind::PerfMem => Box::new(MemReader::open(&path)?),
+        InputKind::Script
+        | InputKind::Ftrace
+        | InputKind::TraceDat
+        | InputKind::PerfData
+        | InputKind::PerfScript => {
             return Err(TraceError::Unrecognised {
                 file: path,
                 offset: 0,

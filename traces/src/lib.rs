@@ -5,6 +5,7 @@
 //! line and what was expected. Nothing here knows of a machine.
 
 pub mod access;
+pub mod drmemtrace;
 pub mod dxt;
 pub mod fault_table;
 pub mod ftrace;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::quote;
-use crate::{TraceError, access, dxt, ftrace, perf, tracedat};
+use crate::{TraceError, access, drmemtrace, dxt, ftrace, perf, tracedat};
 
 /// What an input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,8 @@ pub enum InputKind {
     Lackey,
     /// Instructions with their accesses, in ChampSim's records.
     ChampSim,
+    /// Accesses, as DynamoRIO's drmemtrace writes them.
+    DrMemTrace,
     /// The format of `traces/FORMAT.md`.
     Dxt,
 }
@@ -33,7 +35,7 @@ impl InputKind {
     /// Whether it holds a program's accesses.
     #[must_use]
     pub const fn is_accesses(self) -> bool {
-        matches!(self, Self::Lackey | Self::ChampSim | Self::Dxt | Self::PerfMem)
+        matches!(self, Self::Lackey | Self::ChampSim | Self::DrMemTrace | Self::Dxt | Self::PerfMem)
     }
 
     /// Whether it holds events of a kernel, which [`crate::ftrace::open`] reads.
@@ -54,6 +56,7 @@ impl InputKind {
             Self::PerfMem => "perf-mem",
             Self::Lackey => "lackey",
             Self::ChampSim => "champsim",
+            Self::DrMemTrace => "drmemtrace",
             Self::Dxt => "dxt",
         }
     }
@@ -70,17 +73,18 @@ impl fmt::Display for InputKind {
             Self::PerfMem => "a perf.data file of sampled accesses",
             Self::Lackey => "a valgrind lackey trace",
             Self::ChampSim => "a ChampSim trace",
+            Self::DrMemTrace => "a drmemtrace trace",
             Self::Dxt => "a .dxt trace",
         })
     }
 }
 
 const EXPECTED: &str = "a workload script (`@threads ..`, `0 map ..`), events (tracefs text, trace.dat, perf.data, text of `perf \
-                        script`) or a trace of accesses (.dxt, valgrind lackey, ChampSim, `perf mem`)";
+                        script`) or a trace of accesses (.dxt, valgrind lackey, ChampSim, drmemtrace, `perf mem`)";
 
 /// What holds accesses.
-pub(crate) const ACCESSES: &str = "a trace of accesses: .dxt, valgrind lackey (`--tool=lackey --trace-mem=yes`), ChampSim or \
-                                   `perf mem record`";
+pub(crate) const ACCESSES: &str = "a trace of accesses: .dxt, valgrind lackey (`--tool=lackey --trace-mem=yes`), ChampSim, \
+                                   drmemtrace or `perf mem record`";
 /// What holds events.
 pub(crate) const EVENTS: &str =
     "events of a kernel: tracefs text, trace.dat, perf.data or text of `perf script`";
@@ -89,7 +93,10 @@ pub(crate) const EVENTS: &str =
 const BINARY: [(&[u8], &str); 4] = [
     (b"SQLite format 3", "an SQLite database"),
     (b"\x7fELF", "an ELF file"),
-    (b"PK\x03\x04", "a zip archive"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (of drmemtrace: `unzip -p FILE.trace.zip > FILE.trace` makes what is read)",
+    ),
     (b"BZh", "a bzip2 file (only xz, zstd and gzip are decompressed)"),
 ];
 
@@ -112,6 +119,9 @@ pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
     }
     if let Some(kind) = perf::kind_of(head) {
         return Ok(kind);
+    }
+    if drmemtrace::looks_like(head) {
+        return Ok(InputKind::DrMemTrace);
     }
     if let Some((_, name)) = BINARY.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(unrecognised(0, (*name).into()));

@@ -18,6 +18,7 @@ const MOST_BYTES: u64 = 16 << 30;
 enum Bytes {
     File(File),
     Spooled(SpooledTempFile),
+    Memory(io::Cursor<Vec<u8>>),
 }
 
 /// The bytes of an input, at any place.
@@ -63,6 +64,12 @@ impl Store {
         Ok(Self { path: path.to_owned(), bytes: Bytes::Spooled(spooled), len, damage })
     }
 
+    /// Bytes that are in memory; `file` is the name for messages.
+    pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Self {
+        let len = bytes.len() as u64;
+        Self { path: file.to_owned(), bytes: Bytes::Memory(io::Cursor::new(bytes)), len, damage: None }
+    }
+
     /// The file's name.
     pub fn path(&self) -> &Path {
         &self.path
@@ -103,6 +110,7 @@ impl Read for Store {
         match &mut self.bytes {
             Bytes::File(file) => file.read(buffer),
             Bytes::Spooled(file) => file.read(buffer),
+            Bytes::Memory(bytes) => bytes.read(buffer),
         }
     }
 }
@@ -112,6 +120,7 @@ impl Seek for Store {
         match &mut self.bytes {
             Bytes::File(file) => file.seek(to),
             Bytes::Spooled(file) => file.seek(to),
+            Bytes::Memory(bytes) => bytes.seek(to),
         }
     }
 }

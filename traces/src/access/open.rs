@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{AccessReader, ChampSim, Lackey};
+use crate::drmemtrace::DrMemTrace;
 use crate::dxt;
 use crate::open::{Input, InputKind};
 use crate::perf::MemReader;
@@ -44,6 +45,7 @@ pub fn reader_of(
         InputKind::Lackey => Box::new(Lackey::new(input, path, fetches)),
         InputKind::ChampSim => Box::new(ChampSim::new(input, path, fetches)),
         InputKind::Dxt => Box::new(dxt::Reader::open(&path)?),
+        InputKind::DrMemTrace => Box::new(DrMemTrace::new(input, path, fetches)),
         InputKind::PerfMem => Box::new(MemReader::open(&path)?),
         InputKind::Script
         | InputKind::Ftrace

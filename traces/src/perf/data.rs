@@ -1,7 +1,5 @@
 //! The head of a file: attributes, and the sections behind the data.
 
-use std::path::Path;
-
 use super::attr::Attr;
 use super::records::{PIPE_HEADER, Records};
 use crate::TraceError;
@@ -26,9 +24,8 @@ struct Section {
     size: u64,
 }
 
-/// Opens a file or what a pipe carried.
-pub(super) fn open(path: &Path) -> Result<Records, TraceError> {
-    let mut store = Store::open(path)?;
+/// Reads the head of a file or of what a pipe carried.
+pub(super) fn open(mut store: Store) -> Result<Records, TraceError> {
     let magic = bytes(&mut store, Section { offset: 0, size: 16 })?;
     let Some(layout) = super::layout_of(&magic) else {
         return Err(store.malformed(0, crate::error::quote(&magic), "the mark of a perf.data".into()));

@@ -13,6 +13,7 @@ use super::sample::Sample;
 use super::tracing;
 use crate::TraceError;
 use crate::ftrace::{Comm, Decoder, Event, EventReader, Record, Stats};
+use crate::store::Store;
 
 /// Most threads whose names are kept.
 const MOST_TASKS: usize = 1 << 20;
@@ -35,7 +36,20 @@ impl Reader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        let records = data::open(path.as_ref())?;
+        Self::of(Store::open(path.as_ref())?)
+    }
+
+    /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] if the head is damaged.
+    pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
+        Self::of(Store::of_bytes(bytes, file))
+    }
+
+    fn of(store: Store) -> Result<Self, TraceError> {
+        let records = data::open(store)?;
         Ok(Self { records, decoder: None, tasks: HashMap::new(), stats: Stats::default(), samples: 0 })
     }
 

@@ -10,6 +10,7 @@ use super::records::{Records, SAMPLE};
 use super::sample::Sample;
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessOp, AccessReader, AccessRecord, BATCH, Reading};
+use crate::store::Store;
 
 /// `PERF_MEM_OP_*`: the operation, in the lowest bits of `data_src`.
 const OP_LOAD: u64 = 0x2;
@@ -33,7 +34,20 @@ impl MemReader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        let records = data::open(path.as_ref())?;
+        Self::of(Store::open(path.as_ref())?)
+    }
+
+    /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] if the head is damaged.
+    pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
+        Self::of(Store::of_bytes(bytes, file))
+    }
+
+    fn of(store: Store) -> Result<Self, TraceError> {
+        let records = data::open(store)?;
         Ok(Self { records, reading: Reading::default(), next: None, samples: 0 })
     }
 
@@ -44,7 +58,7 @@ impl MemReader {
                 continue;
             }
             self.samples += 1;
-            match self.of(&pending) {
+            match self.access_of(&pending) {
                 Some(access) => return Ok(Some(access)),
                 None => {
                     self.reading.other_lines += 1;
@@ -56,7 +70,7 @@ impl MemReader {
         Ok(None)
     }
 
-    fn of(&self, pending: &Pending) -> Option<(u32, AccessRecord)> {
+    fn access_of(&self, pending: &Pending) -> Option<(u32, AccessRecord)> {
         let attr = self.records.attrs.get(pending.attr).filter(|attr| attr.has_accesses())?;
         let sample = Sample::parse(attr, &pending.bytes, self.records.layout)?;
         let op = match sample.data_src & (OP_LOAD | OP_STORE | OP_EXEC) {

@@ -1,16 +1,13 @@
 //! The first bytes, and what they lead to.
 
-use std::path::Path;
-
 use super::head::Head;
 use super::{MAGIC, v6, v7};
 use crate::TraceError;
 use crate::ftrace::Layout;
 use crate::store::Store;
 
-/// Opens a file and reads all but its events.
-pub(super) fn open(path: &Path) -> Result<(Store, Head, Layout), TraceError> {
-    let mut store = Store::open(path)?;
+/// Reads all of a file but its events.
+pub(super) fn open(mut store: Store) -> Result<(Store, Head, Layout), TraceError> {
     let mut bytes = [0; MAGIC.len() + 2];
     store.read_at(0, &mut bytes)?;
     let [magic @ .., version, end] = &bytes;

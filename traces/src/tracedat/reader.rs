@@ -53,7 +53,20 @@ impl Reader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        let (mut store, head, layout) = file::open(path.as_ref())?;
+        Self::of(Store::open(path.as_ref())?)
+    }
+
+    /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] if the head is damaged.
+    pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
+        Self::of(Store::of_bytes(bytes, file))
+    }
+
+    fn of(store: Store) -> Result<Self, TraceError> {
+        let (mut store, head, layout) = file::open(store)?;
         let Head {
             page, formats, symbols, tasks, cpus, cpu_stats, clock, cycles, time_offset, left_out, ..
         } = head;

@@ -6,9 +6,9 @@ use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::model;
-use daxsim_traces::ftrace::{Event, Probe, Reader, Record};
+use daxsim_traces::InputKind;
+use daxsim_traces::ftrace::{self, Event, Probe, Record};
 use daxsim_traces::script::{Script, Section, SectionKind};
-use daxsim_traces::{InputKind, TraceError};
 use daxsim_types::FileSystem;
 use sha2::{Digest, Sha256};
 
@@ -63,22 +63,20 @@ pub fn origin_by_path(path: &Path) -> Origin {
 
 /// Kernel and file system as far as the contents of an input tell them: of a script or of accesses, nothing.
 pub fn origin(path: &Path, kind: InputKind) -> Result<Origin> {
-    match kind {
-        InputKind::Ftrace => origin_by_content(path),
-        _ => Ok(Origin::default()),
-    }
+    if kind.is_events() { origin_by_content(path) } else { Ok(Origin::default()) }
 }
 
 /// Kernel and file system from the functions that the trace's probes name.
 fn origin_by_content(path: &Path) -> Result<Origin> {
-    let mut reader = Reader::open(path)?;
+    let mut reader = ftrace::open(path)?;
     let mut record = Record::default();
     let mut origin = Origin::default();
     for _ in 0..LOOK_AHEAD {
         match reader.next_record(&mut record) {
             Ok(true) => {}
             // Damage shows again, and is reported, when the trace is replayed.
-            Ok(false) | Err(TraceError::Truncated { .. } | TraceError::Corrupt { .. }) => break,
+            Ok(false) => break,
+            Err(error) if error.is_damage() => break,
             Err(error) => return Err(error.into()),
         }
         match &record.event {

@@ -89,6 +89,12 @@ pub enum ReportError {
     /// The library that writes Parquet refused something.
     #[error("cannot write Parquet: {0}")]
     Parquet(String),
+    /// A histogram could not be encoded.
+    #[error("cannot encode a histogram: {source}")]
+    Histogram {
+        /// What the encoder said.
+        source: hdrhistogram::serialization::V2DeflateSerializeError,
+    },
     /// The report could not be turned into JSON.
     #[error("cannot write the report as JSON: {0}")]
     Serialise(#[source] serde_json::Error),

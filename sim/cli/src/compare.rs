@@ -64,7 +64,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     } else if args.markdown {
         output::print(&markdown(&comparison))?;
     } else if !args.quiet {
-        output::print(&summary(&comparison))?;
+        output::show(&summary(&comparison))?;
         if let Some(folder) = &args.out {
             output::print(&format!("\nreport: {}\n", folder.join("compare.html").display()))?;
         }

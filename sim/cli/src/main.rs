@@ -23,7 +23,9 @@ mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
 mod replay;
+mod report;
 mod semantics;
+mod shell;
 mod size;
 mod study;
 mod validate;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,

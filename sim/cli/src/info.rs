@@ -24,10 +24,12 @@ const REPLAY_BYTES_PAGE: u64 = 32;
 /// Time of a replay for each access. Measured with a program's trace; where most accesses miss all caches it is twenty times that.
 const REPLAY_NS_ACCESS: f64 = 30.0;
 
-/// Memory of a replay for each event, of the steps and faults that it keeps. Measured.
-const REPLAY_BYTES_EVENT: u64 = 64;
+/// Memory of a replay for each event, of the faults that it keeps. Measured.
+const REPLAY_BYTES_EVENT: u64 = 128;
+/// The same of what a binary file says of its kernel, and of its decompressed begin. Measured.
+const REPLAY_BYTES_BINARY: u64 = 48 << 20;
 /// Time of a replay for each event. Measured with recorded runs on both kernels.
-const REPLAY_NS_EVENT: f64 = 1000.0;
+const REPLAY_NS_EVENT: f64 = 3500.0;
 
 /// Runs `daxsim info`.
 pub fn run(args: &InfoArgs) -> Result<Status> {
@@ -100,6 +102,8 @@ fn events(path: &Path, kind: InputKind, damage: &mut Vec<String>) -> Result<Even
     }
     let origin = inputs::origin(path, kind)?;
     let (first_ns, last_ns) = span.unwrap_or_default();
+    let binary = matches!(kind, InputKind::TraceDat | InputKind::PerfData);
+    let base = REPLAY_BYTES + if binary { REPLAY_BYTES_BINARY } else { 0 };
     Ok(EventsInfo {
         lines: stats.lines,
         events: stats.records,
@@ -113,7 +117,7 @@ fn events(path: &Path, kind: InputKind, damage: &mut Vec<String>) -> Result<Even
         unparsable: stats.unparsable,
         kernel: origin.kernel,
         fs: origin.fs.map(|fs| fs.name().to_owned()),
-        replay_bytes: stats.records.saturating_mul(REPLAY_BYTES_EVENT).saturating_add(REPLAY_BYTES),
+        replay_bytes: stats.records.saturating_mul(REPLAY_BYTES_EVENT).saturating_add(base),
         replay_ns: stats.records as f64 * REPLAY_NS_EVENT,
     })
 }

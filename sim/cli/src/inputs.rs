@@ -100,7 +100,19 @@ fn origin_by_content(path: &Path) -> Result<Origin> {
             break;
         }
     }
+    if let (None, Some(release)) = (&origin.kernel, reader.release()) {
+        origin.kernel = kernel_of_release(release)?;
+    }
     Ok(origin)
+}
+
+/// The builtin kernel of a release such as `7.2.12+deb13-amd64`.
+fn kernel_of_release(release: &str) -> Result<Option<String>> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return Ok(None) };
+    let name = format!("linux-{major}.{minor}");
+    let is_builtin = daxsim_configs::builtin_kernels()?.iter().any(|kernel| kernel.name == name);
+    Ok(is_builtin.then_some(name))
 }
 
 /// The insert helpers have other names before and after the series.
@@ -161,6 +173,14 @@ mod tests {
         let origin = origin_by_path(Path::new("recorded/kernel-6.12/xfs/s01/script.txt"));
         assert_eq!(origin, Origin { kernel: Some("linux-6.12".into()), fs: Some(FileSystem::Xfs) });
         assert_eq!(origin_by_path(Path::new("script.txt")), Origin::default());
+    }
+
+    #[test]
+    fn a_release_tells_the_kernel_that_it_is_of() {
+        assert_eq!(kernel_of_release("7.2.12+deb13-amd64").unwrap().as_deref(), Some("linux-7.2"));
+        for other in ["5.4.0-99-generic", "", "next"] {
+            assert_eq!(kernel_of_release(other).unwrap(), None, "{other}");
+        }
     }
 
     #[test]

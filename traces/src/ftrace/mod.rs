@@ -56,6 +56,11 @@ pub trait EventReader: Send {
 
     /// What was counted so far.
     fn stats(&self) -> &Stats;
+
+    /// The release of the kernel that wrote the events (`uname -r`), if the file says.
+    fn release(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Opens events of whatever kind they are.

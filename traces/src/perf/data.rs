@@ -8,6 +8,7 @@ use crate::store::Store;
 
 /// Features by the number of their bit.
 const TRACING_DATA: u32 = 1;
+pub(super) const OSRELEASE: u32 = 4;
 const EVENT_DESC: u32 = 12;
 /// Most attributes: an event of each CPU may have one.
 const MOST_ATTRS: u64 = 1 << 16;
@@ -49,7 +50,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
     let attr_section = section(&mut store, 24)?;
     let data = section(&mut store, 40)?;
     let mut attrs = attributes(&mut store, layout, attr_size, attr_section)?;
-    let mut tracing = None;
+    let (mut tracing, mut release) = (None, None);
     // Before perf ends, it has not written how long the data is, nor what comes behind.
     let is_whole = data.size != 0;
     if is_whole {
@@ -64,6 +65,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
             at += SECTION;
             match feature {
                 TRACING_DATA => tracing = Some(bytes(&mut store, place)?),
+                OSRELEASE => release = string(&bytes(&mut store, place)?, layout),
                 EVENT_DESC => names(&mut attrs, &bytes(&mut store, place)?, layout),
                 _ => {}
             }
@@ -73,6 +75,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
     let mut records = Records::new(store, layout, data.offset, Some(end));
     records.set_attrs(attrs);
     records.tracing = tracing;
+    records.release = release;
     if !is_whole {
         records.note_unfinished();
     }
@@ -101,6 +104,14 @@ fn attributes(
         attrs.push(attr);
     }
     Ok(attrs)
+}
+
+/// A string behind the length of its field.
+pub(super) fn string(section: &[u8], layout: Layout) -> Option<String> {
+    let length = layout.number(section.get(..4)?)? as usize;
+    let text = section.get(4..)?.get(..length)?;
+    let end = memchr::memchr(0, text).unwrap_or(text.len());
+    Some(String::from_utf8_lossy(text.get(..end)?).into_owned())
 }
 
 /// Takes the names of events from the section that describes them.

@@ -172,4 +172,8 @@ impl EventReader for Reader {
     fn stats(&self) -> &Stats {
         &self.stats
     }
+
+    fn release(&self) -> Option<&str> {
+        self.records.release.as_deref()
+    }
 }

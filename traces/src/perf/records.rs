@@ -8,7 +8,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::attr::Attr;
 use super::order::{Order, Pending};
-use super::sample;
+use super::{data, sample};
 use crate::TraceError;
 use crate::ftrace::Layout;
 use crate::store::Store;
@@ -28,6 +28,7 @@ const HEADER_TRACING_DATA: u32 = 66;
 const FINISHED_ROUND: u32 = 68;
 const AUXTRACE: u32 = 71;
 const EVENT_UPDATE: u32 = 78;
+const HEADER_FEATURE: u32 = 80;
 const COMPRESSED: u32 = 81;
 const COMPRESSED2: u32 = 83;
 /// `PERF_EVENT_UPDATE__NAME`.
@@ -59,6 +60,8 @@ pub(super) struct Records {
     by_id: HashMap<u64, usize>,
     /// Descriptions of tracepoints.
     pub tracing: Option<Vec<u8>>,
+    /// Release of the kernel.
+    pub release: Option<String>,
     order: Order,
     packed: Option<Packed>,
     number: u64,
@@ -77,6 +80,7 @@ impl Records {
             attrs: Vec::new(),
             by_id: HashMap::new(),
             tracing: None,
+            release: None,
             order: Order::default(),
             packed: None,
             number: 0,
@@ -253,6 +257,12 @@ impl Records {
             FINISHED_ROUND => self.order.end_round(),
             _ if u64::from(kind) == HEADER_ATTR => self.attr(&bytes),
             EVENT_UPDATE => self.update(&bytes),
+            HEADER_FEATURE => {
+                let feature = self.layout.number(bytes.get(..8).unwrap_or_default());
+                if feature == Some(u64::from(data::OSRELEASE)) {
+                    self.release = data::string(bytes.get(8..).unwrap_or_default(), self.layout);
+                }
+            }
             _ if kind >= PERF_ITSELF => {}
             _ => {
                 let is_sample = kind == SAMPLE;

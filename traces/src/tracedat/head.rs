@@ -61,6 +61,8 @@ pub(crate) struct Head {
     /// The clock of the time stamps.
     pub clock: String,
     pub cycles: Option<Cycles>,
+    /// Release of the kernel.
+    pub release: Option<String>,
     /// What is added to every time stamp.
     pub time_offset: i64,
     /// Data that is not read: what it is.
@@ -79,6 +81,7 @@ impl Default for Head {
             cpu_stats: Vec::new(),
             clock: String::new(),
             cycles: None,
+            release: None,
             time_offset: 0,
             left_out: Vec::new(),
         }
@@ -164,6 +167,8 @@ impl Head {
         match number {
             2 if self.cpu_stats.len() < MOST_CPUS as usize => self.cpu_stats.push(data.to_vec()),
             4 => self.clock = clock_of(&text()),
+            // `Linux host release machine`
+            5 => self.release = text().split(' ').nth(2).map(str::to_owned),
             7 => self.time_offset = text().parse().unwrap_or(0),
             8 => self.machine_cpus = word(0, 4).unwrap_or_default() as u32,
             14 => {

@@ -39,6 +39,7 @@ pub struct Reader {
     stats: Stats,
     damage: Option<TraceError>,
     clock: String,
+    release: Option<String>,
     left_out: Vec<String>,
     ended: bool,
 }
@@ -68,7 +69,18 @@ impl Reader {
     fn of(store: Store) -> Result<Self, TraceError> {
         let (mut store, head, layout) = file::open(store)?;
         let Head {
-            page, formats, symbols, tasks, cpus, cpu_stats, clock, cycles, time_offset, left_out, ..
+            page,
+            formats,
+            symbols,
+            tasks,
+            cpus,
+            cpu_stats,
+            clock,
+            cycles,
+            time_offset,
+            left_out,
+            release,
+            ..
         } = head;
         let cpus: Result<Vec<_>, _> =
             cpus.into_iter().map(|data| Cpu::new(data, page, layout, &mut store)).collect();
@@ -87,6 +99,7 @@ impl Reader {
             stats: Stats::default(),
             damage: None,
             clock,
+            release,
             left_out,
             ended: false,
         };
@@ -188,6 +201,10 @@ impl EventReader for Reader {
 
     fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::accesses::AccessArgs;
 use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::record::{RECORD_EXAMPLES, RecordArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
@@ -52,6 +53,9 @@ pub enum Command {
     /// Write a generated trace of accesses or a workload script
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),
+    /// Run a command and record what the kernel does for it
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),

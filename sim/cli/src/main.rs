@@ -21,6 +21,7 @@ mod probe_kernel;
 mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
+mod record;
 mod replay;
 mod semantics;
 mod size;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Config(args) => config::run(&args),
     };
     match result {

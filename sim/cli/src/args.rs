@@ -10,6 +10,7 @@ use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
 use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::record::{RECORD_EXAMPLES, RecordArgs};
 use crate::report::{REPORT_EXAMPLES, ReportArgs};
 use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
@@ -62,6 +63,9 @@ pub enum Command {
     /// Write a generated trace of accesses or a workload script
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),
+    /// Run a command and record what the kernel does for it
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),

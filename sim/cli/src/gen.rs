@@ -153,7 +153,7 @@ fn check_options(args: &GenArgs) -> Result<()> {
 fn zipf(args: &GenArgs, writes: u64) -> Result<Pattern> {
     let bytes = args.bytes.unwrap_or(4 << 30);
     let pages = bytes / 4096;
-    if !pages.is_power_of_two() || bytes % 4096 != 0 || !(2..=1 << 26).contains(&pages) {
+    if !pages.is_power_of_two() || !bytes.is_multiple_of(4096) || !(2..=1 << 26).contains(&pages) {
         bail!("--bytes {bytes}: expected a power of two from 8K to 256G for zipf");
     }
     Ok(match (args.bytes, args.theta, writes) {

@@ -95,6 +95,7 @@ impl Cache {
             }
             Policy::Tree => replacement::tree_victim(state, self.ways),
             Policy::Random => (replacement::draw(&mut self.random) >> 32) as usize % self.ways,
+            Policy::Qlru => replacement::qlru_victim(state, self.ways),
             Policy::Srrip => {
                 let (state, way) = replacement::srrip_victim(state, self.ways);
                 self.set_state(set, state);

@@ -10,6 +10,7 @@
 
 pub mod compare;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod headline;
 pub mod hlog;
@@ -23,6 +24,7 @@ pub mod schema;
 pub mod semantics;
 pub mod study;
 pub mod terminal;
+pub mod timeline;
 pub mod units;
 pub mod validation;
 

@@ -179,7 +179,8 @@ impl Machine {
         self.measure.lines.entry(name).or_default().count(outcome);
     }
 
-    fn line_name(&self, line: CacheLine) -> LineName {
+    /// What a line holds.
+    pub(crate) fn line_name(&self, line: CacheLine) -> LineName {
         if let Some(name) = self.lines.name(line) {
             return name;
         }

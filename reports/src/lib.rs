@@ -10,6 +10,7 @@
 
 pub mod compare;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod headline;
 pub mod hlog;
@@ -24,6 +25,7 @@ pub mod semantics;
 pub mod study;
 pub mod sweep;
 pub mod terminal;
+pub mod timeline;
 pub mod units;
 pub mod validation;
 

@@ -7,6 +7,7 @@ use daxsim_types::FileSystem;
 
 use crate::accesses::AccessArgs;
 use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
+use crate::explain::{EXPLAIN_EXAMPLES, ExplainArgs};
 use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
@@ -14,6 +15,7 @@ use crate::record::{RECORD_EXAMPLES, RecordArgs};
 use crate::report::{REPORT_EXAMPLES, ReportArgs};
 use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
+use crate::timeline::TimelineArgs;
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
@@ -39,6 +41,9 @@ pub enum Command {
     /// Compare two reports: what differs, and which parts explain it
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Show a fault as its micro-operations, with the cost of each
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Make the forms of a saved report again, without simulating
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
@@ -80,6 +85,7 @@ pub enum Command {
 const EXAMPLES: &str = "\
 Examples:
   daxsim replay traces/recorded/kernel-7.2/ext4/s10_msync_loop/trace.txt.xz
+  daxsim explain fault mkwrite --kernel linux-6.12
   daxsim compare base/ new/ --fail-if 'latency.mkwrite.p99 > +5%'
   daxsim config list";
 
@@ -91,6 +97,7 @@ Examples:
   daxsim replay script.txt --semantics patch-v1
   daxsim replay script.txt --semantics merged+upgrade_sets_d_4k@pre-series
   daxsim replay script.txt --crash-at 250000
+  daxsim replay script.txt --timeline run.pftrace --timeline-window 1ms..2ms --folded run.folded
   daxsim replay program.lackey.zst --map db@0x4a00000+64M --fs xfs
   daxsim replay program.dxt --maps program.proc-maps --dax '/mnt/pmem/*'
   daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
@@ -179,6 +186,9 @@ pub struct ReplayArgs {
     /// Folder for report.json, report.html, latency.hlog and (scripts) faults.tsv [default: reports/out/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// What CPUs did over time.
+    #[command(flatten)]
+    pub timeline: TimelineArgs,
     /// Print no summary
     #[arg(long, short)]
     pub quiet: bool,

@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod conform;
 mod durability;
+mod explain;
 mod r#gen;
 mod gen_args;
 mod import;
@@ -29,6 +30,7 @@ mod semantics;
 mod shell;
 mod size;
 mod study;
+mod timeline;
 mod validate;
 
 use std::process::ExitCode;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),

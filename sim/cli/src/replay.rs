@@ -29,10 +29,14 @@ use crate::config::{parse_overrides, with_semantics};
 use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
 use crate::report as saved;
+use crate::timeline::{self, TimelineArgs};
 use crate::{Status, accesses, output};
 
 /// Runs `daxsim replay`.
 pub fn run(args: &ReplayArgs) -> Result<Status> {
+    if args.inputs.len() > 1 && args.timeline.watch().is_some() {
+        bail!("--timeline and --folded are for one input");
+    }
     let folders = out_folders(args)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads(args)).build()?;
     let jobs: Vec<(&PathBuf, &PathBuf)> = args.inputs.iter().zip(&folders).collect();
@@ -126,6 +130,7 @@ pub(crate) struct Choice {
     assumptions: Vec<String>,
     /// Threads of the host for this one run.
     threads: usize,
+    timeline: TimelineArgs,
 }
 
 impl Choice {
@@ -181,12 +186,16 @@ impl Choice {
             assumptions,
             // Several inputs keep the threads busy by themselves.
             threads: if args.inputs.len() > 1 { 1 } else { threads(args) },
+            timeline: args.timeline.clone(),
         })
     }
 
     pub fn simulation(&self, keep_faults: bool) -> Simulation {
         let mut sim = Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults);
         sim.set_lookahead(Lookahead::in_threads(self.threads));
+        if let Some(watch) = self.timeline.watch() {
+            sim.watch(watch);
+        }
         sim
     }
 
@@ -213,6 +222,9 @@ impl Choice {
             input,
         };
         let mut report = assemble::report(&setup, results)?;
+        if let Some(seen) = &results.seen {
+            timeline::write(&self.timeline, &report, seen)?;
+        }
         report.assumptions.extend(self.assumptions.iter().cloned());
         let program = match self.machine.cpu.window {
             0 | 1 => "a CPU makes one memory access at a time".to_owned(),

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::args::{ReplayArgs, SemanticsArgs, SetupArgs};
 use crate::config::{parse_overrides, with_semantics};
+use crate::timeline::TimelineArgs;
 use crate::{Status, inputs, output, replay};
 
 /// Runs `daxsim semantics`.
@@ -195,6 +196,7 @@ fn one(args: &SemanticsArgs, tree: &Tree<'_>, semantics: &str) -> ReplayArgs {
         crash_at: None,
         threads: 1,
         out: None,
+        timeline: TimelineArgs::default(),
         quiet: true,
         json: false,
     }

@@ -235,7 +235,8 @@ impl Machine {
         self.measure.lines.count(name, outcome);
     }
 
-    fn line_name(&self, line: CacheLine) -> LineName {
+    /// What a line holds.
+    pub(crate) fn line_name(&self, line: CacheLine) -> LineName {
         if let Some(name) = self.lines.name(line) {
             return name;
         }

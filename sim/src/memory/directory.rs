@@ -273,7 +273,9 @@ mod tests {
                     d.claim(CacheLine(core as u64 * LINES + line), core, false);
                     d.claim(CacheLine((core ^ 1) as u64 * LINES + line), core, false);
                 }
-                (0..SHARED).for_each(|line| drop(d.claim(CacheLine(1 << 40 | line), core, false)));
+                for line in 0..SHARED {
+                    d.claim(CacheLine(1 << 40 | line), core, false);
+                }
             }
             d.bytes() / cores
         };

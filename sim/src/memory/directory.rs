@@ -143,14 +143,14 @@ impl Directory {
             }
             return Held::Nowhere;
         }
-        let others = self.cores(slot).without(core);
+        let others = self.holders.others(self.table[at + 1], core);
         let owned = self.table[at] & OWNED != 0;
         if write {
             self.table[at] = key | OWNED;
             self.set_alone(slot, core);
         } else if !others.is_empty() {
             self.table[at] = key;
-            self.set_cores(slot, others.with(core));
+            self.table[at + 1] = self.holders.add(self.table[at + 1], core);
         }
         match others.first() {
             None => Held::Nowhere,
@@ -174,7 +174,7 @@ impl Directory {
         if !found {
             return;
         }
-        let rest = self.cores(slot).without(core);
+        let rest = self.holders.others(self.table[slot * STRIDE + 1], core);
         if rest.is_empty() {
             self.vacate(slot);
         } else {

@@ -55,6 +55,22 @@ impl Holders {
         (0..count).fold(CoreSet::default(), |set, at| set.with(number(at)))
     }
 
+    /// The holders but `core`.
+    #[inline]
+    pub fn others(&self, word: u64, core: usize) -> CoreSet {
+        if self.many { self.get_of_many(word).without(core) } else { CoreSet::of_first(word & !(1 << core)) }
+    }
+
+    /// The word of the same holders and `core`.
+    #[inline]
+    pub fn add(&mut self, word: u64, core: usize) -> u64 {
+        if self.many {
+            self.replace_of_many(word, self.get_of_many(word).with(core))
+        } else {
+            word | 1 << core
+        }
+    }
+
     /// The word of `cores` in place of `word`, which is nobody's from now on.
     #[inline]
     pub fn replace(&mut self, word: u64, cores: CoreSet) -> u64 {

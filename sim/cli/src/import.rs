@@ -116,7 +116,7 @@ fn copy_accesses(
     let mut batch = AccessBatch::default();
     loop {
         match reader.next_batch(&mut batch) {
-            Ok(true) => writer.push(batch.thread, &batch.records)?,
+            Ok(true) => writer.push_batch(&batch)?,
             Ok(false) => return Ok(None),
             Err(error) => return Ok(Some(error)),
         }

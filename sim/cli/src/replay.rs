@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
-use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_reports::{RunReport, json, write_atomically};
 use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
@@ -28,6 +28,7 @@ use crate::assemble::{self, Setup};
 use crate::config::{parse_overrides, with_semantics};
 use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
+use crate::report as saved;
 use crate::{Status, accesses, output};
 
 /// Runs `daxsim replay`.
@@ -43,7 +44,7 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
     for (result, (input, _)) in done.into_iter().zip(&jobs) {
         match result {
             Ok(summary) if args.quiet => drop(summary),
-            Ok(summary) => output::print(&summary)?,
+            Ok(summary) => if args.json { output::print(&summary) } else { output::show(&summary) }?,
             Err(error) if args.inputs.len() > 1 => {
                 output::note(&format!("daxsim: {}", about(input, &output::describe(&error))));
                 failures += 1;
@@ -91,13 +92,11 @@ fn out_folders(args: &ReplayArgs) -> Result<Vec<PathBuf>> {
 fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
     let (report, faults) = simulate(args, input)?;
     note_damage(&report);
-    json::write(&report, &folder.join("report.json"))?;
-    html::write(&report, &folder.join("report.html"))?;
+    let report = saved::write(&report, folder)?;
     if let Some(table) = faults {
         write_atomically(&folder.join("faults.tsv"), &table)?;
     }
-    let where_to = format!("\nreport: {}\n", folder.join("report.html").display());
-    Ok(terminal::summary(&report) + &where_to)
+    Ok(if args.json { json::to_string(&report)? } else { saved::summary(&report, folder) })
 }
 
 /// Simulates one input: the report and, of a script, its fault table.
@@ -105,7 +104,10 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     let kind = inputs::kind(input)?;
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
     if !kind.is_accesses() && !args.setup.accesses.is_default() {
-        bail!("{}: {kind}: --map, --fetches and --accesses are for traces of accesses", input.display());
+        bail!(
+            "{}: {kind}: --map, --maps, --dax, --fetches, --accesses and --slip are for traces of accesses",
+            input.display()
+        );
     }
     match kind {
         InputKind::Script => predict(args, input, choice),

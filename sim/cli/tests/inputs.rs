@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{all_recorded, replay, report, run_in};
+use common::{all_recorded, recorded, replay, report, run_in};
 use serde_json::Value;
 
 /// Binary files of a run and their text.
@@ -70,5 +70,33 @@ fn an_imported_binary_file_is_read_as_the_file() {
             serde_json::from_str(&run.exits(0).out).unwrap()
         };
         assert_eq!(of("x.dxt")["events"], of(&binary)["events"], "{binary}");
+    }
+}
+
+/// Small files of sampled and traced accesses, of the corpus of the fuzz targets.
+#[test]
+fn accesses_of_perf_mem_and_drmemtrace_are_imported_and_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = recorded("../fuzz/corpus");
+    for (name, kind, accesses) in [
+        ("perf_data/mem-little", "perf-mem", 4_u64),
+        ("perf_data/mem-big", "perf-mem", 4),
+        ("drmemtrace/some", "drmemtrace", 3),
+    ] {
+        let input = corpus.join(name).to_str().unwrap().to_owned();
+        let of = |input: &str| -> Value {
+            let run = run_in(dir.path(), &["info", "--json", input]);
+            serde_json::from_str(&run.exits(0).out).unwrap()
+        };
+        assert_eq!(
+            (&of(&input)["kind"], &of(&input)["accesses"]["records"]),
+            (&kind.into(), &accesses.into())
+        );
+        run_in(dir.path(), &["import", &input, "-o", "x.dxt"]).exits(0);
+        let imported = of("x.dxt");
+        assert_eq!((&imported["kind"], &imported["accesses"]["records"]), (&"dxt".into(), &accesses.into()));
+        replay(dir.path(), &input, &["--machine", "qemu-tcg", "--quiet"]).exits(0);
+        let total = report(dir.path())["accesses"]["total"].as_u64().unwrap();
+        assert!(total >= accesses, "{name}: {total}");
     }
 }

@@ -355,9 +355,13 @@ fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> R
     let mut record = Record::default();
     let bar = progress();
     let mut damage = None;
+    let mut backwards = Backwards::default();
     loop {
         match reader.next_record(&mut record) {
-            Ok(true) => replayer.push(&mut sim, &record).with_context(|| input.display().to_string())?,
+            Ok(true) => {
+                backwards.see(&record);
+                replayer.push(&mut sim, &record).with_context(|| input.display().to_string())?;
+            }
             Ok(false) => break,
             Err(error) if error.is_damage() => {
                 damage = Some(error.to_string());
@@ -392,12 +396,42 @@ fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> R
     let mut report = choice.report(Mode::Replay, provenance, &results)?;
     durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);
     report.warnings.extend(reading_warnings(stats, damage));
+    report.warnings.extend(backwards.warning());
     add_outcome(&mut report, input, &outcome);
     report.assumptions.push(
         "steps run one after another in recorded order, as fast as the machine can; hits between faults are not in a trace"
             .into(),
     );
     Ok(report)
+}
+
+/// Events that are earlier than one before them.
+#[derive(Default)]
+struct Backwards {
+    latest: u64,
+    count: u64,
+    /// The most by which one is too late.
+    most: u64,
+}
+
+impl Backwards {
+    fn see(&mut self, record: &Record) {
+        let late = self.latest.saturating_sub(record.time_ns);
+        self.count += u64::from(late > 0);
+        self.most = self.most.max(late);
+        self.latest = self.latest.max(record.time_ns);
+    }
+
+    fn warning(&self) -> Option<Warning> {
+        (self.count > 0).then(|| Warning {
+            what: "events out of order".into(),
+            count: self.count,
+            detail: format!(
+                "up to {} ns earlier than one before; replayed in the order of the file",
+                self.most
+            ),
+        })
+    }
 }
 
 fn progress() -> ProgressBar {

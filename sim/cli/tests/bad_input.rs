@@ -532,3 +532,13 @@ fn a_negative_number_is_refused_as_the_value_that_it_is() {
         run.refuses(&["invalid value '-1' for", option]);
     }
 }
+
+#[test]
+fn events_out_of_order_and_files_put_together_are_told() {
+    let text = String::from_utf8(trace_text()).unwrap();
+    let (_dir, run) = replay_bytes("twice.txt", format!("{text}{text}").as_bytes(), &[]);
+    run.exits(0);
+    let report = common::report(_dir.path());
+    let (count, detail) = common::warning(&report, "events out of order");
+    assert!(count > 0 && detail.contains("replayed in the order of the file"), "{detail}");
+}

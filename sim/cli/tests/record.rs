@@ -51,6 +51,8 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
 /// A machine with DAX and tracefs, as files.
 struct Machine {
     dir: tempfile::TempDir,
+    /// Bytes of what it records.
+    text: u64,
     ended: Arc<AtomicBool>,
     kernel: Option<JoinHandle<Vec<(String, String)>>>,
 }
@@ -69,7 +71,7 @@ impl Machine {
         fs::create_dir_all(tracing.join("instances")).unwrap();
         let ended = Arc::new(AtomicBool::new(false));
         let kernel = Kernel { tracing, text: text.into(), lost, ended: Arc::clone(&ended) };
-        Self { dir, ended, kernel: Some(std::thread::spawn(move || kernel.run())) }
+        Self { dir, text: text.len() as u64, ended, kernel: Some(std::thread::spawn(move || kernel.run())) }
     }
 
     fn instances(&self) -> Vec<PathBuf> {
@@ -100,13 +102,11 @@ impl Machine {
             .spawn()
             .unwrap();
         wait_for("recording begins", || {
-            let on = self
-                .instances()
-                .first()
-                .map(|dir| fs::read_to_string(dir.join("tracing_on")).unwrap_or_default());
-            self.out().join("RECORDING").exists()
-                && on.as_deref() == Some("1")
-                && self.out().join("trace.txt").exists()
+            let instances = self.instances();
+            let on =
+                instances.first().map(|dir| fs::read_to_string(dir.join("tracing_on")).unwrap_or_default());
+            let raw = fs::metadata(self.out().join("trace.txt")).map_or(0, |file| file.len());
+            self.out().join("RECORDING").exists() && on.as_deref() == Some("1") && raw >= self.text
         });
         child
     }

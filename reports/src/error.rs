@@ -86,6 +86,9 @@ pub enum ReportError {
         /// Numbers with names like it.
         near: Vec<String>,
     },
+    /// The library that writes Parquet refused something.
+    #[error("cannot write Parquet: {0}")]
+    Parquet(String),
     /// A histogram could not be encoded.
     #[error("cannot encode a histogram: {source}")]
     Histogram {

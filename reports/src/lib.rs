@@ -23,6 +23,7 @@ mod rows;
 pub mod schema;
 pub mod semantics;
 pub mod study;
+pub mod sweep;
 pub mod terminal;
 pub mod timeline;
 pub mod units;

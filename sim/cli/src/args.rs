@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use daxsim_sim::program::trace::DaxMap;
 use daxsim_types::FileSystem;
 
-use crate::accesses;
+use crate::accesses::AccessArgs;
 use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
 use crate::explain::{EXPLAIN_EXAMPLES, ExplainArgs};
+use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
-use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::record::{RECORD_EXAMPLES, RecordArgs};
 use crate::report::{REPORT_EXAMPLES, ReportArgs};
 use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
@@ -64,9 +65,12 @@ pub enum Command {
     /// Say what an input is and what it holds
     #[command(after_help = INFO_EXAMPLES)]
     Info(InfoArgs),
-    /// Write a generated address stream
+    /// Write a generated trace of accesses or a workload script
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),
+    /// Run a command and record what the kernel does for it
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -95,6 +99,7 @@ Examples:
   daxsim replay script.txt --crash-at 250000
   daxsim replay script.txt --timeline run.pftrace --timeline-window 1ms..2ms --folded run.folded
   daxsim replay program.lackey.zst --map db@0x4a00000+64M --fs xfs
+  daxsim replay program.dxt --maps program.proc-maps --dax '/mnt/pmem/*'
   daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
 
 Exit status: 0 done, 2 bad usage or bad input.";
@@ -157,20 +162,6 @@ pub struct SetupArgs {
     /// Seed of everything that is drawn: how late the threads of a racing section start
     #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
-}
-
-/// How a trace of accesses is run.
-#[derive(Clone, Debug, Default, Args)]
-pub struct AccessArgs {
-    /// Of a trace of accesses: a range that maps a DAX file, shared (repeatable). All other memory is anonymous
-    #[arg(long = "map", value_name = "FILE[:OFFSET]@ADDRESS+LENGTH", value_parser = accesses::map::parse)]
-    pub maps: Vec<DaxMap>,
-    /// Of a trace of accesses: simulate the instruction fetches of lackey and ChampSim, too
-    #[arg(long)]
-    pub fetches: bool,
-    /// Of a trace of accesses: no more than the first N of each thread
-    #[arg(long = "accesses", value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
 }
 
 /// `daxsim replay`

@@ -10,6 +10,7 @@ mod conform;
 mod durability;
 mod explain;
 mod r#gen;
+mod gen_args;
 mod import;
 mod import_args;
 mod in_order;
@@ -22,6 +23,7 @@ mod probe_kernel;
 mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
+mod record;
 mod replay;
 mod report;
 mod semantics;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

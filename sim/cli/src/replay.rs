@@ -16,7 +16,7 @@ use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
 use daxsim_sim::{Results, Simulation};
 use daxsim_traces::fault_table::{self, FaultRow};
-use daxsim_traces::ftrace::{Reader, Record, Stats};
+use daxsim_traces::ftrace::{self, Record, Stats};
 use daxsim_traces::script::Script;
 use daxsim_traces::{InputKind, layout};
 use daxsim_types::{FileSystem, Time};
@@ -108,14 +108,15 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     let kind = inputs::kind(input)?;
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
     if !kind.is_accesses() && !args.setup.accesses.is_default() {
-        bail!("{}: {kind}: --map, --fetches and --accesses are for traces of accesses", input.display());
+        bail!(
+            "{}: {kind}: --map, --maps, --dax, --fetches, --accesses and --slip are for traces of accesses",
+            input.display()
+        );
     }
     match kind {
         InputKind::Script => predict(args, input, choice),
-        InputKind::Ftrace => Ok((replay(args, input, choice)?, None)),
-        InputKind::Lackey | InputKind::ChampSim | InputKind::Dxt => {
-            Ok((accesses::predict(args, input, kind, &choice)?, None))
-        }
+        _ if kind.is_events() => Ok((replay(args, input, kind, choice)?, None)),
+        _ => Ok((accesses::predict(args, input, kind, &choice)?, None)),
     }
 }
 
@@ -346,10 +347,10 @@ fn row(fault: &FaultRecord) -> FaultRow {
 }
 
 /// Replays a trace.
-fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> {
+fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> Result<RunReport> {
     let mut sim = choice.simulation(true);
     choice.crash(&mut sim, args.crash_at);
-    let mut reader = Reader::open(input)?;
+    let mut reader = ftrace::open(input)?;
     let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
     let mut record = Record::default();
     let bar = progress();
@@ -381,15 +382,12 @@ fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> 
             "were fs_dax:* and exceptions:page_fault_* recorded?"
         };
         let why = damage.unwrap_or_else(|| hint.into());
-        bail!(
-            "{}: no DAX fault in {} records of {} lines: {why}",
-            input.display(),
-            stats.records,
-            stats.lines
-        );
+        let lines = if stats.lines > 0 { format!(" of {} lines", stats.lines) } else { String::new() };
+        bail!("{}: no DAX fault in {} records{lines}: {why}", input.display(), stats.records);
     }
-    let mut provenance = inputs::provenance(input, "ftrace")?;
-    (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));
+    let mut provenance = inputs::provenance(input, kind.name())?;
+    (provenance.lines, provenance.events) =
+        (Some(stats.lines).filter(|&lines| lines > 0), Some(stats.records));
     let results = sim.finish();
     let mut report = choice.report(Mode::Replay, provenance, &results)?;
     durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);

@@ -9,6 +9,7 @@ use super::source::{Access, Accesses, Cursor};
 use crate::engine::{Cx, Moment, OnCpu, Paused, Window};
 use crate::kernel::{Origin, general_protection, page_fault};
 use crate::machine::Machine;
+use crate::measure::Part;
 use crate::mmu::Refusal;
 use crate::observe::MicroOp;
 
@@ -89,7 +90,9 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
                 pause = Some(Paused::Refused(*access, Refusal::GeneralProtection));
                 break;
             }
-            if let Err(refusal) = m.user_access(index, access.va, access.kind, user) {
+            let refused = m.user_access(index, access.va, access.kind, user).err();
+            m.cpus[index].spend_as(Part::User, Time(u64::from(access.work)));
+            if let Some(refusal) = refused {
                 pause = Some(Paused::Refused(*access, refusal));
                 break;
             }

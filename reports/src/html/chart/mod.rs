@@ -6,6 +6,7 @@ mod curves;
 mod histogram;
 mod ink;
 mod lines;
+mod scatter;
 mod stacked;
 mod timeline;
 
@@ -26,6 +27,7 @@ pub(super) use histogram::histogram;
 use ink::Ink;
 pub(super) use ink::{PARTS, css};
 pub(crate) use lines::{Line, LineChart, Mark, lines};
+pub(crate) use scatter::{Scatter, scatter};
 pub(super) use stacked::{Row, Segment, stacked};
 pub(super) use timeline::{Timeline, timeline};
 

@@ -158,6 +158,14 @@ impl Fields {
         })
     }
 
+    /// Numbers, texts, `true` and `false` in an array, as `--set` takes them.
+    pub(crate) fn scalars(&self, key: &'static str, expected: &str) -> Option<Vec<String>> {
+        self.required(key, expected, |value| match value {
+            Value::Array(items) => items.iter().map(scalar).collect(),
+            _ => None,
+        })
+    }
+
     /// Arrays of texts in an array.
     pub(crate) fn lists_of_texts(&self, key: &'static str, expected: &str) -> Option<Vec<Vec<String>>> {
         self.required(key, expected, |value| match value {
@@ -190,6 +198,15 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) if !text.is_empty() => Some(text.clone()),
         _ => None,
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::Integer(n) => Some(n.to_string()),
+        Value::Float(n) if n.is_finite() => Some(n.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        other => text(other),
     }
 }
 

@@ -31,6 +31,7 @@ mod resize;
 mod schema;
 mod semantics;
 pub mod study;
+pub mod sweep;
 mod tlb_check;
 mod tlb_flush;
 mod tlb_schema;

@@ -87,6 +87,10 @@ pub struct CpuSpec {
     pub store_buffer: u32,
     /// From a non-temporal store until its line leaves the core.
     pub nt_store_latency: Time,
+    /// How long a fill buffer keeps a line that was stored past the caches after its controller has accepted it.
+    pub nt_release: Time,
+    /// Time between two lines that a core writes back by CLWB, CLFLUSHOPT or CLFLUSH.
+    pub flush_interval: Time,
     /// What taking the time before and after an access adds to it.
     pub timestamps: Time,
     /// From the waking of a CPU that idles to its first instruction.

@@ -62,6 +62,10 @@ section!(cpu: CpuSpec, "cpu" {
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
     nt_store_latency "nt_store_latency" = "\"0 ns\"": TIME,
         "From a non-temporal store until its line leaves the core, on top of what its controller takes.";
+    nt_release "nt_release" = "\"0 ns\"": TIME,
+        "How long the fill buffer of a non-temporal store is kept after the controller has accepted the line. No fence waits for it.";
+    flush_interval "flush_interval" = "\"0 ns\"": TIME,
+        "Time between two lines that a core writes back by CLWB, CLFLUSHOPT or CLFLUSH: the next leaves when the one before has.";
     timestamps "timestamps" = "\"0 ns\"": TIME,
         "What RDTSCP, LFENCE and MFENCE around an access add to its time, where a measurement does not subtract it: of the probe \
          overwrite.";

@@ -132,31 +132,53 @@ pub(crate) fn parse_records(
     text: &str,
     name: &str,
 ) -> Result<(Vec<Entry>, Vec<Record>), Vec<Problem>> {
+    let (entries, mut tables) = parse_tables(source, text, &[name])?;
+    Ok((entries, tables.pop().unwrap_or_default()))
+}
+
+/// What stands outside the tables of a document, and the tables of each name.
+pub(crate) type Tables = (Vec<Entry>, Vec<Vec<Record>>);
+
+/// A document of tables of several names: the tables of each, and the entries outside them.
+pub(crate) fn parse_tables(source: &str, text: &str, names: &[&str]) -> Result<Tables, Vec<Problem>> {
     let text = Text::new(source, text);
     let mut table = text.parse()?;
     let place = |offset| text.place(offset);
-    let tables = table.remove(name);
+    let mut of_names = Vec::new();
+    for name in names {
+        of_names.push(match table.remove(*name) {
+            Some(tables) => records(name, tables.span().start, tables.get_ref(), &place)?,
+            None => Vec::new(),
+        });
+    }
     let mut entries = Vec::new();
     flatten("", &table, &place, &mut entries);
-    let Some(tables) = tables else { return Ok((entries, Vec::new())) };
+    Ok((entries, of_names))
+}
+
+/// The tables of an array that begins at `start`.
+fn records(
+    name: &str,
+    start: usize,
+    tables: &DeValue<'_>,
+    place: &dyn Fn(usize) -> Place,
+) -> Result<Vec<Record>, Vec<Problem>> {
     let wrong = |at: usize, value: &DeValue<'_>| {
         let expected = format!("tables that begin with [[{name}]]");
         let kind = ProblemKind::BadValue { found: owned(value).to_string(), expected };
         vec![place(at).problem(Some(name), kind)]
     };
-    let DeValue::Array(items) = tables.get_ref() else {
-        return Err(wrong(tables.span().start, tables.get_ref()));
-    };
+    let DeValue::Array(items) = tables else { return Err(wrong(start, tables)) };
     let mut records = Vec::new();
     for item in items {
         let DeValue::Table(inner) = item.get_ref() else {
             return Err(wrong(item.span().start, item.get_ref()));
         };
         let mut of_record = Vec::new();
-        flatten("", inner, &place, &mut of_record);
+        flatten("", inner, place, &mut of_record);
         records.push(Record { place: place(item.span().start), entries: of_record });
     }
-    Ok((entries, records))
+    Ok(records)
 }
 
 /// The entries that `key = value` stands for, `value` in TOML or else a bare string.

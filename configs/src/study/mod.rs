@@ -11,6 +11,7 @@ use crate::error::ConfigError;
 use crate::load::{Category, Document};
 
 pub use probe::{Metric, StudyProbe};
+pub(crate) use read::{problem_of, settings, settings_in};
 
 /// A question, and the measurements that answer it.
 #[derive(Clone, Debug, PartialEq)]

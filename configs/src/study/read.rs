@@ -171,7 +171,7 @@ fn axis(f: &Fields) -> Option<AxisSpec> {
 }
 
 /// An array of settings whose keys there are.
-fn settings(f: &Fields, key: &'static str) -> Option<Vec<String>> {
+pub(crate) fn settings(f: &Fields, key: &'static str) -> Option<Vec<String>> {
     let set = f.optional_texts(key, "an array of settings such as [\"tlb.stlb.entries=2048\"]");
     for (found, expected) in set.iter().filter_map(|text| problem_of(text)) {
         f.bad(key, found, &expected);
@@ -179,8 +179,19 @@ fn settings(f: &Fields, key: &'static str) -> Option<Vec<String>> {
     Some(set)
 }
 
+/// Arrays of settings in an array.
+pub(crate) fn settings_in(f: &Fields, key: &'static str, expected: &str) -> Option<Vec<Vec<String>>> {
+    let sets = f.lists_of_texts(key, expected)?;
+    let wrong = sets.iter().flatten().find_map(|text| problem_of(text));
+    if let Some((found, expected)) = wrong {
+        f.bad(key, found, &expected);
+        return None;
+    }
+    Some(sets)
+}
+
 /// What is wrong with a setting: what was found and what was expected. Its value is looked at where it is applied.
-fn problem_of(text: &str) -> Option<(String, String)> {
+pub(crate) fn problem_of(text: &str) -> Option<(String, String)> {
     let error = match Override::parse(text) {
         Ok(setting) => split_overrides(&[setting]).err()?,
         Err(error) => error,

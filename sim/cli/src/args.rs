@@ -6,10 +6,13 @@ use clap::{Args, Parser, Subcommand};
 use daxsim_types::FileSystem;
 
 use crate::accesses::AccessArgs;
+use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
 use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
 use crate::record::{RECORD_EXAMPLES, RecordArgs};
+use crate::report::{REPORT_EXAMPLES, ReportArgs};
+use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
@@ -17,7 +20,7 @@ use crate::study::{STUDY_EXAMPLES, StudyArgs};
 /// Predicts the faults of a workload script, or replays what a kernel recorded, and reports what each fault cost
 /// and where the time went.
 #[derive(Debug, Parser)]
-#[command(name = "daxsim", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "daxsim", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -33,10 +36,17 @@ pub enum Command {
     /// Compare predicted faults with recorded ones, fault by fault
     #[command(after_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
+    /// Compare two reports: what differs, and which parts explain it
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
+    /// Make the forms of a saved report again, without simulating
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Run one input under several insert semantics and trace each difference to the knob that makes it
     #[command(after_help = SEMANTICS_EXAMPLES)]
     Semantics(SemanticsArgs),
     /// Put the simulated machine to a measurement that hardware was put to
+    #[command(after_help = PROBE_EXAMPLES)]
     Probe(ProbeArgs),
     /// Compare the simulated machines with what was measured on hardware
     #[command(after_help = VALIDATE_EXAMPLES)]
@@ -59,7 +69,19 @@ pub enum Command {
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  daxsim replay traces/recorded/kernel-7.2/ext4/s10_msync_loop/trace.txt.xz
+  daxsim compare base/ new/ --fail-if 'latency.mkwrite.p99 > +5%'
+  daxsim config list";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -96,6 +118,11 @@ Examples:
   daxsim semantics script.txt --of patch-v1,v1-intent
 
 Exit status: 0 done, 2 bad usage or bad input.";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  daxsim probe chase --machine skylake-sp-optane
+  daxsim probe fault --help";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -149,12 +176,15 @@ pub struct ReplayArgs {
     /// depends on it
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
-    /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/NAME]
+    /// Folder for report.json, report.html, latency.hlog and (scripts) faults.tsv [default: reports/out/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print no summary
     #[arg(long, short)]
     pub quiet: bool,
+    /// Print the reports as JSON instead of summaries
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
 }
 
 /// `daxsim conform`
@@ -195,6 +225,12 @@ pub struct SemanticsArgs {
     /// Runs at the same time
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Print no tables
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print JSON instead of tables
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
     /// Folder for semantics.json and semantics.html [default: reports/out/NAME.semantics]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -212,8 +248,10 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// List the builtin machines, kernels and insert semantics
+    #[command(after_help = CONFIG_EXAMPLES)]
     List,
     /// Print every key of a machine, a kernel or an insert semantics with its value and meaning
+    #[command(after_help = CONFIG_EXAMPLES)]
     Show {
         /// A builtin's name or a TOML file; of a semantics also with any +KNOB@NAME
         name: String,

@@ -4,6 +4,7 @@ mod accesses;
 mod args;
 mod assemble;
 mod causes;
+mod compare;
 mod config;
 mod conform;
 mod durability;
@@ -23,7 +24,9 @@ mod probe_memory;
 mod probe_memory_args;
 mod record;
 mod replay;
+mod report;
 mod semantics;
+mod shell;
 mod size;
 mod study;
 mod validate;
@@ -50,6 +53,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Command::Gen(args) => r#gen::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,

@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
-use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_reports::{RunReport, json, write_atomically};
 use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
 use daxsim_sim::{Results, Simulation};
 use daxsim_traces::fault_table::{self, FaultRow};
-use daxsim_traces::ftrace::{Reader, Record, Stats};
+use daxsim_traces::ftrace::{self, Record, Stats};
 use daxsim_traces::script::Script;
 use daxsim_traces::{InputKind, layout};
 use daxsim_types::{FileSystem, Time};
@@ -28,6 +28,7 @@ use crate::assemble::{self, Setup};
 use crate::config::{parse_overrides, with_semantics};
 use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
+use crate::report as saved;
 use crate::{Status, accesses, output};
 
 /// Runs `daxsim replay`.
@@ -43,7 +44,7 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
     for (result, (input, _)) in done.into_iter().zip(&jobs) {
         match result {
             Ok(summary) if args.quiet => drop(summary),
-            Ok(summary) => output::print(&summary)?,
+            Ok(summary) => if args.json { output::print(&summary) } else { output::show(&summary) }?,
             Err(error) if args.inputs.len() > 1 => {
                 output::note(&format!("daxsim: {}", about(input, &output::describe(&error))));
                 failures += 1;
@@ -91,13 +92,11 @@ fn out_folders(args: &ReplayArgs) -> Result<Vec<PathBuf>> {
 fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
     let (report, faults) = simulate(args, input)?;
     note_damage(&report);
-    json::write(&report, &folder.join("report.json"))?;
-    html::write(&report, &folder.join("report.html"))?;
+    let report = saved::write(&report, folder)?;
     if let Some(table) = faults {
         write_atomically(&folder.join("faults.tsv"), &table)?;
     }
-    let where_to = format!("\nreport: {}\n", folder.join("report.html").display());
-    Ok(terminal::summary(&report) + &where_to)
+    Ok(if args.json { json::to_string(&report)? } else { saved::summary(&report, folder) })
 }
 
 /// Simulates one input: the report and, of a script, its fault table.
@@ -112,10 +111,8 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     }
     match kind {
         InputKind::Script => predict(args, input, choice),
-        InputKind::Ftrace => Ok((replay(args, input, choice)?, None)),
-        InputKind::Lackey | InputKind::ChampSim | InputKind::Dxt => {
-            Ok((accesses::predict(args, input, kind, &choice)?, None))
-        }
+        _ if kind.is_events() => Ok((replay(args, input, kind, choice)?, None)),
+        _ => Ok((accesses::predict(args, input, kind, &choice)?, None)),
     }
 }
 
@@ -338,10 +335,10 @@ fn row(fault: &FaultRecord) -> FaultRow {
 }
 
 /// Replays a trace.
-fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> {
+fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> Result<RunReport> {
     let mut sim = choice.simulation(true);
     choice.crash(&mut sim, args.crash_at);
-    let mut reader = Reader::open(input)?;
+    let mut reader = ftrace::open(input)?;
     let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
     let mut record = Record::default();
     let bar = progress();
@@ -377,15 +374,12 @@ fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> 
             "were fs_dax:* and exceptions:page_fault_* recorded?"
         };
         let why = damage.unwrap_or_else(|| hint.into());
-        bail!(
-            "{}: no DAX fault in {} records of {} lines: {why}",
-            input.display(),
-            stats.records,
-            stats.lines
-        );
+        let lines = if stats.lines > 0 { format!(" of {} lines", stats.lines) } else { String::new() };
+        bail!("{}: no DAX fault in {} records{lines}: {why}", input.display(), stats.records);
     }
-    let mut provenance = inputs::provenance(input, "ftrace")?;
-    (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));
+    let mut provenance = inputs::provenance(input, kind.name())?;
+    (provenance.lines, provenance.events) =
+        (Some(stats.lines).filter(|&lines| lines > 0), Some(stats.records));
     let results = sim.finish();
     let mut report = choice.report(Mode::Replay, provenance, &results)?;
     durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);

@@ -41,7 +41,11 @@ pub fn run(args: &SemanticsArgs) -> Result<Status> {
     write_atomically(&folder.join("semantics.json"), comparison.to_json()?.as_bytes())?;
     write_atomically(&folder.join("semantics.html"), comparison::html(&comparison).as_bytes())?;
     let where_to = format!("\nreport: {}\n", folder.join("semantics.html").display());
-    output::print(&(comparison::summary(&comparison) + &where_to))?;
+    if args.json {
+        output::print(&comparison.to_json()?)?;
+    } else if !args.quiet {
+        output::show(&(comparison::summary(&comparison) + &where_to))?;
+    }
     Ok(Status::Done)
 }
 
@@ -192,6 +196,7 @@ fn one(args: &SemanticsArgs, tree: &Tree<'_>, semantics: &str) -> ReplayArgs {
         threads: 1,
         out: None,
         quiet: true,
+        json: false,
     }
 }
 

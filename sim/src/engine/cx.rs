@@ -157,6 +157,10 @@ impl<'s> Cx<'s> {
             let again = self.sys.with(|m| m.spec.cost.locked_rmw);
             self.spend(again);
         }
+        if let Some(owner) = self.sys.with(|m| m.locks.owner_line(id)).filter(|_| taken) {
+            // The line may be somebody else's again.
+            self.store(owner).await;
+        }
         taken
     }
 

@@ -110,7 +110,7 @@ pub(super) async fn call_function_many(
         }
         cx.work(path);
         stores.store(csd).await;
-        std::mem::replace(&mut stores, cx.stores()).finish();
+        stores.drain();
         // llist_add
         cx.rmw(queue).await;
         let was_empty = cx.with(|m| {

@@ -1,10 +1,12 @@
 //! Charts as inline SVG. Only this module knows the charting library.
 
 mod axis;
+mod changes;
 mod curves;
 mod histogram;
 mod ink;
 mod lines;
+mod scatter;
 mod stacked;
 mod timeline;
 
@@ -19,11 +21,13 @@ use plotters::style::{IntoTextStyle, TextStyle};
 
 use crate::ReportError;
 use axis::Axis;
+pub(crate) use changes::{Bar, changes};
 pub(crate) use curves::{Curve, Curves, curve_color, curves};
 pub(super) use histogram::histogram;
 use ink::Ink;
 pub(super) use ink::{PARTS, css};
 pub(crate) use lines::{Line, LineChart, Mark, lines};
+pub(crate) use scatter::{Scatter, scatter};
 pub(super) use stacked::{Row, Segment, stacked};
 pub(super) use timeline::{Timeline, timeline};
 

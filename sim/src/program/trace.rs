@@ -182,7 +182,7 @@ mod tests {
             let (mut all, mut expander) = (Vec::new(), Expander::new(&spec));
             for (va, op) in *accesses {
                 let record = AccessRecord { va: VirtAddr(*va), op: *op, size: 8, ..AccessRecord::default() };
-                expander.push(&record, &mut all);
+                expander.extend(&[record], &mut all);
             }
             all.extend(expander.finish(0));
             Box::new(all.into_iter()) as Box<dyn Source>

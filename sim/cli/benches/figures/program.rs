@@ -40,7 +40,7 @@ impl Source for Decoding {
                 batch.extend(self.expander.finish(0));
                 return;
             }
-            self.batch.records.iter().for_each(|record| self.expander.push(record, &mut self.accesses));
+            self.expander.extend(&self.batch.records, &mut self.accesses);
         }
         let some = count.min(self.accesses.len() - self.at);
         batch.extend_from_slice(&self.accesses[self.at..self.at + some]);

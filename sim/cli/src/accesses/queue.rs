@@ -15,6 +15,8 @@ use daxsim_traces::access::{AccessBatch, AccessCounts, AccessReader, AccessRecor
 
 /// Accesses handed over at once: 128 KiB, within the L2 of the host's core that takes them.
 const CHUNK: usize = 8192;
+/// Records expanded between two looks at how full a chunk is.
+const PIECE: usize = 512;
 /// Chunks that wait for the simulation at most.
 const WAITING: usize = 8;
 
@@ -171,9 +173,9 @@ impl Out {
             self.send(epoch)?;
         }
         let epoch = epoch.max(self.chunk.epoch);
-        expander.push(&first, &mut self.chunk.accesses);
-        for record in others {
-            expander.push(record, &mut self.chunk.accesses);
+        expander.extend(&[first], &mut self.chunk.accesses);
+        for some in others.chunks(PIECE) {
+            expander.extend(some, &mut self.chunk.accesses);
             if self.chunk.accesses.len() >= CHUNK {
                 self.send(epoch)?;
             }

@@ -14,22 +14,20 @@ use crate::program::Access;
 /// Bytes of a cache line.
 const LINE: u64 = 64;
 
-/// What instructions take, in picoseconds.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    load: u64,
-    store: u64,
-    instruction: u64,
-    /// As much as instructions can fall behind accesses.
-    most_credit: u64,
-}
+/// What an access is by its number in a trace (`AccessOp`): loads, stores, both, fetches.
+const KINDS: [AccessKind; 4] = [AccessKind::Read, AccessKind::Write, AccessKind::Read, AccessKind::Fetch];
 
 /// Turns records into accesses.
 #[derive(Clone, Debug)]
 pub struct Expander {
-    pace: Pace,
+    /// What the issue slots of a record take that touches one line, in picoseconds, by the number of what it does.
+    slots: [u64; 4],
+    /// What an instruction takes.
+    instruction: u64,
+    /// As much as instructions can fall behind accesses.
+    most_credit: u64,
     /// The last access, as long as nobody knows what follows it.
-    last: Option<Access>,
+    held: Option<Access>,
     /// How much longer the slots of the accesses so far took than the instructions.
     credit: u64,
 }
@@ -39,65 +37,86 @@ impl Expander {
     #[must_use]
     pub fn new(spec: &MachineSpec) -> Self {
         let cpu = &spec.cpu;
-        let instruction = cpu.instruction_interval.0;
+        // So that no product overflows.
+        let instruction = cpu.instruction_interval.0.min(u64::from(u32::MAX));
         // A core that stalls on every access has no slots: an access is an instruction whose data take their time besides.
         let (load, store) = match cpu.window {
             0 | 1 => (instruction, instruction),
             _ => (cpu.load_interval.0, cpu.store_interval.0),
         };
         let most_credit = instruction.saturating_mul(u64::from(cpu.window));
-        Self { pace: Pace { load, store, instruction, most_credit }, last: None, credit: 0 }
+        Self { slots: [load, store, load + store, load], instruction, most_credit, held: None, credit: 0 }
     }
 
-    /// Appends what the machine does for a record, but for its last access: an access for each line that it touches, for a
+    /// Appends what the machine does for records, but for its last access: an access for each line that they touch, for a
     /// `Modify` loads and then stores.
-    #[inline]
-    pub fn push(&mut self, record: &AccessRecord, accesses: &mut Vec<Access>) {
-        accesses.extend(self.begin(record.gap.into()));
-        let start = accesses.len();
-        let (loads, stores) = match record.op {
-            AccessOp::Load => (lines(record, AccessKind::Read, record.dependent, accesses), 0),
-            AccessOp::Fetch => (lines(record, AccessKind::Fetch, record.dependent, accesses), 0),
-            AccessOp::Store => (0, lines(record, AccessKind::Write, record.dependent, accesses)),
-            AccessOp::Modify => {
-                let loads = lines(record, AccessKind::Read, record.dependent, accesses);
-                (loads, lines(record, AccessKind::Write, false, accesses))
+    pub fn extend(&mut self, records: &[AccessRecord], accesses: &mut Vec<Access>) {
+        accesses.reserve(records.len() + 1);
+        // Nobody's place, as long as nothing is held.
+        let mut last = usize::MAX;
+        if let Some(held) = self.held.take() {
+            last = accesses.len();
+            accesses.push(held);
+        }
+        for record in records {
+            let work = self.begin(record.gap.into());
+            if let Some(last) = accesses.get_mut(last) {
+                last.work = work;
             }
-        };
-        debug_assert_eq!(accesses.len() - start, (loads + stores) as usize);
-        self.credit += loads * self.pace.load + stores * self.pace.store;
-        self.last = accesses.pop();
+            let op = record.op as usize & 3;
+            let end = record.va.0.saturating_add(u64::from(record.size.max(1)) - 1);
+            if end <= record.va.0 | (LINE - 1) && record.op != AccessOp::Modify {
+                accesses.push(Access {
+                    va: record.va,
+                    kind: KINDS[op],
+                    dependent: record.dependent,
+                    work: 0,
+                });
+                self.credit += self.slots[op];
+            } else {
+                self.credit += lines(record, end, accesses) * self.slots[op];
+            }
+            last = accesses.len() - 1;
+        }
+        if last < accesses.len() {
+            self.held = accesses.pop();
+        }
     }
 
     /// The last access of all; `instructions` come after it.
     pub fn finish(&mut self, instructions: u64) -> Option<Access> {
-        self.begin(instructions)
+        let work = self.begin(instructions.min(u64::from(u32::MAX)));
+        Some(Access { work, ..self.held.take()? })
     }
 
-    /// So many instructions begin; the access before them, which is known now.
+    /// So many instructions begin; what they hold up the access before them.
     #[inline]
-    fn begin(&mut self, instructions: u64) -> Option<Access> {
-        let time = self.pace.instruction.saturating_mul(instructions);
+    fn begin(&mut self, instructions: u64) -> u32 {
+        let time = self.instruction * instructions;
         let work = time.saturating_sub(self.credit);
-        self.credit = self.credit.saturating_sub(time).min(self.pace.most_credit);
-        let last = self.last.take()?;
-        Some(Access { work: u32::try_from(work).unwrap_or(u32::MAX), ..last })
+        self.credit = self.credit.saturating_sub(time).min(self.most_credit);
+        u32::try_from(work).unwrap_or(u32::MAX)
     }
 }
 
-/// Appends an access for each line of a record; how many there are. Only the first waits for the record before: the others' address
-/// is known with it.
-#[inline]
-fn lines(record: &AccessRecord, kind: AccessKind, dependent: bool, accesses: &mut Vec<Access>) -> u64 {
-    let first = record.va;
-    accesses.push(Access { va: first, kind, dependent, work: 0 });
-    let last = first.0.saturating_add(u64::from(record.size.max(1)) - 1);
-    let mut va = first.0 | (LINE - 1);
-    let mut count = 1;
-    while va < last {
-        accesses.push(Access::new(VirtAddr(va + 1), kind));
-        va += LINE;
-        count += 1;
+/// Appends an access for each line of a record up to the byte `end`, of a `Modify` two; how many lines there are. Only the first
+/// waits for the record before: the others' address is known with it.
+#[inline(never)]
+fn lines(record: &AccessRecord, end: u64, accesses: &mut Vec<Access>) -> u64 {
+    let mut count = 0;
+    let mut run = |kind, dependent| {
+        accesses.push(Access { va: record.va, kind, dependent, work: 0 });
+        count = 1;
+        let mut line_end = record.va.0 | (LINE - 1);
+        while line_end < end {
+            accesses.push(Access::new(VirtAddr(line_end + 1), kind));
+            line_end += LINE;
+            count += 1;
+        }
+    };
+    run(KINDS[record.op as usize & 3], record.dependent);
+    if record.op == AccessOp::Modify {
+        run(AccessKind::Write, false);
     }
     count
 }
@@ -115,7 +134,10 @@ mod tests {
 
     fn all(expander: &mut Expander, records: &[AccessRecord], trailing: u64) -> Vec<Access> {
         let mut accesses = Vec::new();
-        records.iter().for_each(|record| expander.push(record, &mut accesses));
+        // As they come: by one, then the others.
+        let (first, others) = records.split_at(records.len().min(1));
+        expander.extend(first, &mut accesses);
+        expander.extend(others, &mut accesses);
         accesses.extend(expander.finish(trailing));
         accesses
     }

@@ -10,6 +10,7 @@ use crate::accesses;
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
 use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
+use crate::sweep::{SWEEP_EXAMPLES, SweepArgs};
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
@@ -43,6 +44,9 @@ pub enum Command {
     /// Measure variants of machine or kernel as a function of cores or of any key, and compare them
     #[command(after_help = STUDY_EXAMPLES)]
     Study(StudyArgs),
+    /// Run inputs on many configurations and find the best ones, by all keys of machine and kernel
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(SweepArgs),
     /// Make a .dxt of a trace
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),

@@ -20,10 +20,12 @@ mod probe_kernel;
 mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
+mod recording;
 mod replay;
 mod semantics;
 mod size;
 mod study;
+mod sweep;
 mod validate;
 
 use std::process::ExitCode;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Study(args) => study::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),

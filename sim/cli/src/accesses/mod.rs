@@ -1,5 +1,6 @@
 //! `daxsim replay` of a trace of accesses.
 
+mod kept;
 pub mod map;
 mod queue;
 
@@ -8,11 +9,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::RunReport;
-use daxsim_reports::model::{Mode, Warning};
-use daxsim_sim::program::{Source, trace};
+use daxsim_reports::model::{Input, Mode, Warning};
+use daxsim_sim::Simulation;
+use daxsim_sim::program::{Source, StepOutcome, trace};
 use daxsim_traces::access::{self, AccessCounts, AccessReader, Fetches};
 use daxsim_traces::{InputKind, dxt};
 use queue::{Decoded, Decoder};
+
+pub use kept::Kept;
 
 use crate::args::{AccessArgs, ReplayArgs};
 use crate::replay::{Choice, damage_warning};
@@ -43,10 +47,41 @@ pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice
         decoders.push(decoder);
         sources.push(source);
     }
-    let threads = sources.len();
     let outcomes = trace::run(&mut sim, choice.fs, &asked.maps, sources).with_context(name)?;
     let decoded: Option<Vec<Decoded>> = decoders.into_iter().map(Decoder::finish).collect();
-    let Some(mut decoded) = decoded else { bail!("{}: the decoder broke off", input.display()) };
+    let Some(decoded) = decoded else { bail!("{}: the decoder broke off", input.display()) };
+    report(args, input, choice, sim, &outcomes, decoded, inputs::provenance(input, kind.name())?)
+}
+
+/// Runs accesses that were read before.
+pub fn predict_kept(
+    args: &ReplayArgs,
+    input: &Path,
+    kept: &Kept,
+    provenance: Input,
+    choice: &Choice,
+) -> Result<RunReport> {
+    let asked = &args.setup.accesses;
+    let mut sim = choice.simulation(false);
+    choice.crash(&mut sim, args.crash_at);
+    let (sources, decoded) = kept.sources(asked.limit.unwrap_or(u64::MAX));
+    let outcomes =
+        trace::run(&mut sim, choice.fs, &asked.maps, sources).with_context(|| input.display().to_string())?;
+    report(args, input, choice, sim, &outcomes, decoded, provenance)
+}
+
+/// The report of a run.
+fn report(
+    args: &ReplayArgs,
+    input: &Path,
+    choice: &Choice,
+    sim: Simulation,
+    outcomes: &[StepOutcome],
+    mut decoded: Vec<Decoded>,
+    mut provenance: Input,
+) -> Result<RunReport> {
+    let asked = &args.setup.accesses;
+    let threads = decoded.len();
     let crashed = sim.crash().is_some();
     if crashed {
         // How far it got ahead of the simulation is nobody's business.
@@ -72,7 +107,6 @@ pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice
         let why = damage.first().map_or("the recorder wrote none", String::as_str);
         bail!("{}: no access in it: {why}", input.display());
     }
-    let mut provenance = inputs::provenance(input, kind.name())?;
     provenance.events = (!crashed).then(|| counts.records());
     let results = sim.finish();
     let mut report = choice.report(Mode::Predict, provenance, &results)?;

@@ -1,5 +1,7 @@
 //! `daxsim sweep --engine slurm`, on a Slurm of the test's own: skipped, and loudly, where its packages are not installed.
 
+#![allow(clippy::disallowed_methods, clippy::print_stderr)] // the host's time, and what is skipped
+
 mod common;
 
 use std::fs;

@@ -1,12 +1,10 @@
 //! `--dry-run`: the points, and what they will take.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use daxsim_reports::units::{count, counted};
 
 use super::plan::{Plan, Point};
-use super::progress::duration;
+use super::progress::{duration, now};
 use super::store::Store;
 use super::work;
 use crate::size;
@@ -73,7 +71,7 @@ fn estimate(plan: &Plan, points: &[Point], threads: u16) -> Result<String> {
         let length = plan.length(at)?;
         let short = length.map(|length| length.min(PILOT));
         let pilot = Point { accesses: short, ..first.clone() };
-        let start = Instant::now();
+        let start = now();
         if let Err(error) = work::one(plan, &pilot) {
             text += &format!("{name}: the first point fails: {error}\n");
             continue;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::progress::now;
+
 /// Begin of every frame.
 const MARK: [u8; 4] = *b"\xffDJ1";
 /// Mark, length, CRC.
@@ -95,7 +97,7 @@ impl Journal {
         let (file, path) = builder.tempfile_in(folder)?.keep().map_err(|error| error.error)?;
         // Without locks nobody can tell that a worker died; points are run again all the same.
         let _ = file.lock();
-        Ok(Self { file, path, synced: Instant::now() })
+        Ok(Self { file, path, synced: now() })
     }
 
     /// Where it is.
@@ -114,7 +116,7 @@ impl Journal {
 
     /// Makes what was written safe against a loss of power.
     pub fn sync(&mut self) -> io::Result<()> {
-        self.synced = Instant::now();
+        self.synced = now();
         self.file.sync_data()
     }
 }

@@ -12,6 +12,12 @@ use crate::output;
 /// How often a line is written where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// The time of the host, for progress, the syncing of journals, and what others did meanwhile: no result depends on it.
+#[expect(clippy::disallowed_methods, reason = "the host's time, not the simulated one")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
 /// Points run and to be run.
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -29,7 +35,7 @@ struct State {
 impl Progress {
     /// Of so many points.
     pub fn new(total: usize) -> Self {
-        let now = Instant::now();
+        let now = now();
         let state = Mutex::new(State { ran: 0, passed: 0, told: now });
         Self { bar: std::io::stderr().is_terminal().then(|| bar(total)), state, total, start: now }
     }
@@ -52,7 +58,7 @@ impl Progress {
         state.ran += usize::from(ran);
         state.passed += usize::from(!ran);
         if self.bar.is_none() && state.told.elapsed() >= EVERY {
-            state.told = Instant::now();
+            state.told = now();
             output::note(&line(state.ran, state.passed, self.total, self.start.elapsed()));
         }
     }

@@ -110,7 +110,7 @@ fn all(
         output::note("daxsim: others are at work on this sweep, too: what they finish is not run twice");
     }
     let progress = Progress::new(points.len() + suspects.len());
-    let desk = Mutex::new(Desk { journal, store, looked: Instant::now() });
+    let desk = Mutex::new(Desk { journal, store, looked: progress::now() });
     let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(place.threads)).build()?;
     pool.install(|| {
         points.par_iter().with_max_len(1).try_for_each(|point| {
@@ -139,7 +139,7 @@ fn begin(desk: &Mutex<Desk>, point: &Point, alone: bool) -> Result<bool> {
     let mut desk = desk.lock().map_err(|_| anyhow!("a worker broke off"))?;
     if !alone && desk.looked.elapsed() >= LOOK {
         desk.store.refresh()?;
-        desk.looked = Instant::now();
+        desk.looked = progress::now();
     }
     let id = point.id();
     if desk.store.has_result(&id) {

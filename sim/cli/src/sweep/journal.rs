@@ -31,6 +31,8 @@ pub type Outcome = Result<Vec<Option<f64>>, String>;
 /// One entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
+    /// The program that writes the journal, by the hash of its bytes: the first entry.
+    Program(String),
     /// A worker began with a point.
     Begun(String),
     /// A point is finished.
@@ -42,6 +44,7 @@ impl Entry {
     fn contents(&self) -> String {
         let text = |number: &Option<f64>| number.map(|n| n.to_string());
         match self {
+            Self::Program(hash) => json!({ "program": hash }),
             Self::Begun(id) => json!({ "begun": id }),
             Self::Finished(id, Ok(metrics)) => {
                 json!({ "id": id, "metrics": metrics.iter().map(text).collect::<Vec<_>>() })
@@ -54,6 +57,9 @@ impl Entry {
     fn of(contents: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(contents).ok()?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        if let Some(hash) = text("program") {
+            return Some(Self::Program(hash));
+        }
         if let Some(id) = text("begun") {
             return Some(Self::Begun(id));
         }
@@ -89,15 +95,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A new one in a folder, under a name that no other has.
-    pub fn create(folder: &Path) -> io::Result<Self> {
+    /// A new one of a program in a folder, under a name that no other has.
+    pub fn create(folder: &Path, program: &str) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix("worker-").suffix(ENDING).rand_bytes(12);
         let (file, path) = builder.tempfile_in(folder)?.keep().map_err(|error| error.error)?;
         // Without locks nobody can tell that a worker died; points are run again all the same.
         let _ = file.lock();
-        Ok(Self { file, path, synced: now() })
+        let mut journal = Self { file, path, synced: now() };
+        journal.append(&Entry::Program(program.to_owned()))?;
+        Ok(journal)
     }
 
     /// Where it is.
@@ -220,10 +228,11 @@ mod tests {
     #[test]
     fn what_was_appended_comes_back_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::create(folder.path()).unwrap();
+        let mut journal = Journal::create(folder.path(), "p").unwrap();
         entries().iter().for_each(|entry| journal.append(entry).unwrap());
         let part = read(journal.path(), 0).unwrap();
-        assert_eq!((&part.entries, part.damaged), (&entries(), 0));
+        let all: Vec<Entry> = [Entry::Program("p".to_owned())].into_iter().chain(entries()).collect();
+        assert_eq!((part.entries, part.damaged), (all, 0));
         assert_eq!(part.end, std::fs::metadata(journal.path()).unwrap().len());
         journal.append(&Entry::Begun("c".to_owned())).unwrap();
         assert_eq!(read(journal.path(), part.end).unwrap().entries, [Entry::Begun("c".to_owned())]);
@@ -269,7 +278,7 @@ mod tests {
     #[test]
     fn a_journal_is_abandoned_when_its_worker_is_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::create(folder.path()).unwrap();
+        let journal = Journal::create(folder.path(), "p").unwrap();
         let path = journal.path().to_owned();
         assert!(!is_abandoned(&path));
         drop(journal);

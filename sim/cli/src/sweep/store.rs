@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::journal::{self, Entry, Outcome};
+use crate::inputs;
 
 /// The folder of the journals in that of a sweep.
 pub const FOLDER: &str = "journal";
@@ -14,6 +15,12 @@ pub const FOLDER: &str = "journal";
 #[derive(Default)]
 pub struct Store {
     folder: PathBuf,
+    /// The hash of this program's bytes.
+    program: String,
+    /// Journals of this program.
+    own: BTreeSet<PathBuf>,
+    /// Journals of other programs: what they hold may not be what this one would get.
+    foreign: BTreeSet<PathBuf>,
     /// How far each journal was read.
     read: BTreeMap<PathBuf, u64>,
     finished: BTreeMap<String, Outcome>,
@@ -28,9 +35,23 @@ pub struct Store {
 impl Store {
     /// Reads the journals of a sweep.
     pub fn open(out: &Path) -> Result<Self> {
-        let mut store = Self { folder: out.join(FOLDER), ..Self::default() };
+        Self::of_program(out, program()?)
+    }
+
+    fn of_program(out: &Path, program: String) -> Result<Self> {
+        let mut store = Self { folder: out.join(FOLDER), program, ..Self::default() };
         store.refresh()?;
         Ok(store)
+    }
+
+    /// The hash of this program's bytes.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// How many journals are of other programs.
+    pub fn foreign(&self) -> usize {
+        self.foreign.len()
     }
 
     /// Reads what was appended since.
@@ -50,8 +71,16 @@ impl Store {
     }
 
     fn take(&mut self, path: &Path, entry: Entry) {
+        if let Entry::Program(hash) = &entry {
+            let list = if *hash == self.program { &mut self.own } else { &mut self.foreign };
+            list.insert(path.to_owned());
+        }
+        if !self.own.contains(path) {
+            return;
+        }
         let begun = self.begun.entry(path.to_owned()).or_default();
         let (id, outcome) = match entry {
+            Entry::Program(_) => return,
             Entry::Begun(id) => {
                 begun.insert(id);
                 return;
@@ -109,6 +138,12 @@ impl Store {
     }
 }
 
+/// The hash of this program's bytes: results of another build are not taken for its own.
+fn program() -> Result<String> {
+    let path = std::env::current_exe().context("the program does not find itself")?;
+    Ok(inputs::provenance(&path, "program")?.sha256)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::journal::Journal;
@@ -118,13 +153,17 @@ mod tests {
     fn the_journals_of_all_workers_are_one_store() {
         let out = tempfile::tempdir().unwrap();
         let folder = out.path().join(FOLDER);
-        let (mut one, mut other) = (Journal::create(&folder).unwrap(), Journal::create(&folder).unwrap());
+        let (mut one, mut other) =
+            (Journal::create(&folder, "p").unwrap(), Journal::create(&folder, "p").unwrap());
+        let mut foreign = Journal::create(&folder, "another").unwrap();
         let done = |id: &str, n: f64| Entry::Finished(id.to_owned(), Ok(vec![Some(n)]));
         let failed = |id: &str| Entry::Finished(id.to_owned(), Err("no".to_owned()));
         for entry in [Entry::Begun("a".into()), done("a", 1.0), Entry::Begun("b".into()), failed("c")] {
             one.append(&entry).unwrap();
         }
-        let mut store = Store::open(out.path()).unwrap();
+        foreign.append(&done("b", 7.0)).unwrap();
+        let mut store = Store::of_program(out.path(), "p".to_owned()).unwrap();
+        assert_eq!(store.foreign(), 1);
         assert_eq!(store.outcome("a"), Some(&Ok(vec![Some(1.0)])));
         assert_eq!((store.has_result("b"), store.has_result("c")), (false, false));
         assert!(store.suspects().is_empty(), "its worker lives");

@@ -52,6 +52,12 @@ pub fn run(plan: &Plan, points: &[&Point], place: &Place<'_>) -> Result<BTreeMap
             store.damaged()
         ));
     }
+    if store.foreign() > 0 {
+        output::note(&format!(
+            "daxsim: {} journals are of another build of the program: what they hold is run again",
+            store.foreign()
+        ));
+    }
     let mut left: BTreeMap<&str, &Point> = BTreeMap::new();
     for point in points {
         if let Ok(what) = &point.what
@@ -99,7 +105,7 @@ fn all(
     mut points: Vec<&Point>,
     suspects: &BTreeSet<String>,
 ) -> Result<Store> {
-    let journal = Journal::create(&place.out.join(FOLDER))
+    let journal = Journal::create(&place.out.join(FOLDER), store.program())
         .with_context(|| format!("{}: no journal can be made", place.out.display()))?;
     if !place.alone && store.others(journal.path()) {
         // Where others began, they are ahead: begin elsewhere.
@@ -204,7 +210,8 @@ fn apart(desk: &Mutex<Desk>, place: &Place<'_>, id: &str) -> Result<()> {
 
 /// Runs one point into a journal of its own.
 pub fn only(plan: &Plan, point: &Point, place: &Place<'_>) -> Result<()> {
-    let mut journal = Journal::create(&place.out.join(FOLDER))?;
+    let store = Store::open(place.out)?;
+    let mut journal = Journal::create(&place.out.join(FOLDER), store.program())?;
     journal.append(&Entry::Begun(point.id()))?;
     journal.append(&Entry::Finished(point.id(), one(plan, point)))?;
     Ok(journal.sync()?)

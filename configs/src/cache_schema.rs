@@ -6,7 +6,8 @@ use crate::machine::{
 use crate::schema::{KeyDef, Kind, POSITIVE_TIME, TIME, choices, section};
 
 choices!(REPLACEMENTS: CacheReplacement {
-    "lru" => Lru, "tree-plru" => TreePlru, "random" => Random, "srrip" => Srrip, "bip" => Bip,
+    "lru" => Lru, "tree-plru" => TreePlru, "random" => Random, "srrip" => Srrip, "qlru" => Qlru,
+    "bip" => Bip,
 });
 choices!(INDICES: CacheIndex { "linear" => Linear, "hashed" => Hashed, "xor" => Xor });
 choices!(RELATIONS: L3Relation {
@@ -27,7 +28,7 @@ macro_rules! cache_section {
             ways "ways": WAYS, "Ways.";
             latency "latency": POSITIVE_TIME, "Load-to-use latency of a hit, from the core.";
             replacement "replacement": Kind::Choice(REPLACEMENTS),
-                "Which line leaves a full set: the least recently used, one by a tree of bits, any, by SRRIP, or LRU with bimodal insertion (bip).";
+                "Which line leaves a full set: the least recently used, one by a tree of bits, any, by SRRIP, by the ages of Intel's QLRU_H00_M1_R0_U1 (qlru), or LRU with bimodal insertion (bip).";
             bip_rate "bip_rate" = "32": Kind::Count { min: 1, max: 65_536 },
                 "Of how many lines that come in bip makes one the most recently used; the others become the least.";
             index "index": Kind::Choice(INDICES),

@@ -32,6 +32,9 @@ pub enum CacheReplacement {
     Random,
     /// Static re-reference interval prediction with hit priority and two bits (Jaleel et al., ISCA 2010).
     Srrip,
+    /// What uops.info calls QLRU_H00_M1_R0_U1 and found in the L2 of Cannon Lake and Ice Lake: two-bit ages. A line comes in with
+    /// age 1, a hit makes it 0, the first line of age 3 leaves; after each access the others become older together until one has 3.
+    Qlru,
     /// LRU with bimodal insertion: a line that comes in becomes the least recently used one, but one in `bip_rate` the most
     /// recently used (Qureshi et al., "Adaptive insertion policies for high performance caching", ISCA 2007).
     Bip,

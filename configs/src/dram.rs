@@ -29,6 +29,8 @@ pub enum DramRefresh {
     Off,
     /// All banks of a rank at once, every tREFI, the ranks in turn.
     AllBank,
+    /// One bank of each group at once (REFsb of DDR5), each bank every tREFI, the others go on.
+    SameBank,
 }
 
 /// Bits of a device.
@@ -181,6 +183,14 @@ pub struct DramPreset {
     pub rfc_16gb: Time,
     /// Of 32 Gbit; zero if there are no such devices.
     pub rfc_32gb: Time,
+    /// Same-bank refresh of 8 Gbit; zero if the devices have none.
+    pub rfc_sb_8gb: Time,
+    /// Of 16 Gbit.
+    pub rfc_sb_16gb: Time,
+    /// Of 32 Gbit.
+    pub rfc_sb_32gb: Time,
+    /// From a same-bank refresh to an activate of another bank of the rank.
+    pub refsb_to_activate: Time,
     /// Bank groups of x4 and x8 devices; x16 devices have half.
     pub bank_groups: u32,
     /// Banks of a group.
@@ -245,6 +255,16 @@ impl DramPreset {
             DramDensity::Gb8 => self.rfc_8gb,
             DramDensity::Gb16 => self.rfc_16gb,
             DramDensity::Gb32 => self.rfc_32gb,
+        }
+    }
+
+    /// How long a refresh of one bank of each group takes; zero if devices of that density have none.
+    #[must_use]
+    pub const fn rfc_sb(&self, density: DramDensity) -> Time {
+        match density {
+            DramDensity::Gb8 => self.rfc_sb_8gb,
+            DramDensity::Gb16 => self.rfc_sb_16gb,
+            DramDensity::Gb32 => self.rfc_sb_32gb,
         }
     }
 

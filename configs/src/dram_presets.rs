@@ -47,6 +47,10 @@ section!(bin: DramPreset, "preset" {
     rfc_8gb "rfc_8gb": POSITIVE_TIME, "All-bank refresh of 8 Gbit.";
     rfc_16gb "rfc_16gb": POSITIVE_TIME, "Of 16 Gbit.";
     rfc_32gb "rfc_32gb" = "0 ns": TIME, "Of 32 Gbit.";
+    rfc_sb_8gb "rfc_sb_8gb" = "0 ns": TIME, "Same-bank refresh of 8 Gbit.";
+    rfc_sb_16gb "rfc_sb_16gb" = "0 ns": TIME, "Of 16 Gbit.";
+    rfc_sb_32gb "rfc_sb_32gb" = "0 ns": TIME, "Of 32 Gbit.";
+    refsb_to_activate "refsb_to_activate" = "0 ns": TIME, "Same-bank refresh to activate of another bank.";
     bank_groups "bank_groups": POWER, "Bank groups.";
     banks "banks": POWER, "Banks of a group.";
     banks_8gb "banks_8gb" = "0": Kind::Count { min: 0, max: 64 }, "Banks of a group of devices of 8 Gbit.";

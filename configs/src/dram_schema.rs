@@ -12,7 +12,7 @@ use crate::schema::{Kind, TIME, choices, section};
 
 choices!(TIMINGS: DramTiming { "flat" => Flat, "banks" => Banks });
 choices!(POLICIES: PagePolicy { "open" => Open, "closed" => Closed });
-choices!(REFRESHES: DramRefresh { "off" => Off, "all-bank" => AllBank });
+choices!(REFRESHES: DramRefresh { "off" => Off, "all-bank" => AllBank, "same-bank" => SameBank });
 choices!(DENSITIES: DramDensity { "8Gb" => Gb8, "16Gb" => Gb16, "32Gb" => Gb32 });
 choices!(WIDTHS: DeviceWidth { "x4" => X4, "x8" => X8, "x16" => X16 });
 
@@ -38,7 +38,8 @@ section!(banks: DramBanksSpec, "dram" {
         "What the bits of a line's number are, the most significant first; `column:2` are two bits of the column. Channels count \
          the subchannels of DDR5.";
     bank_xor "bank_xor" = "false": Kind::Bool, "Whether bank and bank group are xored with the low bits of the row.";
-    refresh "refresh" = "all-bank": Kind::Choice(REFRESHES), "Refresh: none, or of all banks of a rank, every tREFI.";
+    refresh "refresh" = "all-bank": Kind::Choice(REFRESHES),
+        "Refresh: none, of all banks of a rank every tREFI, or of one bank of each group while the others go on (DDR5).";
     starvation_limit "starvation_limit" = "16": Kind::Count { min: 0, max: 65_535 },
         "Younger writes that leave the write queue before an older one at most, because their row is open.";
     write_queue "write_queue" = "32": Kind::Count { min: 1, max: MAX_QUEUE }, "Lines that a channel's write queue holds.";
@@ -128,6 +129,10 @@ fn geometry(r: &mut Reader<'_>, spec: &DramBanksSpec, preset: &DramPreset, chann
         let found = format!("{} GiB a device with {}", spec.density.bytes() >> 30, preset.name);
         r.bad("dram.density", found, "a density that the preset has a refresh time for".to_owned());
         return;
+    }
+    if spec.refresh == DramRefresh::SameBank && preset.rfc_sb(spec.density) == Time::ZERO {
+        let found = format!("same-bank, with {} GiB a device of {}", spec.density.bytes() >> 30, preset.name);
+        r.bad("dram.refresh", found, "all-bank or off: no such time is known for these devices".to_owned());
     }
     let there = preset.geometry(spec, channels);
     if !there.rows.is_power_of_two() {

@@ -162,6 +162,8 @@ pub struct TreeKnobs {
     pub memcg_batch: u32,
     /// Whether a page of a block that files share is counted from its first DAX entry on, rather than from the second.
     pub first_share_counted: bool,
+    /// Whether the lock of a VMA is an `rw_semaphore`, so that who takes it stores its owner, too, rather than a reference count.
+    pub vma_lock_rwsem: bool,
 }
 
 /// What `update_mmu_cache` and its relatives do.

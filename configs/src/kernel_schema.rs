@@ -113,6 +113,8 @@ section!(tree: TreeKnobs, "tree" {
         "`MEMCG_CHARGE_BATCH`: pages that a CPU charges to its memory cgroup at a time.";
     first_share_counted "first_share_counted": BOOL,
         "Whether a page of a block that files share is counted from its first DAX entry on, rather than from the second.";
+    vma_lock_rwsem "vma_lock_rwsem": BOOL,
+        "Whether the lock of a VMA is an `rw_semaphore`, so that who takes it stores its owner, too, rather than a reference count.";
 });
 
 section!(arch: ArchKnobs, "arch" {

@@ -79,12 +79,18 @@ pub struct CpuSpec {
     pub load_interval: Time,
     /// Time between a user store and what enters the window next.
     pub store_interval: Time,
+    /// Time that an instruction of a program takes at least, of a trace that counts them.
+    pub instruction_interval: Time,
     /// User loads in the window at most, whether their data are there or not.
     pub load_buffer: u32,
     /// Stores that are not yet written to the L1D at most.
     pub store_buffer: u32,
     /// From a non-temporal store until its line leaves the core.
     pub nt_store_latency: Time,
+    /// How long a fill buffer keeps a line that was stored past the caches after its controller has accepted it.
+    pub nt_release: Time,
+    /// Time between two lines that a core writes back by CLWB, CLFLUSHOPT or CLFLUSH.
+    pub flush_interval: Time,
     /// What taking the time before and after an access adds to it.
     pub timestamps: Time,
     /// From the waking of a CPU that idles to its first instruction.

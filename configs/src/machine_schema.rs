@@ -54,11 +54,18 @@ section!(cpu: CpuSpec, "cpu" {
          (load_interval, store_interval, load_buffer, store_buffer, mmu.walkers) mean nothing.";
     load_interval "load_interval": POSITIVE_TIME, "Time between two loads that enter the window: a cycle by the load ports.";
     store_interval "store_interval": POSITIVE_TIME, "Time between a store and what enters the window next.";
+    instruction_interval "instruction_interval": POSITIVE_TIME,
+        "Time that an instruction of a program takes at least, of a trace that tells how many lie between its accesses: a cycle by \
+         the instructions that the core renames in one. Loads and stores are instructions, too.";
     load_buffer "load_buffer": Kind::Count { min: 1, max: 4096 },
         "Loads in the window at most, those included that have their data and wait for older accesses to leave.";
     store_buffer "store_buffer": Kind::Count { min: 1, max: 4096 }, "Stores not yet written to the L1D at most.";
     nt_store_latency "nt_store_latency" = "\"0 ns\"": TIME,
         "From a non-temporal store until its line leaves the core, on top of what its controller takes.";
+    nt_release "nt_release" = "\"0 ns\"": TIME,
+        "How long the fill buffer of a non-temporal store is kept after the controller has accepted the line. No fence waits for it.";
+    flush_interval "flush_interval" = "\"0 ns\"": TIME,
+        "Time between two lines that a core writes back by CLWB, CLFLUSHOPT or CLFLUSH: the next leaves when the one before has.";
     timestamps "timestamps" = "\"0 ns\"": TIME,
         "What RDTSCP, LFENCE and MFENCE around an access add to its time, where a measurement does not subtract it: of the probe \
          overwrite.";

@@ -70,10 +70,36 @@ pub enum ReportError {
         /// What the library said.
         why: String,
     },
+    /// What a comparison must not show could not be read.
+    #[error("`{text}` is no limit: {why}")]
+    Limit {
+        /// As typed.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A limit is about a number that neither report has.
+    #[error("no report has a number `{path}`{}", offered(near))]
+    UnknownPath {
+        /// As typed.
+        path: String,
+        /// Numbers with names like it.
+        near: Vec<String>,
+    },
     /// The library that writes Parquet refused something.
     #[error("cannot write Parquet: {0}")]
     Parquet(String),
+    /// A histogram could not be encoded.
+    #[error("cannot encode a histogram: {source}")]
+    Histogram {
+        /// What the encoder said.
+        source: hdrhistogram::serialization::V2DeflateSerializeError,
+    },
     /// The report could not be turned into JSON.
     #[error("cannot write the report as JSON: {0}")]
     Serialise(#[source] serde_json::Error),
+}
+
+fn offered(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!("; near: {}", near.join(", ")) }
 }

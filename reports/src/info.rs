@@ -55,7 +55,7 @@ pub struct ScriptInfo {
 /// A recorded trace of events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EventsInfo {
-    /// Lines.
+    /// Lines; 0 of a binary file.
     pub lines: u64,
     /// Events.
     pub events: u64,
@@ -71,12 +71,16 @@ pub struct EventsInfo {
     pub last_ns: u64,
     /// Events that the trace says were lost, in it or before it begins.
     pub lost: u64,
-    /// Lines that are no events.
+    /// Lines that are no events, and records that their description does not fit.
     pub unparsable: u64,
     /// Kernel, if the events tell.
     pub kernel: Option<String>,
     /// File system, if the events tell.
     pub fs: Option<String>,
+    /// Memory that a replay takes at most, estimated.
+    pub replay_bytes: u64,
+    /// Time that a replay takes, estimated.
+    pub replay_ns: f64,
 }
 
 /// A trace of accesses.
@@ -184,19 +188,24 @@ impl EventsInfo {
     fn add(&self, text: &mut String) {
         let span = self.last_ns.saturating_sub(self.first_ns) as f64;
         text.push_str(&format!(
-            "{} events of {} threads on {} CPUs in {} lines, over {}\n",
+            "{} events of {} threads on {} CPUs{}, over {}\n",
             count(self.events),
             count(self.threads),
             self.cpus,
-            count(self.lines),
+            if self.lines > 0 { format!(" in {} lines", count(self.lines)) } else { String::new() },
             time(span)
         ));
         let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "not told".into());
         text.push_str(&format!("kernel: {}; file system: {}\n", word(&self.kernel), word(&self.fs)));
         text.push_str(&format!(
-            "events lost: {}; lines that are no events: {}\n\n",
+            "events lost: {}; not understood: {}\n",
             count(self.lost),
             count(self.unparsable)
+        ));
+        text.push_str(&format!(
+            "a replay takes about {} and {} of memory\n\n",
+            time(self.replay_ns),
+            bytes(self.replay_bytes)
         ));
         text.push_str(&by_count("Events", "event", &self.by_event));
     }

@@ -8,18 +8,24 @@
 //! A report is a pure function of its inputs. Nothing in it depends on the
 //! clock, on hash order or on the machine that ran the simulator.
 
+pub mod compare;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod headline;
+pub mod hlog;
 pub mod html;
 pub mod info;
 pub mod json;
 pub mod model;
 pub mod probe;
+mod rows;
+pub mod schema;
 pub mod semantics;
 pub mod study;
 pub mod sweep;
 pub mod terminal;
+pub mod timeline;
 pub mod units;
 pub mod validation;
 

@@ -25,6 +25,7 @@ mod machine;
 pub mod measure;
 pub mod memory;
 pub mod mmu;
+pub mod observe;
 pub mod probe;
 pub mod program;
 mod simulation;

@@ -45,6 +45,7 @@ pub struct Machine {
     pub(crate) kernel: KernelSpec,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) turns: Turns,
+    pub(crate) recalled_hits: u64,
     /// What each CPU knows of the fault that it is handling.
     pub(crate) trails: Vec<FaultTrail>,
     /// Lines of each CPU's `is_lazy` and of what calls between CPUs use.
@@ -143,6 +144,7 @@ impl Machine {
                 (layout::USER_SIXTEENTH * sixteenth) >> 12,
                 (layout::END_SIXTEENTH * sixteenth) >> 12,
             ),
+            recalled_hits: 0,
             shared_copies: FxHashMap::default(),
             spare_vma_locks: Vec::new(),
             mms: Vec::new(),
@@ -178,8 +180,13 @@ impl Machine {
         &mut self.files[id.0 as usize]
     }
 
+    /// A lock on a line of its own. An `rw_semaphore` has its owner there, too, which who takes it stores
+    /// (`kernel/locking/rwsem.c:rwsem_set_reader_owned`, `rwsem_set_owner`).
     pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
-        self.locks.create(class, self.lines.fresh(LineName::Lock(class)))
+        let line = self.lines.fresh(LineName::Lock(class));
+        let counted = class == LockClass::Vma && !self.kernel.tree.vma_lock_rwsem;
+        let owner = (class.is_rwsem() && !counted).then_some(line);
+        self.locks.create_split(class, line, owner)
     }
 
     /// `mm_struct` keeps the count and the owner of its `mmap_lock` on two lines (`include/linux/mm_types.h`).

@@ -17,6 +17,7 @@ use crate::measure::{Measurements, Part, Parts};
 use crate::memory::{DeviceProfile, MemoryStats};
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
+use crate::observe::{Seen, Watch};
 use crate::program::{Action, Step, StepOutcome, fence, run_accesses, write_lines};
 
 /// A simulation cannot go on.
@@ -148,6 +149,8 @@ pub struct Results {
     pub durability: Durability,
     /// Where the machine lost power, if it did.
     pub crash: Option<Crash>,
+    /// What an observer saw, if one looked on ([`Simulation::watch`]).
+    pub seen: Option<Seen>,
 }
 
 impl Simulation {
@@ -177,6 +180,11 @@ impl Simulation {
     /// Says how CPUs look ahead, and in how many threads of the host. No result depends on it.
     pub fn set_lookahead(&mut self, lookahead: Lookahead) {
         self.sys.set_lookahead(lookahead);
+    }
+
+    /// Lets an observer look on from now on: [`Results::seen`] has what it saw. It changes no result.
+    pub fn watch(&mut self, watch: Watch) {
+        self.sys.watch(watch);
     }
 
     /// Lets the machine lose power at a time: what happens before it happens, nothing else, and steps later do nothing.
@@ -365,6 +373,7 @@ impl Simulation {
     /// Ends the simulation.
     #[must_use]
     pub fn finish(self) -> Results {
+        let seen = self.sys.seen();
         let mut machine = self.sys.into_machine();
         let last = machine.cpus.iter().map(|c| c.now).max().unwrap_or_default();
         let end = self.crash.as_ref().map_or(last, |crash| crash.at);
@@ -398,6 +407,7 @@ impl Simulation {
                 ..machine.durability(end)
             },
             crash: self.crash,
+            seen,
             measurements: machine.measure,
         }
     }

@@ -44,7 +44,8 @@ fn run(pattern: Pattern, n: usize, stores: bool) -> Counts {
     sim.place(CpuId(0), mm).unwrap();
     let kind = move |write| if write && stores { AccessKind::Write } else { AccessKind::Read };
     let stream = Generator::new(pattern, 42, BASE).take(n);
-    let stream = stream.map(move |one| Access { va: one.va, kind: kind(one.write), dependent: true });
+    let stream =
+        stream.map(move |one| Access { va: one.va, kind: kind(one.write), dependent: true, work: 0 });
     for accesses in [Accesses::List(vec![(CODE, AccessKind::Fetch)]), Accesses::Stream(Box::new(stream))] {
         let action = Action::Access(accesses);
         sim.step(Step { line: 1, thread: 0, cpu: CpuId(0), mm: Some(mm), action }).unwrap();

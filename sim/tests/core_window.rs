@@ -190,7 +190,7 @@ fn faults_are_the_same_with_a_window_and_the_parts_sum() {
         let accesses = (0..200u64).map(|n| {
             let kind = if n % 3 == 0 { AccessKind::Write } else { AccessKind::Read };
             let va = VirtAddr(BASE + n * 7 % 64 * PAGE + n % 64 * 64);
-            Access { va, kind, dependent: n % 5 == 4 }
+            Access { va, kind, dependent: n % 5 == 4, work: 0 }
         });
         bench.run(0, bench.mm, Action::Access(run(accesses.collect())));
         let made = bench.measured(|m| m.reads + m.writes);
@@ -215,7 +215,7 @@ fn racing_threads_give_the_same_every_time() {
             let accesses = (0..2000u64).map(move |n| {
                 let kind = if n % 4 == 0 { AccessKind::Write } else { AccessKind::Read };
                 let va = VirtAddr(BASE + (n * 37 + u64::from(cpu) * 11) % 4096 * PAGE + n % 64 * 64);
-                Access { va, kind, dependent: n % 7 == 0 }
+                Access { va, kind, dependent: n % 7 == 0, work: 0 }
             });
             vec![step(cpu, bench.mm, Action::Access(run(accesses.collect())))]
         };

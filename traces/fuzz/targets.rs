@@ -10,10 +10,11 @@ use std::sync::Arc;
 use daxsim_traces::access::{
     self, AccessBatch, AccessReader, AccessRecord, ChampSim, Fetches, Lackey, Touched,
 };
+use daxsim_traces::drmemtrace::DrMemTrace;
 use daxsim_traces::dxt::{BLOCK_RECORDS, BlockReader, File, Reader, TextReader};
-use daxsim_traces::ftrace;
+use daxsim_traces::ftrace::{self, EventReader};
 use daxsim_traces::script::Script;
-use daxsim_traces::{InputKind, fault_table, layout, oplog};
+use daxsim_traces::{InputKind, fault_table, layout, oplog, perf, tracedat};
 
 /// All records of a reader, and why it ended.
 fn all(reader: &mut dyn AccessReader) -> (Vec<AccessRecord>, Option<String>) {
@@ -121,6 +122,58 @@ pub fn ftrace(bytes: &[u8]) {
     assert_eq!(read(1 << 16), read(11));
 }
 
+/// Reads events to the end, and says how many there were and why it ended.
+fn events(reader: &mut dyn EventReader) -> (u64, Option<String>) {
+    let mut record = ftrace::Record::default();
+    for number in 0.. {
+        match reader.next_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => return (number, None),
+            Err(error) => return (number, Some(error.to_string())),
+        }
+    }
+    (0, None)
+}
+
+/// Files of trace-cmd. Reading twice gives the same.
+pub fn trace_dat(bytes: &[u8]) {
+    let read = || {
+        let mut reader = match tracedat::Reader::of_bytes(bytes.to_vec(), Path::new("t")) {
+            Ok(reader) => reader,
+            Err(error) => return (ftrace::Stats::default(), (0, Some(error.to_string()))),
+        };
+        let end = events(&mut reader);
+        (EventReader::stats(&reader).clone(), end)
+    };
+    assert_eq!(read(), read());
+}
+
+/// Files of perf, with their events and their accesses.
+pub fn perf_data(bytes: &[u8]) {
+    if let Ok(mut reader) = perf::Reader::of_bytes(bytes.to_vec(), Path::new("t")) {
+        let (count, _) = events(&mut reader);
+        assert_eq!(reader.stats().records, count);
+    }
+    if let Ok(mut reader) = perf::MemReader::of_bytes(bytes.to_vec(), Path::new("t")) {
+        all(&mut reader);
+    }
+}
+
+/// Text of `perf script`. However the bytes come, the records are the same.
+pub fn perf_script(bytes: &[u8]) {
+    let read = |piece: usize| {
+        let mut reader = perf::ScriptReader::new(BufReader::with_capacity(piece, bytes), "t");
+        (events(&mut reader), reader.stats().clone())
+    };
+    assert_eq!(read(1 << 16), read(11));
+}
+
+/// Entries of drmemtrace.
+pub fn drmemtrace(bytes: &[u8]) {
+    let whole = all(&mut DrMemTrace::new(bytes, "t", Fetches::Keep));
+    assert_eq!(all(&mut DrMemTrace::new(OneByOne(bytes), "t", Fetches::Keep)), whole);
+}
+
 /// Scripts, tables and logs.
 pub fn script(bytes: &[u8]) {
     let file = Path::new("t");
@@ -140,7 +193,16 @@ pub fn input(bytes: &[u8]) {
     let Ok(mut input) = daxsim_traces::open(&path) else { return };
     let Ok(kind) = input.sniff() else { return };
     match kind {
-        InputKind::Script | InputKind::Ftrace => {
+        kind if kind.is_events() => {
+            let Ok(mut reader) = ftrace::open(&path) else { return };
+            let mut record = ftrace::Record::default();
+            for _ in 0..1 << 16 {
+                if !reader.next_record(&mut record).unwrap_or(false) {
+                    break;
+                }
+            }
+        }
+        InputKind::Script => {
             let mut text = Vec::new();
             let _ = input.take(1 << 24).read_to_end(&mut text);
         }

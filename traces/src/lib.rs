@@ -5,6 +5,7 @@
 //! line and what was expected. Nothing here knows of a machine.
 
 pub mod access;
+pub mod drmemtrace;
 pub mod dxt;
 pub mod fault_table;
 pub mod ftrace;
@@ -13,11 +14,14 @@ pub mod layout;
 pub mod open;
 pub mod oplog;
 pub mod ops_table;
+pub mod perf;
 pub mod script;
+pub mod tracedat;
 
 mod error;
 mod lines;
 mod sniff;
+mod store;
 mod xz;
 
 pub use error::TraceError;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::quote;
-use crate::{TraceError, access, dxt, ftrace};
+use crate::{TraceError, access, drmemtrace, dxt, ftrace, perf, tracedat};
 
 /// What an input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,10 +13,20 @@ pub enum InputKind {
     Script,
     /// Text of a tracefs `trace` or `trace_pipe` file.
     Ftrace,
+    /// trace-cmd's binary file.
+    TraceDat,
+    /// perf's binary file, with events.
+    PerfData,
+    /// What `perf script` prints of events.
+    PerfScript,
+    /// perf's binary file, with sampled accesses (`perf mem`).
+    PerfMem,
     /// Accesses, as valgrind's lackey prints them.
     Lackey,
     /// Instructions with their accesses, in ChampSim's records.
     ChampSim,
+    /// Accesses, as DynamoRIO's drmemtrace writes them.
+    DrMemTrace,
     /// The format of `traces/FORMAT.md`.
     Dxt,
 }
@@ -25,7 +35,13 @@ impl InputKind {
     /// Whether it holds a program's accesses.
     #[must_use]
     pub const fn is_accesses(self) -> bool {
-        matches!(self, Self::Lackey | Self::ChampSim | Self::Dxt)
+        matches!(self, Self::Lackey | Self::ChampSim | Self::DrMemTrace | Self::Dxt | Self::PerfMem)
+    }
+
+    /// Whether it holds events of a kernel, which [`crate::ftrace::open`] reads.
+    #[must_use]
+    pub const fn is_events(self) -> bool {
+        matches!(self, Self::Ftrace | Self::TraceDat | Self::PerfData | Self::PerfScript)
     }
 
     /// A word for it.
@@ -34,8 +50,13 @@ impl InputKind {
         match self {
             Self::Script => "script",
             Self::Ftrace => "ftrace",
+            Self::TraceDat => "trace.dat",
+            Self::PerfData => "perf.data",
+            Self::PerfScript => "perf-script",
+            Self::PerfMem => "perf-mem",
             Self::Lackey => "lackey",
             Self::ChampSim => "champsim",
+            Self::DrMemTrace => "drmemtrace",
             Self::Dxt => "dxt",
         }
     }
@@ -46,30 +67,36 @@ impl fmt::Display for InputKind {
         f.write_str(match self {
             Self::Script => "a workload script",
             Self::Ftrace => "tracefs text",
+            Self::TraceDat => "a trace-cmd file",
+            Self::PerfData => "a perf.data file",
+            Self::PerfScript => "text of perf script",
+            Self::PerfMem => "a perf.data file of sampled accesses",
             Self::Lackey => "a valgrind lackey trace",
             Self::ChampSim => "a ChampSim trace",
+            Self::DrMemTrace => "a drmemtrace trace",
             Self::Dxt => "a .dxt trace",
         })
     }
 }
 
-const EXPECTED: &str = "a workload script (`@threads ..`, `0 map ..`), tracefs text (`# tracer: nop`, `task-pid [cpu] ..`) or a \
-                        trace of accesses (.dxt, valgrind lackey, ChampSim)";
+const EXPECTED: &str = "a workload script (`@threads ..`, `0 map ..`), events (tracefs text, trace.dat, perf.data, text of `perf \
+                        script`) or a trace of accesses (.dxt, valgrind lackey, ChampSim, drmemtrace, `perf mem`)";
 
 /// What holds accesses.
-pub(crate) const ACCESSES: &str =
-    "a trace of accesses: .dxt, valgrind lackey (`--tool=lackey --trace-mem=yes`) or ChampSim";
+pub(crate) const ACCESSES: &str = "a trace of accesses: .dxt, valgrind lackey (`--tool=lackey --trace-mem=yes`), ChampSim, \
+                                   drmemtrace or `perf mem record`";
+/// What holds events.
+pub(crate) const EVENTS: &str =
+    "events of a kernel: tracefs text, trace.dat, perf.data or text of `perf script`";
 
 /// Binary files that a person might well hand over, and what to do with them.
-const BINARY: [(&[u8], &str); 6] = [
-    (
-        b"\x17\x08\x44tracing",
-        "a binary trace-cmd file (its text is the tracefs `trace` file, not `trace-cmd report`)",
-    ),
-    (b"PERFILE2", "a binary perf.data file"),
+const BINARY: [(&[u8], &str); 4] = [
     (b"SQLite format 3", "an SQLite database"),
     (b"\x7fELF", "an ELF file"),
-    (b"PK\x03\x04", "a zip archive"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (of drmemtrace: `unzip -p FILE.trace.zip > FILE.trace` makes what is read)",
+    ),
     (b"BZh", "a bzip2 file (only xz, zstd and gzip are decompressed)"),
 ];
 
@@ -86,6 +113,15 @@ pub(crate) fn sniff(head: &[u8], file: &Path) -> Result<InputKind, TraceError> {
     };
     if head.starts_with(&dxt::MAGIC) {
         return Ok(InputKind::Dxt);
+    }
+    if head.starts_with(&tracedat::MAGIC) {
+        return Ok(InputKind::TraceDat);
+    }
+    if let Some(kind) = perf::kind_of(head) {
+        return Ok(kind);
+    }
+    if drmemtrace::looks_like(head) {
+        return Ok(InputKind::DrMemTrace);
     }
     if let Some((_, name)) = BINARY.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(unrecognised(0, (*name).into()));
@@ -139,6 +175,9 @@ fn first_line(head: &[u8]) -> &[u8] {
 fn kind_of(line: &[u8]) -> Option<InputKind> {
     if ftrace::looks_like_trace(line) {
         return Some(InputKind::Ftrace);
+    }
+    if perf::looks_like_script(line) {
+        return Some(InputKind::PerfScript);
     }
     if line.starts_with(b"@") {
         return Some(InputKind::Script);
@@ -203,6 +242,6 @@ mod tests {
         );
         assert!(kind(b"# c\n  hello world\n").unwrap_err().starts_with("f: at byte 6: found `hello world`"));
         assert!(kind(b"\n \n").unwrap_err().contains("only blanks"));
-        assert!(kind(b"PERFILE2xx").unwrap_err().contains("perf.data"));
+        assert!(kind(b"PK\x03\x04xx").unwrap_err().contains("a zip archive"));
     }
 }

@@ -8,12 +8,16 @@ mod targets;
 /// A target: its name and what it does with bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 11] = [
     ("lackey", targets::lackey),
     ("champsim", targets::champsim),
     ("dxt", targets::dxt),
     ("dxt_block", targets::dxt_block),
     ("ftrace", targets::ftrace),
+    ("trace_dat", targets::trace_dat),
+    ("perf_data", targets::perf_data),
+    ("perf_script", targets::perf_script),
+    ("drmemtrace", targets::drmemtrace),
     ("script", targets::script),
     ("input", targets::input),
 ];

@@ -195,7 +195,7 @@ fn the_costs_of_a_machine_are_shown_with_basis_and_trust() {
                 .filter(|c| !c.contains('.') && *c != "rar_entries")
                 .all(|c| of(&format!("trust.{c}")).is_some())
         );
-        let fitted = matches!(b.name, "emr-guest" | "haswell-ep");
+        let fitted = matches!(b.name, "emr-guest" | "haswell-ep" | "zen3-milan");
         assert_eq!(of("trust.cpi").is_some_and(|basis| basis.contains("fitted")), fitted, "{}", b.name);
         let skylake = matches!(
             b.name,

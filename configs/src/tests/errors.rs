@@ -267,6 +267,10 @@ fn main_memory_that_cannot_be_built() {
             "2:38: dram.mapping: no values of rank: expected 2 values of rank, as the machine has",
         ),
         (
+            "dram = { timing = \"banks\", refresh = \"same-bank\" }",
+            "2:38: dram.refresh: same-bank, with 1 GiB a device of DDR4-2666V: expected all-bank or off: no such time is known for these devices",
+        ),
+        (
             "dram = { timing = \"banks\", density = \"32Gb\" }",
             "2:38: dram.density: 4 GiB a device with DDR4-2666V: expected a density that the preset has a refresh time for",
         ),

@@ -1,12 +1,13 @@
 //! What a memory device did over time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Latency;
 use super::rounding::round3;
 
 /// Requests of a device: how long they took, and when they came.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Activity {
     /// Reads, from the miss of the last cache until the controller has the data.

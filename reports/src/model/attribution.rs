@@ -1,12 +1,13 @@
 //! Where the cycles of all CPUs went.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rounding::{self, share};
 use crate::ReportError;
 
 /// One destination of cycles.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CycleShare {
     /// What the cycles were spent on.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Activity, rounding};
@@ -34,7 +35,7 @@ pub const FAULT_KINDS: [&str; 23] = [
 ];
 
 /// Accesses that the simulated program made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Accesses {
     /// All.
@@ -46,7 +47,7 @@ pub struct Accesses {
 }
 
 /// Page faults by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Faults {
     /// All faults.
@@ -140,7 +141,7 @@ impl Faults {
 }
 
 /// A structure that is looked up and filled: a TLB or a paging-structure cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Lookups {
     /// Lookups.
@@ -156,7 +157,7 @@ pub struct Lookups {
 }
 
 /// Page walks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Walks {
     /// Walks done.
@@ -188,7 +189,7 @@ pub struct Walks {
 }
 
 /// Bits of page-table entries that the hardware set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Assists {
     /// Accessed.
@@ -198,7 +199,7 @@ pub struct Assists {
 }
 
 /// Work of the kernel that the insert semantics decide.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KernelWork {
     /// Locked read-modify-writes of `struct page`s.
@@ -212,7 +213,7 @@ pub struct KernelWork {
 }
 
 /// What an architecture that is not x86 does about TLBs and access flags. Left out of the document where nothing is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Arch {
     /// TLB entries that `update_mmu_cache` wrote.
@@ -245,7 +246,7 @@ impl Arch {
 }
 
 /// TLB shootdowns.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Shootdowns {
     /// Flushes that had to reach another CPU.
@@ -290,7 +291,7 @@ pub struct Shootdowns {
 }
 
 /// A distribution of times, ns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Spread {
     /// How many.
@@ -316,7 +317,7 @@ pub struct Spread {
 }
 
 /// What became of the locks of a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LockUse {
     /// Times that one was taken.
@@ -328,7 +329,7 @@ pub struct LockUse {
 }
 
 /// What became of the cache lines of a name: those that the kernel took from other cores.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LineUse {
     /// Accesses that got such a line, or the right to write it, from another core.
@@ -340,7 +341,7 @@ pub struct LineUse {
 }
 
 /// Flushes with one reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Flush {
     /// The reason as the tracepoint words it.
@@ -370,7 +371,7 @@ pub const fn flush_reason_text(reason: u32) -> &'static str {
 }
 
 /// A data cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Cache {
     /// Lookups.
@@ -384,7 +385,7 @@ pub struct Cache {
 }
 
 /// A memory device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Memory {
     /// Read requests.
@@ -422,7 +423,7 @@ pub struct Memory {
 }
 
 /// How full queues of a kind were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct QueueDepth {
     /// Entries of one queue, the mean over the time of the run.
@@ -446,7 +447,7 @@ impl Memory {
 }
 
 /// Exits to the hypervisor of a guest. Left out of the document where there were none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Exits {
     /// For a page that the hypervisor had not mapped (EPT violation, nested page fault).

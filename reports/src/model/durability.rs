@@ -1,11 +1,12 @@
 //! What is durable at the end of a run, or where the power went.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::count;
 
 /// What a loss of power at the end of the run, or at the crash, leaves of the files.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Durability {
     /// The cycle that is judged.
@@ -48,7 +49,7 @@ const fn is_zero(n: &u64) -> bool {
 }
 
 /// Lines of a file that were written, one after another, and what a loss of power leaves of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WrittenLines {
     /// File.
@@ -64,7 +65,7 @@ pub struct WrittenLines {
 }
 
 /// A loss of power that was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Crash {
     /// The cycle asked for.
@@ -76,7 +77,7 @@ pub struct Crash {
 }
 
 /// Lines of a file page.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Lines {
     /// File.
@@ -100,7 +101,7 @@ pub struct Lines {
 }
 
 /// Lines that were promised and are lost.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LostLines {
     /// Which.
@@ -115,7 +116,7 @@ pub struct LostLines {
 }
 
 /// Lines that are dirty without a mark.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UnmarkedLines {
     /// Which.

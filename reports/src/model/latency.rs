@@ -1,14 +1,16 @@
 //! How long one kind of operation took, and on what.
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attribution::check_sum;
 use super::rounding::{self, ps_to_ns, round3, share};
 use crate::ReportError;
+use crate::hlog::encoded;
 
 /// The distribution of a latency, and its attributed parts. All times in nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Latency {
     /// Samples.
@@ -38,6 +40,9 @@ pub struct Latency {
     pub parts: Vec<Part>,
     /// Non-empty buckets, ascending; edges are preferred numbers (40 a decade).
     pub histogram: Vec<Bucket>,
+    /// All samples, in picoseconds, as HdrHistogram logs have them: V2, deflated, in base 64.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hdr: String,
     /// Kernel instructions that the modelled paths stand for, over all samples.
     pub instructions: u64,
     /// Loads among them.
@@ -59,7 +64,7 @@ impl Latency {
 }
 
 /// A part of a latency.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Part {
     /// What the time was spent on.
@@ -76,7 +81,7 @@ pub struct Part {
 }
 
 /// Samples from `from_ns` up to, not including, `to_ns`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Bucket {
     /// Lower edge.
@@ -223,6 +228,7 @@ impl<'a> LatencyBuilder<'a> {
                 })
                 .collect(),
             histogram: buckets(samples, unit),
+            hdr: if unit == HistogramUnit::Picoseconds { encoded(samples)? } else { String::new() },
             instructions,
             loads,
             stores,

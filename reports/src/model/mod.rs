@@ -12,6 +12,7 @@ mod rounding;
 use std::collections::BTreeMap;
 
 use daxsim_types::FileSystem;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use activity::Activity;
@@ -33,7 +34,7 @@ pub const SCHEMA: &str = "daxsim.report/1";
 ///
 /// Maps are keyed by the names that the machine and kernel configs use, and
 /// ordered by them. Times are nanoseconds of simulated time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RunReport {
     /// Always [`SCHEMA`].
@@ -45,6 +46,7 @@ pub struct RunReport {
     /// Whether faults were predicted from accesses or replayed from a recording.
     pub mode: Mode,
     /// The file system whose fault handlers were modelled; `None` if nothing was mapped from one.
+    #[schemars(with = "Option<String>")]
     pub fs: Option<FileSystem>,
     /// The simulated machine.
     pub machine: Machine,

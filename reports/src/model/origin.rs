@@ -1,9 +1,10 @@
 //! What was run, on what, by what.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The program that made a report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Tool {
     /// `daxsim`.
@@ -13,7 +14,7 @@ pub struct Tool {
 }
 
 /// A file that was run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Input {
     /// The name as it was typed.
@@ -33,7 +34,7 @@ pub struct Input {
 }
 
 /// How the input was turned into faults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// From what the program did; the simulator works out the faults.
@@ -55,7 +56,7 @@ impl Mode {
 }
 
 /// One setting that differs from the named config.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Override {
     /// The key, dotted as in the config file.
@@ -68,7 +69,7 @@ pub struct Override {
 }
 
 /// The simulated machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Machine {
     /// Name of the config, or the file as typed.
@@ -86,7 +87,7 @@ pub struct Machine {
 }
 
 /// The simulated kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Kernel {
     /// Name of the config, or the file as typed.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Agreement on one kind of outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Agreement {
     /// Outcomes that the recording holds.
@@ -17,7 +18,7 @@ pub struct Agreement {
 }
 
 /// Recorded outcomes against simulated ones.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Replay {
     /// Outcomes that the recording holds.
@@ -55,7 +56,7 @@ impl Replay {
 }
 
 /// One recorded outcome that the simulation did not reproduce.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Divergence {
     /// The input it was recorded in, as typed.
@@ -77,7 +78,7 @@ pub struct Divergence {
 }
 
 /// Something that a reader must know before using the numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Warning {
     /// What happened, in a few words.

@@ -2,11 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::tables::Rows;
 use super::{Metric, Study, Variant};
 use crate::ReportError;
 use crate::html::chart::{self, Caption, Line, LineChart, Mark};
-use crate::html::table::{Set, numbers, table};
 use crate::html::{Section, page};
 use crate::units::number;
 
@@ -31,18 +29,13 @@ pub fn render(study: &Study) -> Result<String, ReportError> {
     for (id, panel) in ids.iter().zip(&panels) {
         sections.push(Section { id, heading: panel, body: body(study, id, panel)? });
     }
-    let what = text_table(&study.what());
+    let what = study.what().words();
     sections.push(Section { id: "variants", heading: "Variants", body: what });
     if study.failed > 0 {
-        let body = text_table(&study.failures());
+        let body = study.failures().words();
         sections.push(Section { id: "failures", heading: "Failures", body });
     }
     Ok(page(&study.title, &overview, &sections))
-}
-
-fn text_table(rows: &Rows) -> Markup {
-    let columns: Vec<(&str, Set)> = rows.head.iter().map(|head| (head.as_str(), Set::Text)).collect();
-    table(&rows.title, &columns, &rows.rows)
 }
 
 fn body(study: &Study, id: &str, panel: &str) -> Result<Markup, ReportError> {
@@ -51,14 +44,13 @@ fn body(study: &Study, id: &str, panel: &str) -> Result<Markup, ReportError> {
     for (at, metric) in study.metrics.iter().enumerate() {
         let chart = chart_of(study, &format!("{id}-{at}"), metric, &variants)?;
         let rows = study.values(panel, metric);
-        let heads: Vec<&str> = rows.head.iter().map(String::as_str).collect();
         parts.push(html! {
             h3 { (rows.title) }
             @match chart {
                 Some(drawn) => figure { (drawn) },
                 None => p.muted { "Every value is 0." },
             }
-            (table(&rows.title, &numbers(&heads), &rows.rows))
+            (rows.numbers())
         });
     }
     Ok(html! {
@@ -68,7 +60,7 @@ fn body(study: &Study, id: &str, panel: &str) -> Result<Markup, ReportError> {
             }
         }
         @for part in &parts { (part) }
-        @if let Some(waits) = study.waits(panel) { (text_table(&waits)) }
+        @if let Some(waits) = study.waits(panel) { (waits.words()) }
     })
 }
 

@@ -1,14 +1,8 @@
 //! The tables of a study, as all forms show them: a head and rows of text.
 
 use super::{Metric, Point, Study, Variant, WAITS_SHOWN};
+use crate::rows::Rows;
 use crate::units::number;
-
-/// A table.
-pub(super) struct Rows {
-    pub title: String,
-    pub head: Vec<String>,
-    pub rows: Vec<Vec<String>>,
-}
 
 impl Metric {
     /// What it says, with its unit.

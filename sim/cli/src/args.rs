@@ -3,21 +3,27 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use daxsim_sim::program::trace::DaxMap;
 use daxsim_types::FileSystem;
 
-use crate::accesses;
+use crate::accesses::AccessArgs;
+use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
+use crate::explain::{EXPLAIN_EXAMPLES, ExplainArgs};
+use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
-use crate::probe_args::{GEN_EXAMPLES, GenArgs, ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::probe_args::{ProbeArgs, VALIDATE_EXAMPLES, ValidateArgs};
+use crate::record::{RECORD_EXAMPLES, RecordArgs};
+use crate::report::{REPORT_EXAMPLES, ReportArgs};
+use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
 use crate::sweep::{SWEEP_EXAMPLES, SweepArgs};
+use crate::timeline::TimelineArgs;
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
 /// Predicts the faults of a workload script, or replays what a kernel recorded, and reports what each fault cost
 /// and where the time went.
 #[derive(Debug, Parser)]
-#[command(name = "daxsim", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "daxsim", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -33,10 +39,20 @@ pub enum Command {
     /// Compare predicted faults with recorded ones, fault by fault
     #[command(after_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
+    /// Compare two reports: what differs, and which parts explain it
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
+    /// Show a fault as its micro-operations, with the cost of each
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Make the forms of a saved report again, without simulating
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Run one input under several insert semantics and trace each difference to the knob that makes it
     #[command(after_help = SEMANTICS_EXAMPLES)]
     Semantics(SemanticsArgs),
     /// Put the simulated machine to a measurement that hardware was put to
+    #[command(after_help = PROBE_EXAMPLES)]
     Probe(ProbeArgs),
     /// Compare the simulated machines with what was measured on hardware
     #[command(after_help = VALIDATE_EXAMPLES)]
@@ -53,13 +69,29 @@ pub enum Command {
     /// Say what an input is and what it holds
     #[command(after_help = INFO_EXAMPLES)]
     Info(InfoArgs),
-    /// Write a generated address stream
+    /// Write a generated trace of accesses or a workload script
     #[command(after_help = GEN_EXAMPLES)]
     Gen(GenArgs),
+    /// Run a command and record what the kernel does for it
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  daxsim replay traces/recorded/kernel-7.2/ext4/s10_msync_loop/trace.txt.xz
+  daxsim explain fault mkwrite --kernel linux-6.12
+  daxsim compare base/ new/ --fail-if 'latency.mkwrite.p99 > +5%'
+  daxsim config list";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -69,7 +101,9 @@ Examples:
   daxsim replay script.txt --semantics patch-v1
   daxsim replay script.txt --semantics merged+upgrade_sets_d_4k@pre-series
   daxsim replay script.txt --crash-at 250000
+  daxsim replay script.txt --timeline run.pftrace --timeline-window 1ms..2ms --folded run.folded
   daxsim replay program.lackey.zst --map db@0x4a00000+64M --fs xfs
+  daxsim replay program.dxt --maps program.proc-maps --dax '/mnt/pmem/*'
   daxsim replay script.txt --set tlb.stlb.entries=3072 --set tree.flush_ceiling_pages=64
 
 Exit status: 0 done, 2 bad usage or bad input.";
@@ -95,6 +129,11 @@ Examples:
   daxsim semantics script.txt --of patch-v1,v1-intent
 
 Exit status: 0 done, 2 bad usage or bad input.";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  daxsim probe chase --machine skylake-sp-optane
+  daxsim probe fault --help";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -129,20 +168,6 @@ pub struct SetupArgs {
     pub seed: u64,
 }
 
-/// How a trace of accesses is run.
-#[derive(Clone, Debug, Default, Args)]
-pub struct AccessArgs {
-    /// Of a trace of accesses: a range that maps a DAX file, shared (repeatable). All other memory is anonymous
-    #[arg(long = "map", value_name = "FILE[:OFFSET]@ADDRESS+LENGTH", value_parser = accesses::map::parse)]
-    pub maps: Vec<DaxMap>,
-    /// Of a trace of accesses: simulate the instruction fetches of lackey and ChampSim, too
-    #[arg(long)]
-    pub fetches: bool,
-    /// Of a trace of accesses: no more than the first N of each thread
-    #[arg(long = "accesses", value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
-}
-
 /// `daxsim replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -162,12 +187,18 @@ pub struct ReplayArgs {
     /// depends on it
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
-    /// Folder for report.json, report.html and (scripts) faults.tsv [default: reports/out/NAME]
+    /// Folder for report.json, report.html, latency.hlog and (scripts) faults.tsv [default: reports/out/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// What CPUs did over time.
+    #[command(flatten)]
+    pub timeline: TimelineArgs,
     /// Print no summary
     #[arg(long, short)]
     pub quiet: bool,
+    /// Print the reports as JSON instead of summaries
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
 }
 
 /// `daxsim conform`
@@ -208,6 +239,12 @@ pub struct SemanticsArgs {
     /// Runs at the same time
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Print no tables
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print JSON instead of tables
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
     /// Folder for semantics.json and semantics.html [default: reports/out/NAME.semantics]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -225,8 +262,10 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// List the builtin machines, kernels and insert semantics
+    #[command(after_help = CONFIG_EXAMPLES)]
     List,
     /// Print every key of a machine, a kernel or an insert semantics with its value and meaning
+    #[command(after_help = CONFIG_EXAMPLES)]
     Show {
         /// A builtin's name or a TOML file; of a semantics also with any +KNOB@NAME
         name: String,

@@ -20,6 +20,8 @@ struct Imported {
     description: Description,
     /// Lines of text.
     lines: u64,
+    /// Bytes of a binary file, which is kept as it is.
+    binary: Option<u64>,
     /// Length of the file.
     bytes: u64,
     /// Damage of the input, told as it is met.
@@ -84,13 +86,13 @@ fn import(
         Err(error) => return Ok(Err(error)),
     };
     let mut writer = Writer::new(out)?;
-    let mut lines = 0;
+    let (mut lines, mut read) = (0, 0);
     let (mut reading, end) = match from {
         From::Accesses(mut reader) => {
             let end = copy_accesses(reader.as_mut(), &mut writer)?;
             (reader.reading().clone(), end)
         }
-        From::Text(input) => (Reading::default(), copy_text(input, &mut writer, &mut lines)?),
+        From::Text(input) => (Reading::default(), copy_text(input, &mut writer, &mut lines, &mut read)?),
     };
     match end {
         Some(error) if error.is_damage() => {
@@ -102,7 +104,8 @@ fn import(
     }
     let name = args.input.file_name().unwrap_or_default().to_string_lossy();
     let (description, bytes) = writer.finish(kind.name(), &name, &reading)?;
-    Ok(Ok(Imported { description, lines, bytes, damage: reading.damage }))
+    let binary = matches!(kind, InputKind::TraceDat | InputKind::PerfData).then_some(read);
+    Ok(Ok(Imported { description, lines, binary, bytes, damage: reading.damage }))
 }
 
 /// Copies all that can be read; why it ended, if not because of the end.
@@ -113,7 +116,7 @@ fn copy_accesses(
     let mut batch = AccessBatch::default();
     loop {
         match reader.next_batch(&mut batch) {
-            Ok(true) => writer.push(batch.thread, &batch.records)?,
+            Ok(true) => writer.push_batch(&batch)?,
             Ok(false) => return Ok(None),
             Err(error) => return Ok(Some(error)),
         }
@@ -125,6 +128,7 @@ fn copy_text(
     mut input: Input,
     writer: &mut Writer<&mut dyn Write>,
     lines: &mut u64,
+    read: &mut u64,
 ) -> io::Result<Option<TraceError>> {
     let path = input.path().to_owned();
     let mut text = Vec::new();
@@ -138,6 +142,7 @@ fn copy_text(
             }
         };
         let len = chunk.len();
+        *read += len as u64;
         *lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
         text.extend_from_slice(chunk);
         input.consume(len);
@@ -156,6 +161,10 @@ fn copy_text(
 }
 
 fn summary(args: &ImportArgs, imported: &Imported) -> String {
+    if let Some(binary) = imported.binary {
+        let (read, bytes) = (count(binary), count(imported.bytes));
+        return format!("{}: {read} bytes of a binary file in {bytes} bytes\n", args.output.display());
+    }
     if imported.lines > 0 {
         let (lines, bytes) = (counted(imported.lines, "line", "lines"), count(imported.bytes));
         return format!("{}: {lines} in {bytes} bytes\n", args.output.display());

@@ -6,9 +6,9 @@ use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::model;
-use daxsim_traces::ftrace::{Event, Probe, Reader, Record};
+use daxsim_traces::InputKind;
+use daxsim_traces::ftrace::{self, Event, Probe, Record};
 use daxsim_traces::script::{Script, Section, SectionKind};
-use daxsim_traces::{InputKind, TraceError};
 use daxsim_types::FileSystem;
 use sha2::{Digest, Sha256};
 
@@ -63,22 +63,20 @@ pub fn origin_by_path(path: &Path) -> Origin {
 
 /// Kernel and file system as far as the contents of an input tell them: of a script or of accesses, nothing.
 pub fn origin(path: &Path, kind: InputKind) -> Result<Origin> {
-    match kind {
-        InputKind::Ftrace => origin_by_content(path),
-        _ => Ok(Origin::default()),
-    }
+    if kind.is_events() { origin_by_content(path) } else { Ok(Origin::default()) }
 }
 
 /// Kernel and file system from the functions that the trace's probes name.
 fn origin_by_content(path: &Path) -> Result<Origin> {
-    let mut reader = Reader::open(path)?;
+    let mut reader = ftrace::open(path)?;
     let mut record = Record::default();
     let mut origin = Origin::default();
     for _ in 0..LOOK_AHEAD {
         match reader.next_record(&mut record) {
             Ok(true) => {}
             // Damage shows again, and is reported, when the trace is replayed.
-            Ok(false) | Err(TraceError::Truncated { .. } | TraceError::Corrupt { .. }) => break,
+            Ok(false) => break,
+            Err(error) if error.is_damage() => break,
             Err(error) => return Err(error.into()),
         }
         match &record.event {
@@ -102,7 +100,19 @@ fn origin_by_content(path: &Path) -> Result<Origin> {
             break;
         }
     }
+    if let (None, Some(release)) = (&origin.kernel, reader.release()) {
+        origin.kernel = kernel_of_release(release)?;
+    }
     Ok(origin)
+}
+
+/// The builtin kernel of a release such as `7.2.12+deb13-amd64`.
+fn kernel_of_release(release: &str) -> Result<Option<String>> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return Ok(None) };
+    let name = format!("linux-{major}.{minor}");
+    let is_builtin = daxsim_configs::builtin_kernels()?.iter().any(|kernel| kernel.name == name);
+    Ok(is_builtin.then_some(name))
 }
 
 /// The insert helpers have other names before and after the series.
@@ -163,6 +173,14 @@ mod tests {
         let origin = origin_by_path(Path::new("recorded/kernel-6.12/xfs/s01/script.txt"));
         assert_eq!(origin, Origin { kernel: Some("linux-6.12".into()), fs: Some(FileSystem::Xfs) });
         assert_eq!(origin_by_path(Path::new("script.txt")), Origin::default());
+    }
+
+    #[test]
+    fn a_release_tells_the_kernel_that_it_is_of() {
+        assert_eq!(kernel_of_release("7.2.12+deb13-amd64").unwrap().as_deref(), Some("linux-7.2"));
+        for other in ["5.4.0-99-generic", "", "next"] {
+            assert_eq!(kernel_of_release(other).unwrap(), None, "{other}");
+        }
     }
 
     #[test]

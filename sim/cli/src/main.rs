@@ -4,10 +4,13 @@ mod accesses;
 mod args;
 mod assemble;
 mod causes;
+mod compare;
 mod config;
 mod conform;
 mod durability;
+mod explain;
 mod r#gen;
+mod gen_args;
 mod import;
 mod import_args;
 mod in_order;
@@ -20,12 +23,16 @@ mod probe_kernel;
 mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
+mod record;
 mod recording;
 mod replay;
+mod report;
 mod semantics;
+mod shell;
 mod size;
 mod study;
 mod sweep;
+mod timeline;
 mod validate;
 
 use std::process::ExitCode;
@@ -50,6 +57,9 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Conform(args) => conform::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Semantics(args) => semantics::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
@@ -58,7 +68,10 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,

@@ -238,7 +238,7 @@ pub struct WalksArgs {
     pub on: OnArgs,
 }
 
-/// A stream of `daxsim gen`.
+/// A stream of accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StreamArg {
     /// Loads along one random cycle through all lines of 1 GiB
@@ -249,63 +249,11 @@ pub enum StreamArg {
     Seq,
     /// Runs in a page, 30 % stores; half of the runs in 8,192 hot pages, the others anywhere in 1 GiB or in the next page
     Mixed,
-    /// Accesses to any line of --bytes
+    /// Accesses to any line of 1 GiB
     Uniform,
-    /// Accesses --stride bytes apart, round and round in --bytes
+    /// Accesses 4 KiB apart, round and round in 1 GiB
     Stride,
 }
-
-/// `daxsim gen`
-#[derive(Debug, Args)]
-pub struct GenArgs {
-    /// The stream
-    #[arg(value_name = "NAME")]
-    pub name: StreamArg,
-    /// Accesses
-    #[arg(long, default_value_t = 1_000_000, value_name = "N", allow_negative_numbers = true)]
-    pub count: u64,
-    /// Seed
-    #[arg(long, default_value_t = SEED, value_name = "N", allow_negative_numbers = true)]
-    pub seed: u64,
-    /// First address of the range, a multiple of 64
-    #[arg(long, default_value_t = daxsim_traces::generate::BASE, value_name = "ADDRESS", value_parser = address)]
-    pub base: u64,
-    /// Length of the range of uniform and stride
-    #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = size::parse)]
-    pub bytes: u64,
-    /// Distance of two accesses of stride
-    #[arg(long, default_value = "4K", value_name = "SIZE", value_parser = size::parse)]
-    pub stride: u64,
-    /// Stores of 100 accesses of uniform and stride
-    #[arg(long, default_value_t = 0, value_name = "PERCENT", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=100))]
-    pub writes: u64,
-    /// File to write, NAME.dxt or NAME.raw; - for the raw format on standard output
-    #[arg(long, short, value_name = "FILE")]
-    pub output: PathBuf,
-}
-
-/// An address in decimal or, with 0x, in hexadecimal.
-fn address(text: &str) -> Result<u64, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    let expected = || format!("`{text}`: expected a multiple of 64 such as 0x1000000000");
-    parsed.ok().filter(|address| address.is_multiple_of(64)).ok_or_else(expected)
-}
-
-/// Help of `gen`.
-pub const GEN_EXAMPLES: &str = "\
-The format .dxt is that of `daxsim import`, which `daxsim replay` runs: each access has 8 bytes and is
-an instruction of its own. The raw format is a 64-bit little-endian number for each access: the address, a multiple of 64, with
-bit 0 set for a store. Equal arguments give equal bytes on any host.
-
-Examples:
-  daxsim gen zipf --count 10000000 -o zipf.dxt
-  daxsim gen uniform --bytes 64M --writes 25 -o - | sha256sum
-  daxsim gen stride --bytes 1G --stride 2M --count 512 -o stride.raw
-
-Exit status: 0 done, 2 bad usage or bad input.";
 
 /// `daxsim validate`
 #[derive(Debug, Args)]

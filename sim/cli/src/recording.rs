@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use daxsim_traces::ftrace::{Reader, Record, Stats};
-use daxsim_traces::open::Input;
+use daxsim_traces::ftrace::{self, EventReader, Record, Stats};
 
 /// Where records come from: a reader, or what was read before.
 pub enum Recording<'a> {
     /// A reader, and its last record.
-    Read(Box<Reader<Input>>, Box<Record>),
+    Read(Box<dyn EventReader>, Box<Record>),
     /// What was read, and how much of it was given.
     Kept(&'a Kept, usize),
 }
@@ -17,7 +16,7 @@ pub enum Recording<'a> {
 impl Recording<'_> {
     /// Of a file.
     pub fn open(input: &Path) -> Result<Self> {
-        Ok(Self::Read(Box::new(Reader::open(input)?), Box::default()))
+        Ok(Self::Read(ftrace::open(input)?, Box::default()))
     }
 
     /// The next record; at the end none, and what is damaged there.
@@ -37,7 +36,7 @@ impl Recording<'_> {
     }
 
     /// What was read, and what could not be.
-    pub const fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &Stats {
         match self {
             Self::Read(reader, _) => reader.stats(),
             Self::Kept(kept, _) => &kept.stats,

@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Input, Mode, Replay, Warning};
-use daxsim_reports::{RunReport, html, json, terminal, write_atomically};
+use daxsim_reports::{RunReport, json, write_atomically};
 use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
 use daxsim_sim::{Results, Simulation};
 use daxsim_traces::fault_table::{self, FaultRow};
-use daxsim_traces::ftrace::Stats;
+use daxsim_traces::ftrace::{Record, Stats};
 use daxsim_traces::script::Script;
 use daxsim_traces::{InputKind, layout};
 use daxsim_types::{FileSystem, Time};
@@ -29,10 +29,15 @@ use crate::config::{parse_overrides, with_semantics};
 use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
 use crate::recording::Recording;
+use crate::report as saved;
+use crate::timeline::{self, TimelineArgs};
 use crate::{Status, accesses, output};
 
 /// Runs `daxsim replay`.
 pub fn run(args: &ReplayArgs) -> Result<Status> {
+    if args.inputs.len() > 1 && args.timeline.watch().is_some() {
+        bail!("--timeline and --folded are for one input");
+    }
     let folders = out_folders(args)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads(args)).build()?;
     let jobs: Vec<(&PathBuf, &PathBuf)> = args.inputs.iter().zip(&folders).collect();
@@ -44,7 +49,7 @@ pub fn run(args: &ReplayArgs) -> Result<Status> {
     for (result, (input, _)) in done.into_iter().zip(&jobs) {
         match result {
             Ok(summary) if args.quiet => drop(summary),
-            Ok(summary) => output::print(&summary)?,
+            Ok(summary) => if args.json { output::print(&summary) } else { output::show(&summary) }?,
             Err(error) if args.inputs.len() > 1 => {
                 output::note(&format!("daxsim: {}", about(input, &output::describe(&error))));
                 failures += 1;
@@ -92,13 +97,11 @@ fn out_folders(args: &ReplayArgs) -> Result<Vec<PathBuf>> {
 fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
     let (report, faults) = simulate(args, input)?;
     note_damage(&report);
-    json::write(&report, &folder.join("report.json"))?;
-    html::write(&report, &folder.join("report.html"))?;
+    let report = saved::write(&report, folder)?;
     if let Some(table) = faults {
         write_atomically(&folder.join("faults.tsv"), &table)?;
     }
-    let where_to = format!("\nreport: {}\n", folder.join("report.html").display());
-    Ok(terminal::summary(&report) + &where_to)
+    Ok(if args.json { json::to_string(&report)? } else { saved::summary(&report, folder) })
 }
 
 /// Simulates one input: the report and, of a script, its fault table.
@@ -106,14 +109,15 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
     let kind = inputs::kind(input)?;
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
     if !kind.is_accesses() && !args.setup.accesses.is_default() {
-        bail!("{}: {kind}: --map, --fetches and --accesses are for traces of accesses", input.display());
+        bail!(
+            "{}: {kind}: --map, --maps, --dax, --fetches, --accesses and --slip are for traces of accesses",
+            input.display()
+        );
     }
     match kind {
         InputKind::Script => predict(args, input, choice),
-        InputKind::Ftrace => Ok((replay(args, input, choice)?, None)),
-        InputKind::Lackey | InputKind::ChampSim | InputKind::Dxt => {
-            Ok((accesses::predict(args, input, kind, &choice)?, None))
-        }
+        _ if kind.is_events() => Ok((replay(args, input, kind, choice)?, None)),
+        _ => Ok((accesses::predict(args, input, kind, &choice)?, None)),
     }
 }
 
@@ -127,6 +131,7 @@ pub(crate) struct Choice {
     assumptions: Vec<String>,
     /// Threads of the host for this one run.
     threads: usize,
+    timeline: TimelineArgs,
 }
 
 impl Choice {
@@ -183,12 +188,16 @@ impl Choice {
             assumptions,
             // Several inputs keep the threads busy by themselves.
             threads: if args.inputs.len() > 1 { 1 } else { threads(args) },
+            timeline: args.timeline.clone(),
         })
     }
 
     pub fn simulation(&self, keep_faults: bool) -> Simulation {
         let mut sim = Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults);
         sim.set_lookahead(Lookahead::in_threads(self.threads));
+        if let Some(watch) = self.timeline.watch() {
+            sim.watch(watch);
+        }
         sim
     }
 
@@ -210,6 +219,9 @@ impl Choice {
             input,
         };
         let mut report = assemble::report(&setup, results)?;
+        if let Some(seen) = &results.seen {
+            timeline::write(&self.timeline, &report, seen)?;
+        }
         report.assumptions.extend(self.assumptions.iter().cloned());
         let program = match self.machine.cpu.window {
             0 | 1 => "a CPU makes one memory access at a time".to_owned(),
@@ -342,8 +354,8 @@ fn row(fault: &FaultRecord) -> FaultRow {
 }
 
 /// Replays a trace.
-fn replay(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<RunReport> {
-    replay_recording(args, input, Recording::open(input)?, inputs::provenance(input, "ftrace")?, choice)
+fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> Result<RunReport> {
+    replay_recording(args, input, Recording::open(input)?, inputs::provenance(input, kind.name())?, choice)
 }
 
 /// Replays records.
@@ -359,9 +371,13 @@ pub(crate) fn replay_recording(
     let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
     let bar = if matches!(recording, Recording::Read(..)) { progress() } else { ProgressBar::hidden() };
     let mut damage = None;
+    let mut backwards = Backwards::default();
     loop {
         match recording.next_record()? {
-            Ok(record) => replayer.push(&mut sim, record).with_context(|| input.display().to_string())?,
+            Ok(record) => {
+                backwards.see(record);
+                replayer.push(&mut sim, record).with_context(|| input.display().to_string())?;
+            }
             Err(damaged) => {
                 damage = damaged;
                 break;
@@ -384,24 +400,51 @@ pub(crate) fn replay_recording(
             "were fs_dax:* and exceptions:page_fault_* recorded?"
         };
         let why = damage.unwrap_or_else(|| hint.into());
-        bail!(
-            "{}: no DAX fault in {} records of {} lines: {why}",
-            input.display(),
-            stats.records,
-            stats.lines
-        );
+        let lines = if stats.lines > 0 { format!(" of {} lines", stats.lines) } else { String::new() };
+        bail!("{}: no DAX fault in {} records{lines}: {why}", input.display(), stats.records);
     }
-    (provenance.lines, provenance.events) = (Some(stats.lines), Some(stats.records));
+    (provenance.lines, provenance.events) =
+        (Some(stats.lines).filter(|&lines| lines > 0), Some(stats.records));
     let results = sim.finish();
     let mut report = choice.report(Mode::Replay, provenance, &results)?;
     durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);
     report.warnings.extend(reading_warnings(stats, damage));
+    report.warnings.extend(backwards.warning());
     add_outcome(&mut report, input, &outcome);
     report.assumptions.push(
         "steps run one after another in recorded order, as fast as the machine can; hits between faults are not in a trace"
             .into(),
     );
     Ok(report)
+}
+
+/// Events that are earlier than one before them.
+#[derive(Default)]
+struct Backwards {
+    latest: u64,
+    count: u64,
+    /// The most by which one is too late.
+    most: u64,
+}
+
+impl Backwards {
+    fn see(&mut self, record: &Record) {
+        let late = self.latest.saturating_sub(record.time_ns);
+        self.count += u64::from(late > 0);
+        self.most = self.most.max(late);
+        self.latest = self.latest.max(record.time_ns);
+    }
+
+    fn warning(&self) -> Option<Warning> {
+        (self.count > 0).then(|| Warning {
+            what: "events out of order".into(),
+            count: self.count,
+            detail: format!(
+                "up to {} ns earlier than one before; replayed in the order of the file",
+                self.most
+            ),
+        })
+    }
 }
 
 fn progress() -> ProgressBar {

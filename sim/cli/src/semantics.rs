@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::args::{ReplayArgs, SemanticsArgs, SetupArgs};
 use crate::config::{parse_overrides, with_semantics};
+use crate::timeline::TimelineArgs;
 use crate::{Status, inputs, output, replay};
 
 /// Runs `daxsim semantics`.
@@ -41,7 +42,11 @@ pub fn run(args: &SemanticsArgs) -> Result<Status> {
     write_atomically(&folder.join("semantics.json"), comparison.to_json()?.as_bytes())?;
     write_atomically(&folder.join("semantics.html"), comparison::html(&comparison).as_bytes())?;
     let where_to = format!("\nreport: {}\n", folder.join("semantics.html").display());
-    output::print(&(comparison::summary(&comparison) + &where_to))?;
+    if args.json {
+        output::print(&comparison.to_json()?)?;
+    } else if !args.quiet {
+        output::show(&(comparison::summary(&comparison) + &where_to))?;
+    }
     Ok(Status::Done)
 }
 
@@ -191,7 +196,9 @@ fn one(args: &SemanticsArgs, tree: &Tree<'_>, semantics: &str) -> ReplayArgs {
         crash_at: None,
         threads: 1,
         out: None,
+        timeline: TimelineArgs::default(),
         quiet: true,
+        json: false,
     }
 }
 

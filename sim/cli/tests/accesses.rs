@@ -221,8 +221,9 @@ fn what_cannot_be_done_is_refused() {
     run(&["import", "s.txt", "-o", "s.dxt", "--fetches"])
         .refuses(&["s.txt: a workload script: --fetches is for traces of accesses"]);
     run(&["import", "t.dxt", "-o", "t.raw"]).refuses(&["t.raw: expected a name that ends in .dxt"]);
-    run(&["replay", "s.txt", "--map", MAP])
-        .refuses(&["s.txt: a workload script: --map, --fetches and --accesses are for"]);
+    run(&["replay", "s.txt", "--map", MAP]).refuses(&[
+        "s.txt: a workload script: --map, --maps, --dax, --fetches, --accesses and --slip are for",
+    ]);
     run(&["replay", "t.dxt", "--map", "f"]).refuses(&["expected FILE@ADDRESS+LENGTH"]);
     run(&["replay", "t.dxt", "--map", "f@0x1001+4K"])
         .refuses(&["map of f: address 0x1001: expected a multiple of 4096"]);

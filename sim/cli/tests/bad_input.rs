@@ -71,7 +71,14 @@ fn binary_garbage() {
     replay_bytes("program", &elf[..4096], &[])
         .1
         .refuses(&["program: at byte 0: found an ELF file: expected"]);
-    replay_bytes("perf.data", b"PERFILE2\0\0\0", &[]).1.refuses(&["found a binary perf.data file"]);
+    for (name, bytes) in
+        [("perf.data", &b"PERFILE2\0\0\0"[..]), ("trace.dat", b"\x17\x08\x44tracing7\0\0\x08\0\x10\0\0")]
+    {
+        replay_bytes(name, bytes, &[]).1.refuses(&[": at byte ", ": found ", "expected "]);
+    }
+    replay_bytes("trace.zip", b"PK\x03\x04 zipped", &[])
+        .1
+        .refuses(&["found a zip archive (of drmemtrace: `unzip -p"]);
     replay_bytes("prose", b"Dear Sir,\nplease replay.\n", &[])
         .1
         .refuses(&["prose: at byte 0: found `Dear Sir,`"]);
@@ -524,4 +531,14 @@ fn a_negative_number_is_refused_as_the_value_that_it_is() {
         let run = run_in(Path::new("."), &["replay", &script_path(), option, "-1"]);
         run.refuses(&["invalid value '-1' for", option]);
     }
+}
+
+#[test]
+fn events_out_of_order_and_files_put_together_are_told() {
+    let text = String::from_utf8(trace_text()).unwrap();
+    let (_dir, run) = replay_bytes("twice.txt", format!("{text}{text}").as_bytes(), &[]);
+    run.exits(0);
+    let report = common::report(_dir.path());
+    let (count, detail) = common::warning(&report, "events out of order");
+    assert!(count > 0 && detail.contains("replayed in the order of the file"), "{detail}");
 }

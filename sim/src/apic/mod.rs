@@ -123,6 +123,7 @@ impl Machine {
             self.measure.shootdowns.icr_writes += 1;
             for target in reached {
                 let arrives = sent + self.fabric.delivery(sender.index(), target.index());
+                sys.tell_sent((sender, *target), sent, arrives);
                 sys.pull_horizon(self.post(*target, Interrupt { arrives, vector }));
             }
             rest = later;

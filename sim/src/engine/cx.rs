@@ -13,6 +13,7 @@ use crate::kernel::FaultTrail;
 use crate::machine::Machine;
 use crate::measure::{Part, PathStep};
 use crate::memory::Access;
+use crate::observe::{Begins, MicroOp};
 
 /// The work of one CPU, seen from inside.
 #[derive(Clone, Copy)]
@@ -70,12 +71,16 @@ impl<'s> Cx<'s> {
 
     /// Executes a building block. Of the lines that it touches, those with a name are accessed beside it ([`Cx::load`] and
     /// so on): a block's loads and stores hold these accesses, so they add time, but nothing to the counts.
+    #[track_caller]
     pub(crate) fn work(&self, block: PathLength) {
+        self.begins_op(MicroOp::Block);
         self.on_cpu(|c| c.work(block));
     }
 
     /// Lets a fixed cost pass.
+    #[track_caller]
     pub(crate) fn spend(&self, dt: Time) {
+        self.begins_op(MicroOp::Fixed);
         self.on_cpu(|c| c.spend(dt));
     }
 
@@ -121,27 +126,36 @@ impl<'s> Cx<'s> {
     }
 
     /// A kernel load of a named line. Its stall beyond the L1D is memory time.
+    #[track_caller]
     pub(crate) fn load(&self, line: CacheLine) -> Touch<'s> {
+        self.begins(Begins::Load(line));
         Touch::new(self.sys, self.cpu.index(), line, Access::Read)
     }
 
     /// A kernel store.
+    #[track_caller]
     pub(crate) fn store(&self, line: CacheLine) -> Touch<'s> {
+        self.begins(Begins::Store(line));
         Touch::new(self.sys, self.cpu.index(), line, Access::Write)
     }
 
     /// A locked read-modify-write.
+    #[track_caller]
     pub(crate) fn rmw(&self, line: CacheLine) -> Touch<'s> {
+        self.begins(Begins::Locked(line));
         Touch::new(self.sys, self.cpu.index(), line, Access::Rmw)
     }
 
     /// A locked read-modify-write of a count in a `struct page`.
+    #[track_caller]
     pub(crate) fn rmw_struct_page(&self, line: CacheLine) -> impl Future<Output = ()> + use<'s> {
         self.rmw(line).and(|m| m.measure.struct_page_rmws += 1)
     }
 
     /// Takes a lock, waiting for it if need be.
+    #[track_caller]
     pub(crate) fn lock(&self, id: LockId, mode: LockMode) -> TakeLock<'s> {
+        self.begins(Begins::Lock(id));
         TakeLock::new(self.sys, self.cpu.index(), id, mode)
     }
 
@@ -157,11 +171,17 @@ impl<'s> Cx<'s> {
             let again = self.sys.with(|m| m.spec.cost.locked_rmw);
             self.spend(again);
         }
+        if let Some(owner) = self.sys.with(|m| m.locks.owner_line(id)).filter(|_| taken) {
+            // The line may be somebody else's again.
+            self.store(owner).await;
+        }
         taken
     }
 
     /// Gives a lock up.
+    #[track_caller]
     pub(crate) fn unlock(&self, id: LockId, mode: LockMode) -> Unlock<'s> {
+        self.begins(Begins::Unlock(id));
         Unlock::new(self.sys, self.cpu.index(), id, mode)
     }
 
@@ -185,7 +205,9 @@ impl<'s> Cx<'s> {
     }
 
     /// Executes a named building block of the kernel's path.
+    #[track_caller]
     pub(crate) fn step(&self, block: impl FnOnce(&CommonPath) -> PathLength) {
+        self.begins_op(MicroOp::Block);
         self.sys.with(|m| {
             let block = block(&m.kernel.path_length.common);
             m.cpus[self.cpu.index()].work(block);
@@ -193,6 +215,7 @@ impl<'s> Cx<'s> {
     }
 
     /// Counts a string operation over a page, whose time is that of its lines, and begins it.
+    #[track_caller]
     pub(crate) fn string_step(&self, block: impl FnOnce(&CommonPath) -> PathLength) -> StringOp<'s> {
         self.sys.with(|m| {
             let block = block(&m.kernel.path_length.common);
@@ -202,12 +225,16 @@ impl<'s> Cx<'s> {
     }
 
     /// Begins a string operation that a path length holds, or none.
+    #[track_caller]
     pub(crate) fn string_op(&self) -> StringOp<'s> {
+        self.begins_op(MicroOp::Copy);
         StringOp::string(*self)
     }
 
     /// Begins a run of stores that the core overlaps, and whose instructions are counted elsewhere.
+    #[track_caller]
     pub(crate) fn stores(&self) -> StringOp<'s> {
+        self.begins_op(MicroOp::Stores);
         StringOp::stores(*self)
     }
 

@@ -232,7 +232,7 @@ impl Private<'_> {
             let accesses = cursor.beyond(foresight.hits.len());
             foresight.ended = accesses.is_empty();
             for access in accesses.iter().take(most - foresight.hits.len()) {
-                let Access { va, kind, dependent } = *access;
+                let Access { va, kind, dependent, work } = *access;
                 let write = kind.is_write();
                 let waits = dependent && data > now || if write { !outlook.stores } else { loads == 0 };
                 let found = if now >= until || waits || !va.is_canonical_in(costs.levels) {
@@ -251,7 +251,7 @@ impl Private<'_> {
                 foresight.hits.push(hit);
                 loads = loads.saturating_sub(u64::from(!write));
                 data = now + costs.l1;
-                now += if write { costs.store } else { costs.load };
+                now += if write { costs.store } else { costs.load } + Time(u64::from(work));
             }
         }
         foresight.ended |= foresight.hits.len() as u64 >= outlook.room;

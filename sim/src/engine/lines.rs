@@ -2,7 +2,7 @@
 //! that do.
 //!
 //! A line that the L1D lacks holds one of `cpu.fill_buffers` until it is there; a line on its way to a controller holds one until
-//! that has accepted it. Loads wait for a buffer in one of `cpu.load_buffer` places, which they leave in order ([`LoadQueue`]).
+//! that has accepted it, and one that was stored past the caches for `cpu.nt_release` more. Loads wait for a buffer in one of `cpu.load_buffer` places, which they leave in order ([`LoadQueue`]).
 //! Stores follow them, and reach the L1D in program order, each when its line is there, and wait for that in one of
 //! `cpu.store_buffer` places. CLWB and CLFLUSHOPT follow the stores before them to the same line (Intel SDM vol. 2); they wait in
 //! such a place, too, and nothing else waits for them. Addresses are physical: no TLB is asked.
@@ -23,6 +23,7 @@ pub(crate) struct Lines<'s> {
     store_buffer: usize,
     load_interval: Time,
     store_interval: Time,
+    nt_release: Time,
     l1: Time,
     /// Lines in fill buffers, and when each is there or accepted.
     in_flight: Vec<InFlight>,
@@ -39,6 +40,8 @@ pub(crate) struct Lines<'s> {
 struct InFlight {
     line: CacheLine,
     there: Time,
+    /// When its buffer is free.
+    leaves: Time,
 }
 
 #[derive(Clone, Copy)]
@@ -69,6 +72,7 @@ impl<'s> Lines<'s> {
                 store_buffer: cpu.store_buffer.max(1) as usize,
                 load_interval: cpu.load_interval,
                 store_interval: cpu.store_interval,
+                nt_release: cpu.nt_release,
                 l1: m.spec.cache.l1d.latency,
                 in_flight: Vec::new(),
                 loads: LoadQueue::new(cpu.load_buffer, [cpu.fill_buffers, cpu.fill_samples], seed),
@@ -134,7 +138,7 @@ impl<'s> Lines<'s> {
         self.free_buffer().await;
         let (index, now) = (self.cx.cpu().index(), self.now());
         let accepted = now + self.cx.with(|m| m.memory.nt_store(index, line, now));
-        self.fly(line, accepted);
+        self.fly(line, accepted, self.nt_release);
         self.accepted = self.accepted.max(accepted);
         self.cx.on_cpu(|c| c.spend_as(Part::User, self.store_interval));
     }
@@ -256,7 +260,7 @@ impl<'s> Lines<'s> {
     fn miss(&mut self, line: CacheLine, access: Access) -> Time {
         let (index, now) = (self.cx.cpu().index(), self.now());
         let there = now + self.cx.with(|m| m.memory.access(index, line, access, now)).latency;
-        self.fly(line, there);
+        self.fly(line, there, Time::ZERO);
         there
     }
 
@@ -297,7 +301,7 @@ impl<'s> Lines<'s> {
                 Flush::Drop => m.memory.clflush(index, line, now),
             });
             let accepted = now + accepted;
-            self.fly(line, accepted);
+            self.fly(line, accepted, Time::ZERO);
             self.accepted = self.accepted.max(accepted);
         }
     }
@@ -332,18 +336,19 @@ impl<'s> Lines<'s> {
 
     /// When the first fill buffer that is taken is free.
     fn first_free(&self) -> Option<Time> {
-        self.in_flight.iter().map(|line| line.there).min()
+        self.in_flight.iter().map(|line| line.leaves).min()
     }
 
     /// Frees the buffers of what is there.
     fn settle(&mut self) {
         let now = self.now();
-        self.in_flight.retain(|line| line.there > now);
+        self.in_flight.retain(|line| line.leaves > now);
     }
 
-    fn fly(&mut self, line: CacheLine, there: Time) {
+    /// A line that is there at `there` has a buffer for so much longer.
+    fn fly(&mut self, line: CacheLine, there: Time, longer: Time) {
         if there > self.now() + self.l1 {
-            self.in_flight.push(InFlight { line, there });
+            self.in_flight.push(InFlight { line, there, leaves: there + longer });
         }
     }
 }

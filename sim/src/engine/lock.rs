@@ -128,7 +128,7 @@ pub enum LockMode {
 struct Lock {
     class: LockClass,
     line: CacheLine,
-    /// Where the owner is noted, if not beside the word.
+    /// Where the owner is noted, if it is.
     owner: Option<CacheLine>,
     readers: u32,
     writer: bool,
@@ -164,7 +164,7 @@ impl Locks {
         self.create_split(class, line, None)
     }
 
-    /// The same of an `rw_semaphore` whose `owner` is on another line than its count: whoever takes it stores to both.
+    /// The same of one that says on the line `owner` who has it: whoever takes it stores there, too.
     pub fn create_split(&mut self, class: LockClass, line: CacheLine, owner: Option<CacheLine>) -> LockId {
         let id = LockId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
         self.0.push(Lock {
@@ -179,7 +179,7 @@ impl Locks {
         id
     }
 
-    /// The line of the lock's owner, if it has one of its own.
+    /// The line of the lock's owner, if it has one.
     pub(crate) fn owner_line(&self, id: LockId) -> Option<CacheLine> {
         self.0[id.0 as usize].owner
     }

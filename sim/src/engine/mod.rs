@@ -16,6 +16,7 @@ mod jitter;
 mod lines;
 mod load_queue;
 mod lock;
+mod look;
 mod rounds;
 mod string_op;
 mod touch;
@@ -39,6 +40,7 @@ use daxsim_types::Time;
 
 use crate::machine::Machine;
 use crate::measure::Part;
+use crate::observe::Observer;
 
 /// A point in the total order of actions: simulated time, then CPU number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +66,10 @@ pub struct Sys {
     stalling: Cell<bool>,
     /// How CPUs look ahead.
     lookahead: Cell<Lookahead>,
+    /// Who looks on.
+    observer: RefCell<Option<Box<Observer>>>,
+    /// Whether anybody does: asked before every micro-operation, so apart from them.
+    observed: Cell<bool>,
 }
 
 impl Sys {
@@ -77,6 +83,8 @@ impl Sys {
             stalls: RefCell::new(None),
             stalling: Cell::new(false),
             lookahead: Cell::new(Lookahead::default()),
+            observer: RefCell::new(None),
+            observed: Cell::new(false),
         }
     }
 

@@ -189,12 +189,20 @@ impl Machine {
         }
     }
 
+    /// Hits that were foreseen and given up because a CPU changed the TLBs of others. No result depends on how many there are.
+    #[must_use]
+    pub const fn recalled_hits(&self) -> u64 {
+        self.recalled_hits
+    }
+
     /// To be called before an action changes the TLBs of other CPUs: makes the hits that come before it, and gives up all others.
     pub(crate) fn recall(&mut self) {
         let action = self.memory.acting();
         for index in 0..self.cpus.len() {
             self.make_hits(index, action);
+            let known = self.cpus[index].runner.as_ref().map_or(0, |runner| runner.foresight.len());
             if self.cpus[index].give_up(super::Foresight::end) {
+                self.recalled_hits += known as u64;
                 self.turns.change(index);
                 self.memory.note_given_up();
             }

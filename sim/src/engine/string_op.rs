@@ -37,7 +37,7 @@ impl<'s> StringOp<'s> {
 
     fn new(cx: Cx<'s>, issue: Time, store: Access) -> Self {
         let buffers = cx.with(|m| m.spec.cpu.fill_buffers.max(1) as usize);
-        Self { cx, issue, store, buffers, in_flight: Vec::with_capacity(buffers) }
+        Self { cx, issue, store, buffers, in_flight: Vec::new() }
     }
 
     /// Loads a line.
@@ -67,10 +67,16 @@ impl<'s> StringOp<'s> {
     }
 
     /// Waits until every line is there.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
+        self.drain();
+    }
+
+    /// Waits until every line so far is there, and goes on.
+    pub(crate) fn drain(&mut self) {
         if let Some(last) = self.in_flight.iter().max() {
             self.cx.on_cpu(|c| c.wait_until(*last, Part::Memory));
         }
+        self.in_flight.clear();
     }
 
     async fn access(&mut self, line: CacheLine, access: Access) {

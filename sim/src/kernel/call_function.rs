@@ -110,7 +110,7 @@ pub(super) async fn call_function_many(
         }
         cx.work(path);
         stores.store(csd).await;
-        std::mem::replace(&mut stores, cx.stores()).finish();
+        stores.drain();
         // llist_add
         cx.rmw(queue).await;
         let was_empty = cx.with(|m| {
@@ -195,12 +195,13 @@ impl Machine {
     /// The next interrupt of a CPU.
     pub(crate) fn handle_interrupt(&mut self, sys: &Sys, index: usize) {
         let Some(interrupt) = self.cpus[index].take_interrupt() else { return };
-        let arrived = interrupt.arrives;
+        let (arrived, began) = (interrupt.arrives, self.cpus[index].now);
         match interrupt.vector {
             Vector::CallFunction => self.call_function_interrupt(sys, index, arrived),
             Vector::RemoteAction => self.serve_remote_actions(sys, index),
             Vector::LazySweep => self.sweep_lazy_flushes(index),
         }
+        sys.tell_taken(self, index, arrived, began);
     }
 
     /// `sysvec_call_function`: entry, the calls in the queue, exit. If isolated tables are loaded for user mode, it also changes

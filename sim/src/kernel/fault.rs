@@ -17,6 +17,7 @@ use crate::engine::{Cx, LockMode};
 use crate::measure::{Callback, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
+use crate::observe::MicroOp;
 
 /// How an access ends that cannot be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,7 @@ fn enter_kernel(cx: &Cx<'_>) -> bool {
 }
 
 fn leave_kernel(cx: &Cx<'_>, to_user: bool) {
+    cx.begins_op(MicroOp::Return);
     cx.with(|m| {
         let (iret, path) = (m.spec.cost.iret, m.kernel.path_length.common.exit);
         let index = cx.cpu().index();
@@ -514,6 +516,7 @@ async fn wp_page_reuse(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
 }
 
 /// The kernel's read of a page-table entry.
+#[track_caller]
 pub(crate) fn read_entry<'s>(cx: &Cx<'s>, slot: Slot) -> impl Future<Output = Entry> + use<'s> {
     cx.load(slot.line()).and(move |m| m.tables.read(slot))
 }

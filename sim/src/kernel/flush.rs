@@ -122,6 +122,7 @@ pub(super) async fn flush_tlb_for(
         let now = m.cpus[cx.cpu().index()].now;
         m.measure.shootdowns.initiator_time += now.saturating_sub(began);
     });
+    cx.shootdown_ends(began);
     cx.set_part(before);
 }
 

@@ -58,6 +58,41 @@ pub enum LineName {
 }
 
 impl LineName {
+    /// Names without those of locks.
+    const OTHERS: usize = 22;
+    /// Every name has its own.
+    const COUNT: usize = LockClass::ALL.len() + Self::OTHERS;
+
+    /// Its place among all, in their order.
+    const fn index(self) -> usize {
+        let other = match self {
+            Self::Lock(class) => return class as usize,
+            Self::MmapOwner => 0,
+            Self::TlbGen => 1,
+            Self::CpuMask => 2,
+            Self::FlushPending => 3,
+            Self::TlbState => 4,
+            Self::OwnTlbState => 5,
+            Self::CallQueue => 6,
+            Self::CallData => 7,
+            Self::Task => 8,
+            Self::IdleFlags => 9,
+            Self::RemoteActions => 10,
+            Self::LazyStates => 11,
+            Self::Resource => 12,
+            Self::JournalState => 13,
+            Self::Transaction => 14,
+            Self::ExtentStatus => 15,
+            Self::LruList => 16,
+            Self::MemcgUsage => 17,
+            Self::PagemapRef => 18,
+            Self::StructPage => 19,
+            Self::PageTableEntries => 20,
+            Self::Other => 21,
+        };
+        LockClass::ALL.len() + other
+    }
+
     /// Name for reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -108,6 +143,28 @@ impl LineUse {
         self.contended += u64::from(outcome.waited > Time::ZERO);
         self.waited += outcome.waited;
         self.took += outcome.latency;
+    }
+}
+
+/// What became of the lines of each name. An array, as most accesses of a shootdown count.
+#[derive(Clone, Debug)]
+pub struct LineUses([Option<(LineName, LineUse)>; LineName::COUNT]);
+
+impl Default for LineUses {
+    fn default() -> Self {
+        Self([None; LineName::COUNT])
+    }
+}
+
+impl LineUses {
+    /// The names whose lines were taken from another CPU, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (LineName, LineUse)> {
+        self.0.iter().copied().flatten()
+    }
+
+    #[inline]
+    fn count(&mut self, name: LineName, outcome: Outcome) {
+        self.0[name.index()].get_or_insert((name, LineUse::default())).1.count(outcome);
     }
 }
 
@@ -173,13 +230,13 @@ impl Machine {
         }
     }
 
-    #[cold]
     fn count_taken_line(&mut self, line: CacheLine, outcome: Outcome) {
         let name = self.line_name(line);
-        self.measure.lines.entry(name).or_default().count(outcome);
+        self.measure.lines.count(name, outcome);
     }
 
-    fn line_name(&self, line: CacheLine) -> LineName {
+    /// What a line holds.
+    pub(crate) fn line_name(&self, line: CacheLine) -> LineName {
         if let Some(name) = self.lines.name(line) {
             return name;
         }
@@ -209,6 +266,23 @@ mod tests {
         let got: Vec<u64> = (0..6).map(|_| lines.fresh(LineName::Other).0).collect();
         assert_eq!(got, [64, 65, 66, 67, 68, 64]);
         assert_eq!(lines.reserve(100, LineName::CallData), (CacheLine(67), 2), "half of what there is");
+    }
+
+    #[test]
+    fn uses_are_counted_by_name_and_come_out_in_the_order_of_the_names() {
+        let transfer = |ns| Outcome::of(Time::from_ns(ns), Level::Transfer);
+        let mut uses = LineUses::default();
+        let mut names = vec![LineName::Other, LineName::TlbGen, LineName::MmapOwner];
+        names.extend(LockClass::ALL.map(LineName::Lock));
+        let again = [LineName::Other, LineName::MmapOwner];
+        for name in names.iter().chain(&again) {
+            uses.count(*name, transfer(10));
+        }
+        let twice = |name: LineName| 1 + u64::from(again.contains(&name));
+        names.sort_unstable();
+        let counted: Vec<_> = uses.iter().map(|(name, used)| (name, used.transfers, used.took)).collect();
+        let expected = names.iter().map(|name| (*name, twice(*name), Time::from_ns(10 * twice(*name))));
+        assert_eq!(counted, expected.collect::<Vec<_>>());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) use fault::{Origin, general_protection, page_fault};
 pub use file::{FileId, NewFile};
 pub use file_ops::FallocMode;
 pub use gup::PinKind;
-pub use lines::{KernelLines, LineName, LineUse};
+pub use lines::{KernelLines, LineName, LineUse, LineUses};
 pub use lru::PageLists;
 pub use mm::MmId;
 pub use mremap::RemapRequest;

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use daxsim_types::{AccessKind, Time};
 
-use crate::kernel::{LineName, LineUse};
+use crate::kernel::LineUses;
 
 /// TLB flush reasons in the numbering of the `tlb:tlb_flush` tracepoint
 /// (Linux `include/trace/events/tlb.h`; 5 only in newer trees).
@@ -165,7 +165,7 @@ pub struct Measurements {
     /// Locked read-modify-writes of `struct page` lines.
     pub struct_page_rmws: u64,
     /// Lines that the kernel took from other CPUs.
-    pub lines: BTreeMap<LineName, LineUse>,
+    pub lines: LineUses,
     /// What else the kernel did.
     pub kernel: KernelEvents,
     /// WARNs of the kernel.

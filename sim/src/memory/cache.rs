@@ -403,6 +403,9 @@ impl Cache {
             Policy::Bimodal(rate) if !hit && !self.chance(rate) => {
                 self.set_state(place.set, replacement::demote(state, self.ways, place.way));
             }
+            Policy::Qlru if !hit => {
+                self.set_state(place.set, replacement::qlru_used(state, self.ways, place.way, false));
+            }
             Policy::Srrip if !hit => {
                 self.set_state(place.set, replacement::srrip_set(state, place.way, false));
             }

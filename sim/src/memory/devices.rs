@@ -59,6 +59,20 @@ impl Devices {
         }
     }
 
+    /// Whether memory notes which lines are in another socket.
+    pub const fn has_directory(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Takes it that another socket was given these lines at some time before.
+    pub fn given_before(&mut self, lines: impl Iterator<Item = CacheLine>) {
+        if let Some(home) = &mut self.home {
+            for line in lines {
+                home.give(line);
+            }
+        }
+    }
+
     /// Writes what memory knows of a line, and not the line.
     #[cold]
     fn note(&mut self, line: CacheLine, at: Time) {

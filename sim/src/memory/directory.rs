@@ -1,92 +1,24 @@
 //! Which private caches hold a line: the L3's snoop filter.
 
+mod core_set;
+mod holders;
+
 use daxsim_types::CacheLine;
 
 use crate::host;
 
-/// Cores that a directory can name.
-pub(super) const MAX_CORES: usize = 256;
-const WORD_BITS: usize = 64;
-const MAX_WORDS: usize = MAX_CORES / WORD_BITS;
-/// Words of an entry of a directory for so many cores as one word names: most machines have no more.
-const ONE_WORD: usize = 2;
+pub(super) use core_set::CoreSet;
+use core_set::MAX_CORES;
+use holders::Holders;
 
+/// Words of an entry: its key, and its holders.
+const STRIDE: usize = 2;
 /// One core holds the line as M or E.
 const OWNED: u64 = 1;
 const VALID: u64 = 2;
 const SHIFT: u32 = 2;
-/// Lines whose entries lie together: those that a line of the host's has room for, up to 64 cores.
+/// Lines whose entries lie together: those that a line of the host's has room for.
 const NEIGHBOURS: u64 = 4;
-
-/// A set of cores.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct CoreSet([u64; MAX_WORDS]);
-
-impl CoreSet {
-    /// Just `core`.
-    #[inline]
-    pub fn of(core: usize) -> Self {
-        Self::default().with(core)
-    }
-
-    /// The set with `core` in it.
-    #[inline]
-    pub fn with(mut self, core: usize) -> Self {
-        for (at, word) in self.0.iter_mut().enumerate() {
-            *word |= bit_of_word(core, at);
-        }
-        self
-    }
-
-    /// The cores, ascending.
-    #[inline]
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        let (mut words, mut at) = (self.0, 0);
-        std::iter::from_fn(move || {
-            while let Some(word) = words.get_mut(at) {
-                if *word != 0 {
-                    let lowest = word.trailing_zeros() as usize;
-                    *word &= *word - 1;
-                    return Some(at * WORD_BITS + lowest);
-                }
-                at += 1;
-            }
-            None
-        })
-    }
-
-    /// The set with `core` taken out.
-    #[inline]
-    pub fn without(mut self, core: usize) -> Self {
-        for (at, word) in self.0.iter_mut().enumerate() {
-            *word &= !bit_of_word(core, at);
-        }
-        self
-    }
-
-    /// Whether nobody is in it.
-    #[inline]
-    pub fn is_empty(self) -> bool {
-        self.0.iter().fold(0, |all, word| all | word) == 0
-    }
-
-    /// The lowest core.
-    #[inline]
-    pub fn first(self) -> Option<usize> {
-        let (at, word) = self.0.iter().enumerate().find(|(_, word)| **word != 0)?;
-        Some(at * WORD_BITS + word.trailing_zeros() as usize)
-    }
-}
-
-/// The bit of `core` if it is in the word `at`. Indexing the words by the core instead would keep the set in memory, and reading
-/// all of it just after one word was written stalls the host.
-const fn bit_of_word(core: usize, at: usize) -> u64 {
-    if core / WORD_BITS == at { bit(core) } else { 0 }
-}
-
-const fn bit(core: usize) -> u64 {
-    1 << (core % WORD_BITS)
-}
 
 /// Who held a line before a request changed that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,17 +40,16 @@ impl Held {
 
 /// An open-addressed table of the lines that private caches hold.
 ///
-/// An entry is a key word (`line << 2 | VALID | OWNED`) followed by one bit per core, side by
+/// An entry is a key word (`line << 2 | VALID | OWNED`) and the word of its holders, side by
 /// side. Linear probing, deletion by shifting back, at most half full; it doubles when it must,
 /// so it is never larger than four times the lines of all private caches. The order of entries
 /// never shows: there is no iteration but for growing.
 pub(super) struct Directory {
     table: Vec<u64>,
-    /// Words of an entry: the key and the core bits.
-    stride: usize,
     /// Entries of the table, a power of two.
     capacity: usize,
     used: usize,
+    holders: Holders,
 }
 
 const fn key(line: CacheLine) -> u64 {
@@ -132,9 +63,9 @@ const fn matches(word: u64, key: u64) -> bool {
 impl Directory {
     /// An empty directory for `cores` cores with room for about `lines` lines before it grows.
     pub fn new(cores: usize, lines: usize) -> Self {
-        let stride = 1 + cores.clamp(1, MAX_CORES).div_ceil(WORD_BITS);
         let capacity = (2 * lines).next_power_of_two().max(16);
-        Self { table: vec![0; capacity * stride], stride, capacity, used: 0 }
+        let holders = Holders::new(cores.min(MAX_CORES));
+        Self { table: vec![0; capacity * STRIDE], capacity, used: 0, holders }
     }
 
     /// Lines that are held somewhere.
@@ -159,7 +90,7 @@ impl Directory {
     fn slot(&self, key: u64) -> (usize, bool) {
         let mut slot = self.home(key);
         loop {
-            let word = self.table[slot * self.stride];
+            let word = self.table[slot * STRIDE];
             if word == 0 {
                 return (slot, false);
             }
@@ -172,31 +103,26 @@ impl Directory {
 
     #[inline]
     fn cores(&self, slot: usize) -> CoreSet {
-        let mut set = CoreSet::default();
-        if self.stride == ONE_WORD {
-            set.0[0] = self.table[slot * ONE_WORD + 1];
-            return set;
-        }
-        let words = &self.table[slot * self.stride + 1..(slot + 1) * self.stride];
-        for (at, word) in set.0.iter_mut().enumerate() {
-            *word = words.get(at).copied().unwrap_or(0);
-        }
-        set
+        self.holders.get(self.table[slot * STRIDE + 1])
     }
 
     #[inline]
     fn set_cores(&mut self, slot: usize, cores: CoreSet) {
-        if self.stride == ONE_WORD {
-            self.table[slot * ONE_WORD + 1] = cores.0[0];
-            return;
-        }
-        let words = &mut self.table[slot * self.stride + 1..(slot + 1) * self.stride];
-        words.iter_mut().zip(cores.0).for_each(|(word, cores)| *word = cores);
+        let word = &mut self.table[slot * STRIDE + 1];
+        *word = self.holders.replace(*word, cores);
+    }
+
+    /// Makes `core` the only holder.
+    #[inline]
+    fn set_alone(&mut self, slot: usize, core: usize) {
+        let word = &mut self.table[slot * STRIDE + 1];
+        self.holders.give_up(*word);
+        *word = self.holders.alone(core);
     }
 
     /// Asks the host for the entry of `line`, so that it is near when it is looked at.
     pub fn warm(&self, line: CacheLine) {
-        if let Some(word) = self.table.get(self.home(key(line)) * self.stride) {
+        if let Some(word) = self.table.get(self.home(key(line)) * STRIDE) {
             host::prefetch(word);
         }
     }
@@ -207,24 +133,24 @@ impl Directory {
     pub fn claim(&mut self, line: CacheLine, core: usize, write: bool) -> Held {
         let key = key(line);
         let (slot, found) = self.slot(key);
-        let at = slot * self.stride;
+        let at = slot * STRIDE;
         if !found {
             self.table[at] = key | OWNED;
-            self.set_cores(slot, CoreSet::of(core));
+            self.table[at + 1] = self.holders.alone(core);
             self.used += 1;
             if 2 * self.used > self.capacity {
                 self.grow();
             }
             return Held::Nowhere;
         }
-        let others = self.cores(slot).without(core);
+        let others = self.holders.others(self.table[at + 1], core);
         let owned = self.table[at] & OWNED != 0;
         if write {
             self.table[at] = key | OWNED;
-            self.set_cores(slot, CoreSet::of(core));
+            self.set_alone(slot, core);
         } else if !others.is_empty() {
             self.table[at] = key;
-            self.table[at + 1 + core / WORD_BITS] |= bit(core);
+            self.table[at + 1] = self.holders.add(self.table[at + 1], core);
         }
         match others.first() {
             None => Held::Nowhere,
@@ -237,7 +163,7 @@ impl Directory {
     pub fn share(&mut self, line: CacheLine) {
         let (slot, found) = self.slot(key(line));
         if found {
-            self.table[slot * self.stride] = key(line);
+            self.table[slot * STRIDE] = key(line);
         }
     }
 
@@ -248,7 +174,7 @@ impl Directory {
         if !found {
             return;
         }
-        let rest = self.cores(slot).without(core);
+        let rest = self.holders.others(self.table[slot * STRIDE + 1], core);
         if rest.is_empty() {
             self.vacate(slot);
         } else {
@@ -276,32 +202,33 @@ impl Directory {
 
     /// Empties a slot and moves later entries of its run back, so that probes still find them.
     fn vacate(&mut self, mut hole: usize) {
-        let (mask, stride) = (self.capacity - 1, self.stride);
+        let mask = self.capacity - 1;
+        self.holders.give_up(self.table[hole * STRIDE + 1]);
         let mut next = hole;
         loop {
             next = (next + 1) & mask;
-            let word = self.table[next * stride];
+            let word = self.table[next * STRIDE];
             if word == 0 {
                 break;
             }
             // The entry may move back if that does not take it before its home.
             if next.wrapping_sub(self.home(word)) & mask >= next.wrapping_sub(hole) & mask {
-                self.table.copy_within(next * stride..(next + 1) * stride, hole * stride);
+                self.table.copy_within(next * STRIDE..(next + 1) * STRIDE, hole * STRIDE);
                 hole = next;
             }
         }
-        self.table[hole * stride] = 0;
+        self.table[hole * STRIDE] = 0;
         self.used -= 1;
     }
 
     #[cold]
     fn grow(&mut self) {
         let capacity = self.capacity * 2;
-        let old = std::mem::replace(&mut self.table, vec![0; capacity * self.stride]);
+        let old = std::mem::replace(&mut self.table, vec![0; capacity * STRIDE]);
         self.capacity = capacity;
-        for entry in old.chunks_exact(self.stride).filter(|entry| entry[0] != 0) {
+        for entry in old.chunks_exact(STRIDE).filter(|entry| entry[0] != 0) {
             let (slot, _) = self.slot(entry[0] & !OWNED);
-            self.table[slot * self.stride..(slot + 1) * self.stride].copy_from_slice(entry);
+            self.table[slot * STRIDE..(slot + 1) * STRIDE].copy_from_slice(entry);
         }
     }
 }
@@ -312,6 +239,10 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    fn set(cores: &[usize]) -> CoreSet {
+        cores.iter().fold(CoreSet::default(), |set, core| set.with(*core))
+    }
+
     #[test]
     fn cores_of_all_words_come_out_ascending() {
         let mut d = Directory::new(256, 1);
@@ -319,16 +250,41 @@ mod tests {
             d.claim(CacheLine(7), core, false);
         }
         assert_eq!(d.holders(CacheLine(7)).iter().collect::<Vec<_>>(), [3, 64, 200]);
-        assert_eq!(d.claim(CacheLine(7), 64, true), Held::Shared(CoreSet::of(3).without(3).union(&[3, 200])));
+        assert_eq!(d.claim(CacheLine(7), 64, true), Held::Shared(set(&[3, 200])));
         assert_eq!(d.claim(CacheLine(7), 3, false), Held::Owned(64));
     }
 
-    impl CoreSet {
-        fn union(mut self, cores: &[usize]) -> Self {
-            for &core in cores {
-                self.0[core / WORD_BITS] |= bit(core);
+    impl Directory {
+        /// Bytes of the host's memory.
+        fn bytes(&self) -> usize {
+            self.table.capacity() * size_of::<u64>() + self.holders.bytes()
+        }
+    }
+
+    #[test]
+    fn what_it_takes_for_a_core_does_not_grow_with_the_cores() {
+        const LINES: u64 = 1000;
+        const SHARED: u64 = 100;
+        let bytes = |cores: usize| {
+            let mut d = Directory::new(cores, 1);
+            for core in 0..cores {
+                // Its own, those of a neighbour, and some that all share.
+                for line in 0..LINES {
+                    d.claim(CacheLine(core as u64 * LINES + line), core, false);
+                    d.claim(CacheLine((core ^ 1) as u64 * LINES + line), core, false);
+                }
+                for line in 0..SHARED {
+                    d.claim(CacheLine(1 << 40 | line), core, false);
+                }
             }
-            self
+            d.bytes() / cores
+        };
+        let few = bytes(16);
+        // Two words for each entry, of which at least a quarter are used.
+        assert!(few <= 4 * 16 * (LINES + SHARED) as usize, "{few}");
+        for cores in [32, 64, 128, 256] {
+            let many = bytes(cores);
+            assert!(many <= few + few / 100, "{cores} cores: {many} bytes each, {few} of 16");
         }
     }
 
@@ -336,25 +292,34 @@ mod tests {
         #[test]
         fn it_is_a_map_from_lines_to_holders(
             cores in prop::sample::select(vec![2usize, 64, 65, 256]),
-            ops in prop::collection::vec((0u64..40, 0usize..256, 0u8..6), 0..400),
+            ops in prop::collection::vec((0u64..40, 0usize..256, 0u8..12), 0..400),
+            lines in prop::sample::select(vec![4u64, 40]),
         ) {
             let mut d = Directory::new(cores, 1);
-            let mut map: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+            let mut map: BTreeMap<u64, (Vec<usize>, bool)> = BTreeMap::new();
             for (line, core, op) in ops {
-                let core = core % cores;
-                let held = map.entry(line).or_default();
+                let (line, core) = (line % lines, core % cores);
+                let (held, owned) = map.entry(line).or_default();
                 match op {
-                    0..=2 => {
-                        d.claim(CacheLine(line), core, op == 2);
-                        if op == 2 {
+                    0..=8 => {
+                        let others: Vec<usize> = held.iter().copied().filter(|held| *held != core).collect();
+                        let expected = match others[..] {
+                            [] => Held::Nowhere,
+                            [owner] if *owned => Held::Owned(owner),
+                            _ => Held::Shared(set(&others)),
+                        };
+                        let write = op == 8;
+                        prop_assert_eq!(d.claim(CacheLine(line), core, write), expected);
+                        *owned = if write || held.is_empty() { true } else { *owned && others.is_empty() };
+                        if write {
                             held.clear();
                         }
                         if !held.contains(&core) {
                             held.push(core);
                         }
                     }
-                    5 => {
-                        d.take(CacheLine(line));
+                    9 => {
+                        prop_assert_eq!(d.take(CacheLine(line)), set(held));
                         held.clear();
                     }
                     _ => {
@@ -363,8 +328,8 @@ mod tests {
                     }
                 }
                 held.sort_unstable();
-                prop_assert_eq!(d.len(), map.values().filter(|h| !h.is_empty()).count());
-                for (&line, held) in &map {
+                prop_assert_eq!(d.len(), map.values().filter(|(held, _)| !held.is_empty()).count());
+                for (&line, (held, _)) in &map {
                     prop_assert_eq!(&d.holders(CacheLine(line)).iter().collect::<Vec<_>>(), held);
                 }
             }

@@ -6,6 +6,7 @@ use daxsim_types::{CacheLine, LINE_BYTES, Time};
 use super::cache::{Cache, DIRTY, OWNED, Place, SetAt, Victim};
 use super::devices::Devices;
 use super::directory::{CoreSet, Directory, Held};
+use super::persist::Flushes;
 use super::prefetch::Prefetcher;
 use super::profile::DeviceProfile;
 use super::stats::MemoryStats;
@@ -39,6 +40,7 @@ pub struct Memory {
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
     refills: Refills,
+    pub(super) flushes: Flushes,
     pub(super) watch: Watch,
     pub(super) counts: MemoryStats,
 }
@@ -116,6 +118,7 @@ impl Memory {
                 nt_store: spec.cpu.nt_store_latency,
             },
             refills: Refills::new(spec),
+            flushes: Flushes::new(spec.cpu.flush_interval, cores),
             watch: Watch::new(cores),
             counts: MemoryStats::default(),
         }
@@ -485,6 +488,11 @@ impl Memory {
             directory.release(victim, core);
         }
         self.evicted_from_l2(core, victim, flags & OWNED | dirty, arrive)
+    }
+
+    /// Takes it that these lines of memory were given to another socket at some time before, and are in no cache any more.
+    pub(crate) fn given_before(&mut self, lines: impl Iterator<Item = CacheLine>) {
+        self.devices.given_before(lines);
     }
 
     /// What the devices did over time: main memory, persistent memory.

@@ -2,7 +2,12 @@
 //!
 //! Intel's home agents keep two bits with each line, in memory itself. When a line goes to another socket that may modify it, and
 //! the bits do not say so yet, they have to be written; the line's next write-back clears them, for it is a write anyway. Main memory
-//! hides such writes. A DIMM whose media lines are longer than 64 bytes pays for each as for any other.
+//! hides such writes. A DIMM whose media lines are longer than 64 bytes pays for each as for any other. (J. McCalpin, "Memory
+//! directories in Intel processors", 2023-08-28; Intel's optimisation manual, 2.1.31.)
+//!
+//! A socket that writes a whole line past its caches asks for it, too, though not for its data: the home agent notes that the line
+//! is away and lets the write come, which clears the note. That this is what a remote non-temporal store does is inferred from its
+//! time and its bandwidth (`docs/memory.md`).
 
 use daxsim_types::CacheLine;
 use rustc_hash::FxHashSet;

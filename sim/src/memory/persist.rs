@@ -6,6 +6,26 @@ use super::cache::DIRTY;
 use super::hierarchy::Memory;
 use super::{PageLines, Tag, Unaccepted};
 
+/// The write-backs that cores ask for: of a core, one leaves after the other.
+pub(super) struct Flushes {
+    interval: Time,
+    /// When the next of each core can leave.
+    free: Vec<Time>,
+}
+
+impl Flushes {
+    pub fn new(interval: Time, cores: usize) -> Self {
+        Self { interval, free: vec![Time::ZERO; cores] }
+    }
+
+    /// How long a write-back that `core` asks for at `now` waits for those before it.
+    fn turn(&mut self, core: usize, now: Time) -> Time {
+        let start = now.max(self.free[core]);
+        self.free[core] = start + self.interval;
+        start.saturating_sub(now)
+    }
+}
+
 impl Memory {
     /// CLWB by `core`: writes the line back if some cache holds it modified; every copy stays,
     /// clean, and in the owner's caches still owned (Intel SDM vol. 2, CLWB).
@@ -30,7 +50,7 @@ impl Memory {
             }
         }
         self.counts.clwb_writebacks += 1;
-        self.devices.write(line, now, data + self.topology.remote_memory(core, line))
+        self.write_flushed(core, line, now, data)
     }
 
     /// Makes the line clean in the L3 that has it modified; the complex of that L3.
@@ -51,7 +71,13 @@ impl Memory {
             return data;
         }
         self.counts.flush_writebacks += 1;
-        self.devices.write(line, now, data + self.topology.remote_memory(core, line))
+        self.write_flushed(core, line, now, data)
+    }
+
+    /// Writes back a line that `core` flushes, when its turn comes and the data are there: the time from `now` until it is accepted.
+    fn write_flushed(&mut self, core: usize, line: CacheLine, now: Time, data: Time) -> Time {
+        let turn = self.flushes.turn(core, now);
+        turn + self.devices.write(line, now + turn, data + self.topology.remote_memory(core, line))
     }
 
     /// A 64-byte non-temporal store by `core`: every cached copy vanishes, modified or not, and
@@ -59,11 +85,16 @@ impl Memory {
     ///
     /// Returns the time from `now` until the write pending queue (for DRAM: the controller) has
     /// accepted it. If other cores, or L3s of other complexes, must give the line up, the data leaves
-    /// after a transfer from the farthest.
+    /// after a transfer from the farthest. To memory of another socket the data go after that has given the line away.
     pub fn nt_store(&mut self, core: usize, line: CacheLine, now: Time) -> Time {
         self.counts.nt_stores += 1;
         let (_, data) = self.purge(core, line);
-        let data = data.max(self.latency.nt_store) + self.topology.remote_memory(core, line);
+        let farther = self.topology.remote_memory(core, line);
+        let mut data = data.max(self.latency.nt_store) + farther;
+        if farther > Time::ZERO && self.devices.has_directory() {
+            self.devices.give_away(line, now + data);
+            data += farther;
+        }
         self.devices.write(line, now, data)
     }
 

@@ -28,6 +28,8 @@ pub(super) enum Policy {
     Random,
     /// SRRIP-HP: two bits a way.
     Srrip,
+    /// QLRU of Intel's L2s: two bits a way.
+    Qlru,
 }
 
 impl Policy {
@@ -39,6 +41,7 @@ impl Policy {
             CacheReplacement::TreePlru => Self::Tree,
             CacheReplacement::Random => Self::Random,
             CacheReplacement::Srrip => Self::Srrip,
+            CacheReplacement::Qlru => Self::Qlru,
         }
     }
 
@@ -123,6 +126,24 @@ pub(super) const fn srrip_victim(mut state: u64, ways: usize) -> (u64, usize) {
     }
 }
 
+/// A line was hit, and has age 0, or came in, and has age 1. Then the other lines become older together, until one has age 3. The
+/// state has 3 less the age.
+pub(super) const fn qlru_used(state: u64, ways: usize, way: usize, hit: bool) -> u64 {
+    let own = 3 << (2 * way);
+    let youth: u64 = if hit { 3 } else { 2 };
+    let (mut state, others) = (state & !own, PAIRS & (u64::MAX >> (64 - 2 * ways)) & !own);
+    while others != 0 && (state | state >> 1) & others == others {
+        state -= others;
+    }
+    state | youth << (2 * way)
+}
+
+/// The first line of age 3.
+pub(super) const fn qlru_victim(state: u64, ways: usize) -> usize {
+    let oldest = !(state | state >> 1) & PAIRS & (u64::MAX >> (64 - 2 * ways));
+    if oldest == 0 { 0 } else { oldest.trailing_zeros() as usize / 2 }
+}
+
 /// The next number of a xorshift generator, whose state is never zero.
 pub(super) const fn draw(state: &mut u64) -> u64 {
     *state ^= *state << 13;
@@ -182,6 +203,39 @@ mod tests {
                 let victim = tree_victim(state, ways);
                 prop_assert!(victim < ways);
                 prop_assert_ne!(victim, way % ways);
+            }
+        }
+    }
+
+    /// QLRU_H00_M1_R0_U1, as its names say: H00, a hit makes any age 0; M1, a line comes in with age 1; R0, the first line of age 3
+    /// leaves; U1, after each access the others get as much older as the oldest of them lacks to 3.
+    struct Ages(Vec<u64>);
+
+    impl Ages {
+        fn used(&mut self, way: usize, hit: bool) {
+            self.0[way] = u64::from(!hit);
+            let others: Vec<usize> = (0..self.0.len()).filter(|&other| other != way).collect();
+            let oldest = others.iter().map(|&other| self.0[other]).max().unwrap_or(3);
+            others.iter().for_each(|&other| self.0[other] += 3 - oldest);
+        }
+
+        fn victim(&self) -> usize {
+            self.0.iter().position(|&age| age == 3).unwrap_or(0)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn qlru_is_its_ages(
+            ways in 1usize..=32,
+            uses in prop::collection::vec((0usize..32, any::<bool>()), 0..300),
+        ) {
+            let (mut state, mut ages) = (0, Ages(vec![3; ways]));
+            for (way, hit) in uses {
+                let way = if hit { way % ways } else { ages.victim() };
+                state = qlru_used(state, ways, way, hit);
+                ages.used(way, hit);
+                prop_assert_eq!(qlru_victim(state, ways), ages.victim());
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Each thread has a core and a range of memory of its own. It makes accesses of some size one after another, to the next place or
 //! to a random one, without a fence; of a core's lines as many are under way as it has fill buffers. What is counted are the lines
-//! of a stretch of simulated time, after a shorter one in which queues and buffers fill.
+//! of a stretch of simulated time, after a shorter one in which threads begin, one after the other, and queues and buffers fill.
 //!
 //! Loads and stores mixed are those of Intel's Memory Latency Checker: the stores are ordinary ones, for which a line is read, and
 //! which is written when it has to leave the caches. Counted is what the controllers read and write, after the caches have filled.
@@ -23,6 +23,10 @@ use crate::engine::Lines;
 const MOST_OF_A_THREAD: u64 = 2 << 30;
 /// Bytes asked for, for each byte of the caches, until these are as they stay.
 const FILLING: u64 = 3;
+/// Times that several threads begin: the result is the mean.
+const STARTS: u64 = 4;
+/// Bytes that a thread reads beyond those, at most: 30 GB/s for the time that is counted.
+const ONCE_MORE: u64 = 16 << 20;
 
 /// What accesses do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +63,7 @@ pub struct Bandwidth {
     pub medium: Medium,
     /// Whether it is that of the last socket, with the cores in the first.
     pub remote: bool,
-    /// How long is counted; a quarter as long passes before.
+    /// How long is counted; a quarter as long passes before, in whose first half threads begin.
     pub time: Time,
     /// What random places are drawn from.
     pub seed: u64,
@@ -80,8 +84,15 @@ pub struct BandwidthPoint {
     pub stalled_writes: f64,
 }
 
+/// What one run gave.
+struct Grown {
+    lines: u64,
+    before: crate::memory::DeviceStats,
+    after: crate::memory::DeviceStats,
+}
+
 impl Bandwidth {
-    /// Measures on a machine of its own.
+    /// Measures on machines of its own.
     ///
     /// # Errors
     ///
@@ -94,6 +105,39 @@ impl Bandwidth {
         if self.threads == 0 || self.threads > most {
             return Err(ProbeError::Threads { threads: self.threads, count: most });
         }
+        // Some numbers of threads stay for long in one of two states, and which depends on how they began.
+        let mixed = matches!(self.operation, Operation::Mixed(_));
+        let starts = if self.threads == 1 || mixed { 1 } else { STARTS };
+        let runs: Result<Vec<Grown>, ProbeError> =
+            (0..starts).map(|start| self.run_once(machine, kernel, start)).collect();
+        Ok(self.point(&runs?))
+    }
+
+    /// The mean of several runs.
+    fn point(&self, runs: &[Grown]) -> BandwidthPoint {
+        let sum = |field: fn(&Grown) -> u64| runs.iter().map(field).sum::<u64>();
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let grown = |field: fn(&crate::memory::DeviceStats) -> u64| {
+            runs.iter().map(|run| field(&run.after) - field(&run.before)).sum::<u64>()
+        };
+        let n = (runs.len() as u64).max(1);
+        let (written, read) = (grown(|s| s.bytes_written), grown(|s| s.bytes_read));
+        let lines = sum(|run| run.lines);
+        let bytes = match self.operation {
+            Operation::Mixed(_) => written + read,
+            Operation::Load | Operation::Store(_) => lines * LINE_BYTES,
+        };
+        BandwidthPoint {
+            lines: lines / n,
+            gb_s: bytes as f64 / (n as f64 * self.time.as_ns()),
+            effective_write_ratio: share(written, grown(|s| s.media_bytes_written)),
+            read_amplification: share(grown(|s| s.media_bytes_read), read),
+            stalled_writes: share(grown(|s| s.stalls), grown(|s| s.writes)),
+        }
+    }
+
+    fn run_once(&self, machine: &MachineSpec, kernel: &KernelSpec, start: u64) -> Result<Grown, ProbeError> {
+        let access = self.access;
         let device = Device::new(machine, kernel, self.medium, self.remote)?;
         let own = (device.bytes() / u64::from(self.threads)).min(MOST_OF_A_THREAD) / access * access;
         device.check_room(access * u64::from(self.threads))?;
@@ -102,27 +146,20 @@ impl Bandwidth {
         let filling = filling / u64::from(self.threads);
         let counted = Cell::new(0);
         let begin = Cell::new(if filling == 0 { Time(self.time.0 / 4) } else { Time(u64::MAX / 2) });
+        if self.remote {
+            self.were_read_before(&device, own, filling * LINE_BYTES + ONCE_MORE);
+        }
         let snapshots = [RefCell::new(device.stats()), RefCell::new(device.stats())];
         let works = (0..self.threads).map(|thread| {
-            let work = self.thread(&device, thread, [own, filling], (&begin, &counted), &snapshots);
+            // They are started one after the other, and are not in step.
+            let late = SplitMix::new((start << 32) + u64::from(thread)).below((self.time.0 / 8).max(1));
+            let work =
+                self.thread(&device, (thread, Time(late)), [own, filling], (&begin, &counted), &snapshots);
             Box::pin(work) as Pin<Box<dyn Future<Output = ()>>>
         });
         device.run(works.collect())?;
         let [before, after] = [&snapshots[0], &snapshots[1]].map(|stats| *stats.borrow());
-        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        let grown = |field: fn(&crate::memory::DeviceStats) -> u64| field(&after) - field(&before);
-        let (written, read) = (grown(|s| s.bytes_written), grown(|s| s.bytes_read));
-        let bytes = match self.operation {
-            Operation::Mixed(_) => written + read,
-            Operation::Load | Operation::Store(_) => counted.get() * LINE_BYTES,
-        };
-        Ok(BandwidthPoint {
-            lines: counted.get(),
-            gb_s: bytes as f64 / self.time.as_ns(),
-            effective_write_ratio: share(written, grown(|s| s.media_bytes_written)),
-            read_amplification: share(grown(|s| s.media_bytes_read), read),
-            stalled_writes: share(grown(|s| s.stalls), grown(|s| s.writes)),
-        })
+        Ok(Grown { lines: counted.get(), before, after })
     }
 
     /// Instructions for each line, as LATTester's loops have them (`src/kernel/memaccess.c`): in sequence a loop of four for a
@@ -150,7 +187,7 @@ impl Bandwidth {
     async fn thread(
         &self,
         device: &Device,
-        thread: u16,
+        (thread, late): (u16, Time),
         [own, filling]: [u64; 2],
         (begin, counted): (&Cell<Time>, &Cell<u64>),
         snapshots: &[RefCell<crate::memory::DeviceStats>; 2],
@@ -161,6 +198,7 @@ impl Bandwidth {
         let mut rng = SplitMix::new(self.seed.wrapping_add(u64::from(thread)));
         let (base, places) = (u64::from(thread) * own, own / self.access);
         let mut begun = false;
+        lines.spend(late);
         for n in 0_u64.. {
             let at = match self.places {
                 Places::Sequential => n % places,
@@ -191,10 +229,36 @@ impl Bandwidth {
         }
     }
 
+    /// Threads go through their memory again and again, and this is not the first time: memory has noted that another socket has
+    /// what they only load. (What they store, they have written back.) Of places in sequence, the first `bytes` of each thread.
+    fn were_read_before(&self, device: &Device, own: u64, bytes: u64) {
+        let accesses = match (self.places, self.operation) {
+            (Places::Random, _) | (_, Operation::Store(_)) => 0,
+            (Places::Sequential, _) => bytes.min(own) / self.access,
+        };
+        let loads = |thread: u64| {
+            let only_loaded = (0..accesses).filter(|n| !self.stores(*n));
+            let starts = only_loaded.map(move |n| thread * own + n * self.access);
+            starts.flat_map(|start| (start..start + self.access).step_by(LINE_BYTES as usize))
+        };
+        for thread in 0..u64::from(self.threads) {
+            device.sys.with(|m| m.memory.given_before(loads(thread).map(|at| device.line(at))));
+        }
+    }
+
+    /// Whether access `n` stores.
+    const fn stores(&self, n: u64) -> bool {
+        match self.operation {
+            Operation::Load => false,
+            Operation::Store(_) => true,
+            Operation::Mixed(reads) => n.is_multiple_of(if reads == 0 { 1 } else { reads as u64 }),
+        }
+    }
+
     async fn line(&self, lines: &mut Lines<'_>, line: daxsim_types::CacheLine, n: u64) {
         match self.operation {
             Operation::Store(store) => lines.write(line, store).await,
-            Operation::Mixed(reads) if n.is_multiple_of(u64::from(reads.max(1))) => {
+            Operation::Mixed(_) if self.stores(n) => {
                 lines.store(line).await;
             }
             Operation::Load | Operation::Mixed(_) => lines.load(line).await,
@@ -242,6 +306,17 @@ mod tests {
         assert!((1.8..2.2).contains(&(ten / five)), "{five} {ten}");
         let threads = run(Bandwidth { threads: 4, ..load }, &["cpu.fill_buffers=10"]).unwrap().gb_s;
         assert!((3.5..4.1).contains(&(threads / ten)), "{ten} {threads}");
+    }
+
+    #[test]
+    fn buffers_of_nt_stores_are_kept_after_their_lines_are_accepted() {
+        let nt = Bandwidth { medium: Medium::Dram, places: Places::Sequential, ..NT };
+        let gb_s =
+            |ns: u32| run(nt, &["cpu.fill_buffers=10", &format!("cpu.nt_release={ns} ns")]).unwrap().gb_s;
+        let [none, much] = [0, 1000].map(gb_s);
+        let lines = 10.0 * 64.0;
+        let hold = lines / much - lines / none;
+        assert!((950.0..1050.0).contains(&hold), "{hold} ns more for a line");
     }
 
     #[test]

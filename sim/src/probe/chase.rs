@@ -8,7 +8,7 @@
 //!   262,144 more. By then nothing in a cache is left from the start. And at least 64 passes, or 131,072 loads if those
 //!   are fewer: a policy that seldom makes a new line the last to leave needs many until it keeps what it will keep.
 //! * allocations: in physical memory that is given out at random, a small footprint has luck with its frames. One of up
-//!   to 1,024 loads is measured in sixteen allocations, one of up to 16,384 in four, and the result is their mean.
+//!   to 1,024 loads is measured in 64 allocations, one of up to 16,384 in four, and the result is their mean.
 //! * measurement: whole passes of at least 65,536 loads together, in all allocations; of a footprint of more than 524,288 loads the first
 //!   524,288 after the warm-up.
 
@@ -28,7 +28,7 @@ const FEWEST: u64 = 1 << 16;
 const MOST: u64 = 1 << 19;
 /// From so many loads on the warm-up has a pass less.
 const LONG: u64 = 2_000_000;
-/// Most loads of a footprint that is measured in sixteen allocations, and in four.
+/// Most loads of a footprint that is measured in 64 allocations, and in four.
 const FEW: u32 = 1 << 10;
 const SOME: u32 = 1 << 14;
 /// Loads of a warm-up at least, if they are not 64 passes.
@@ -197,7 +197,7 @@ fn allocations(n: u32, machine: &MachineSpec) -> u8 {
     } else if n > FEW {
         4
     } else {
-        16
+        64
     }
 }
 

@@ -251,7 +251,7 @@ impl Shootdown {
     /// Once: the pages are written, and read by the others, then changed.
     fn round(&self, process: &mut Process, whole: u64) -> Result<Round, ProbeError> {
         let (start, len) = (START.0 + BEFORE * PAGE, self.pages * PAGE);
-        let times = process.sim.with(|m| m.measure.shootdown_times.clone());
+        let times = process.sim.with(|m| std::mem::take(&mut m.measure.shootdown_times));
         let own = match self.cause {
             FlushCause::DontNeedRead => AccessKind::Read,
             _ => AccessKind::Write,
@@ -282,7 +282,7 @@ impl Shootdown {
         // Nor does what undoes the change.
         let after = process.counts();
         let answers = process.answering(self.threads).saturating_sub(idle) + process.sweep(self.threads)?;
-        let times = process.sim.with(|m| m.measure.shootdown_times.clone());
+        let times = process.sim.with(|m| std::mem::take(&mut m.measure.shootdown_times));
         match self.cause {
             FlushCause::Munmap => {
                 process.run(0, Action::Unmap { start: START.0, len: whole * PAGE })?;
@@ -468,6 +468,20 @@ mod tests {
             "{lazy}: the sweep at a tick without its interrupt"
         );
         assert_eq!(responder(&[], &["tlb_flush.mechanism=ideal"]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn threads_that_fault_in_one_vma_wait_longer_where_its_lock_has_an_owner() {
+        let storm = |threads, rwsem: bool| {
+            let knob = format!("tree.vma_lock_rwsem={rwsem}");
+            let (machine, kernel) = specs(&[], &["tlb_flush.mechanism=ideal", &knob]);
+            let point = FlushStorm { threads, rounds: 40 }.run(&machine, &kernel).unwrap();
+            let line = |wait: &&Contention| (wait.name, wait.held) == ("vma_lock", false);
+            (point.per_second, point.contention.iter().find(line).map_or(0.0, |wait| wait.mean))
+        };
+        assert_eq!(storm(1, true), storm(1, false), "who is alone has the line at the second store");
+        let (owned, counted) = (storm(20, true), storm(20, false));
+        assert!(owned.0 < 0.9 * counted.0 && owned.1 > counted.1, "{owned:?} {counted:?}");
     }
 
     #[test]

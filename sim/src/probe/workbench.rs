@@ -88,7 +88,7 @@ impl Workbench {
         accesses: impl Iterator<Item = (VirtAddr, AccessKind)> + Send + 'static,
     ) -> Result<Counts, ProbeError> {
         let before = self.sim.with(|m| Counts::of(m));
-        let one_by_one = accesses.map(|(va, kind)| Access { va, kind, dependent: true });
+        let one_by_one = accesses.map(|(va, kind)| Access { va, kind, dependent: true, work: 0 });
         let action = Action::Access(Accesses::Stream(Box::new(one_by_one)));
         self.sim.step(Step { line: 1, thread: 0, cpu: CPU, mm: Some(self.mm), action })?;
         Ok(self.sim.with(|m| Counts::of(m)).since(before))

@@ -9,7 +9,9 @@ use super::source::{Access, Accesses, Cursor};
 use crate::engine::{Cx, Moment, OnCpu, Paused, Window};
 use crate::kernel::{Origin, general_protection, page_fault};
 use crate::machine::Machine;
+use crate::measure::Part;
 use crate::mmu::Refusal;
+use crate::observe::MicroOp;
 
 /// Faults that one access may take before it is given up: real programs need at most a handful.
 const MOST_FAULTS: u32 = 64;
@@ -88,7 +90,9 @@ fn run_stalling(m: &mut Machine, index: usize, cursor: &mut Cursor, user: bool, 
                 pause = Some(Paused::Refused(*access, Refusal::GeneralProtection));
                 break;
             }
-            if let Err(refusal) = m.user_access(index, access.va, access.kind, user) {
+            let refused = m.user_access(index, access.va, access.kind, user).err();
+            m.cpus[index].spend_as(Part::User, Time(u64::from(access.work)));
+            if let Some(refusal) = refused {
                 pause = Some(Paused::Refused(*access, refusal));
                 break;
             }
@@ -169,10 +173,12 @@ pub(super) async fn faulting_access<T>(
             }
         };
         let before = cx.on_cpu(|c| (c.parts, c.executed));
+        cx.fault_begins(va);
         let end = page_fault(cx, origin, va, code).await;
         let retried = if end.signal.is_some() {
             None
         } else {
+            cx.begins_op(MicroOp::Again);
             cx.sync().await;
             Some(again())
         };
@@ -182,6 +188,7 @@ pub(super) async fn faulting_access<T>(
             let executed = cpu.executed - before.1;
             m.measure.latencies.record(end.kind, &parts, executed);
         });
+        cx.fault_ends(end.kind);
         match retried {
             None => return Ended::Signal,
             Some(Ok(found)) => return Ended::Completed(found),

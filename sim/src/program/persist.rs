@@ -104,7 +104,7 @@ async fn translated(
     match found {
         Ok(physical) => Ended::Completed(physical.line()),
         Err(refusal) => {
-            let access = Access { va, kind, dependent: false };
+            let access = Access::new(va, kind);
             let again = || cx.with(|m| m.translate(index, va, kind, true)).map(|physical| physical.line());
             faulting_access(cx, origin, access, refusal, again).await
         }

@@ -226,6 +226,7 @@ impl Runner<'_> {
                     va: VirtAddr(start + access.off),
                     kind: access.kind,
                     dependent: access.dependent,
+                    work: 0,
                 });
                 Action::Access(Accesses::Stream(Box::new(listed)))
             }

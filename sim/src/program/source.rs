@@ -12,19 +12,22 @@ pub struct Access {
     /// Its address comes from the data of the access before it, as in a chase of pointers: it cannot begin before that is
     /// there. An independent one overlaps with those before it as far as the core's window goes.
     pub dependent: bool,
+    /// Picoseconds between its issue slot and what enters next: those of the instructions that follow it in the program and are no
+    /// accesses, as far as they do not fit beside it ([`super::trace::Expander`]).
+    pub work: u32,
 }
 
 impl Access {
     /// An access whose address is known beforehand.
     #[must_use]
     pub const fn new(va: VirtAddr, kind: AccessKind) -> Self {
-        Self { va, kind, dependent: false }
+        Self { va, kind, dependent: false, work: 0 }
     }
 
     /// A load whose address the access before it loaded.
     #[must_use]
     pub const fn chased(va: VirtAddr) -> Self {
-        Self { va, kind: AccessKind::Read, dependent: true }
+        Self { va, kind: AccessKind::Read, dependent: true, work: 0 }
     }
 }
 
@@ -187,7 +190,7 @@ mod tests {
         let chase = all(Accesses::chase([1, 2].into_iter().map(VirtAddr)));
         assert_eq!(
             chase,
-            [1, 2].map(|va| Access { va: VirtAddr(va), kind: AccessKind::Read, dependent: true })
+            [1, 2].map(|va| Access { va: VirtAddr(va), kind: AccessKind::Read, dependent: true, work: 0 })
         );
         assert!(all(Accesses::List(vec![(VirtAddr(1), AccessKind::Read)])).iter().all(|a| !a.dependent));
     }

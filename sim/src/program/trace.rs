@@ -1,36 +1,20 @@
 //! Traces of accesses: what the program did is known but for its mappings. Those of DAX files are declared; all other memory is
 //! anonymous, and faulted in as it is touched.
 
-use std::collections::BTreeMap;
+mod expand;
+mod maps;
 
-use daxsim_traces::access::{AccessOp, AccessRecord};
-use daxsim_types::{AccessKind, CpuId, FileSystem, VirtAddr};
+use daxsim_types::{CpuId, FileSystem, PageSize};
 use thiserror::Error;
 
-use super::{Access, Accesses, Action, Source, Step, StepOutcome};
-use crate::kernel::vma::{Backing, Vma};
-use crate::kernel::{MapRequest, MmId, NewFile, SyscallError};
+pub use self::expand::Expander;
+pub use self::maps::{FileMap, Medium};
+use super::{Accesses, Action, Source, Step, StepOutcome};
+use crate::kernel::SyscallError;
 use crate::simulation::{SimError, Simulation};
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
-/// Bytes of a cache line.
-const LINE: u64 = 64;
-/// The lowest address that a program may map (`vm.mmap_min_addr` of distributions).
-const LOWEST: u64 = 0x1_0000;
-
-/// A part of a DAX file, mapped shared for loads and stores.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DaxMap {
-    /// Name of the file. Maps of the same name share it.
-    pub file: String,
-    /// Where in the file it begins: whole pages.
-    pub offset: u64,
-    /// First address: that of a page.
-    pub start: u64,
-    /// Bytes: whole pages.
-    pub len: u64,
-}
 
 /// A trace of accesses cannot be run.
 #[derive(Debug, Error)]
@@ -48,7 +32,7 @@ pub enum TraceError {
     },
     /// Outside the memory of a program.
     #[error(
-        "map of {file}: {start:#x} and {len:#x} bytes: expected a range within {LOWEST:#x} and {limit:#x}"
+        "map of {file}: {start:#x} and {len:#x} bytes: expected a range within {lowest:#x} and {limit:#x}"
     )]
     Outside {
         /// The file.
@@ -57,6 +41,8 @@ pub enum TraceError {
         start: u64,
         /// Bytes.
         len: u64,
+        /// Where the memory of programs begins.
+        lowest: u64,
         /// Where the memory of programs ends.
         limit: u64,
     },
@@ -69,6 +55,32 @@ pub enum TraceError {
         second: String,
         /// Where the other begins.
         at: u64,
+    },
+    /// Pages that a map cannot have.
+    #[error("map of {file}: pages of {} KiB: {why}", page.bytes() >> 10)]
+    NoSuchPage {
+        /// The file.
+        file: String,
+        /// The pages asked for.
+        page: PageSize,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Maps of one file that say different things of it.
+    #[error("maps of {file}: expected the same file system and medium in all of them")]
+    TwoKinds {
+        /// The file.
+        file: String,
+    },
+    /// A device and a file, both on persistent memory.
+    #[error(
+        "maps of {device} (devdax) and {file}: a device takes all of persistent memory; expected no file beside it"
+    )]
+    DeviceAndFile {
+        /// The device.
+        device: String,
+        /// The file.
+        file: String,
     },
     /// The kernel refuses a map.
     #[error("map of {file}: {why}")]
@@ -99,8 +111,12 @@ pub enum TraceError {
     Sim(#[from] SimError),
 }
 
-/// Runs the threads of a trace, each on a CPU of its own from CPU 0 on, all at the same time. Files have their blocks written
-/// beforehand.
+/// Accesses of each thread up to a place in the trace: no thread goes beyond it before all are there.
+pub type Stretch = Vec<Box<dyn Source>>;
+
+/// Runs the threads of a trace, each on a CPU of its own from CPU 0 on: all at the same time within a stretch, and one stretch after
+/// another. A trace that does not order its threads is a single stretch. Files have their blocks written beforehand. Returns
+/// what became of each thread.
 ///
 /// # Errors
 ///
@@ -108,145 +124,45 @@ pub enum TraceError {
 pub fn run(
     sim: &mut Simulation,
     fs: FileSystem,
-    maps: &[DaxMap],
-    threads: Vec<Box<dyn Source>>,
+    maps: &[FileMap],
+    threads: usize,
+    stretches: impl IntoIterator<Item = Stretch>,
 ) -> Result<Vec<StepOutcome>, TraceError> {
     let (cpus, limit) = sim.with(|m| (m.cpus.len(), m.user_end()));
-    if threads.len() > cpus {
-        return Err(TraceError::TooManyThreads { threads: threads.len(), cpus });
+    if threads > cpus {
+        return Err(TraceError::TooManyThreads { threads, cpus });
     }
-    let maps = check(maps, limit)?;
+    let alignment = sim.with(|m| m.spec.pmem.devdax_alignment);
+    let maps = maps::check(maps, fs, alignment, limit)?;
     let mm = sim.with(|m| m.new_mm());
-    for cpu in 0..threads.len() {
+    for cpu in 0..threads {
         sim.place(CpuId(cpu as u16), mm)?;
     }
-    map_anonymous(sim, mm, &maps, limit);
-    map_files(sim, fs, mm, &maps)?;
+    maps::map_anonymous(sim, mm, &maps, limit);
+    maps::map_files(sim, fs, mm, &maps)?;
     let step = |(cpu, source): (u16, Box<dyn Source>)| {
         let action = Action::Access(Accesses::Stream(source));
         vec![Step { line: 0, thread: cpu, cpu: CpuId(cpu), mm: Some(mm), action }]
     };
-    let outcomes = sim.parallel((0..).zip(threads).map(step).collect())?;
-    Ok(outcomes.into_iter().flatten().collect())
-}
-
-/// The maps by address, if every one can be made.
-fn check(maps: &[DaxMap], limit: u64) -> Result<Vec<DaxMap>, TraceError> {
-    let mut maps = maps.to_vec();
-    maps.sort_by_key(|map| map.start);
-    for map in &maps {
-        let file = map.file.clone();
-        for (what, value) in [("address", map.start), ("length", map.len), ("offset", map.offset)] {
-            if !value.is_multiple_of(PAGE) || (what == "length" && value == 0) {
-                return Err(TraceError::Unaligned { file, what, value });
-            }
+    let mut sums = vec![StepOutcome::default(); threads];
+    for stretch in stretches {
+        let outcomes = sim.parallel((0..).zip(stretch).map(step).collect())?;
+        for (sum, outcome) in sums.iter_mut().zip(outcomes.iter().flatten()) {
+            sum.accesses += outcome.accesses;
+            sum.signals += outcome.signals;
         }
-        let end = map.start.checked_add(map.len).filter(|end| *end <= limit);
-        if map.start < LOWEST || end.is_none() || map.offset.checked_add(map.len).is_none() {
-            return Err(TraceError::Outside { file, start: map.start, len: map.len, limit });
+        if sim.crash().is_some() {
+            break;
         }
     }
-    for pair in maps.windows(2) {
-        if let [first, second] = pair
-            && second.start - first.start < first.len
-        {
-            let at = second.start;
-            return Err(TraceError::Overlap { first: first.file.clone(), second: second.file.clone(), at });
-        }
-    }
-    Ok(maps)
-}
-
-/// All memory outside the maps, in 4 KiB pages: where the program had its mappings, so that huge pages could lie there, is not
-/// known.
-fn map_anonymous(sim: &Simulation, mm: MmId, maps: &[DaxMap], limit: u64) {
-    let mut start = LOWEST;
-    let ends = maps.iter().map(|map| (map.start, map.start + map.len)).chain([(limit, limit)]);
-    for (end, next) in ends {
-        if start < end {
-            sim.with(|m| {
-                let lock = m.new_vma_lock();
-                let vma = Vma {
-                    start,
-                    end,
-                    backing: Backing::Anonymous,
-                    read: true,
-                    write: true,
-                    exec: true,
-                    grows_down: false,
-                    shared: false,
-                    sync: false,
-                    no_huge: true,
-                    has_copies: false,
-                    lock,
-                };
-                m.insert_vma(mm, vma);
-            });
-        }
-        start = next;
-    }
-}
-
-/// Makes the files, and maps them by the calls that a program makes.
-fn map_files(sim: &mut Simulation, fs: FileSystem, mm: MmId, maps: &[DaxMap]) -> Result<(), TraceError> {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for map in maps {
-        let size = sizes.entry(&map.file).or_default();
-        *size = (*size).max(map.offset + map.len);
-    }
-    let mut files = BTreeMap::new();
-    for (name, size) in sizes {
-        let refused = |why| TraceError::File { file: name.to_owned(), why };
-        let (size, new) = match fs {
-            FileSystem::Devdax => (sim.with(|m| m.device_size()), NewFile::Device),
-            FileSystem::Ext4 | FileSystem::Xfs => (size, NewFile::Filled),
-        };
-        let id = sim.new_file(fs, size, &new).map_err(refused)?;
-        sim.with(|m| m.file_mut(id).name = name.to_owned());
-        files.insert(name, id);
-    }
-    for map in maps {
-        let Some(file) = files.get(map.file.as_str()).copied() else { continue };
-        let (start, len, pgoff) = (map.start, map.len, map.offset / PAGE);
-        let (read, write, shared) = (true, true, true);
-        let request =
-            MapRequest { file, start, len, pgoff, read, write, shared, sync: false, populate: false };
-        let action = Action::Map(request);
-        let outcome = sim.step(Step { line: 0, thread: 0, cpu: CpuId(0), mm: Some(mm), action })?;
-        if let Some(why) = outcome.error {
-            return Err(TraceError::Refused { file: map.file.clone(), why });
-        }
-    }
-    Ok(())
-}
-
-/// Appends what the machine does for a record: an access for each line that it touches, for a `Modify` loads and then stores.
-pub fn expand(record: &AccessRecord, accesses: &mut Vec<Access>) {
-    let last = record.va.0.saturating_add(u64::from(record.size.max(1)) - 1);
-    let kinds: &[AccessKind] = match record.op {
-        AccessOp::Load => &[AccessKind::Read],
-        AccessOp::Store => &[AccessKind::Write],
-        AccessOp::Modify => &[AccessKind::Read, AccessKind::Write],
-        AccessOp::Fetch => &[AccessKind::Fetch],
-    };
-    let mut dependent = record.dependent;
-    for kind in kinds {
-        let mut va = record.va.0;
-        loop {
-            accesses.push(Access { va: VirtAddr(va), kind: *kind, dependent });
-            // Only the first waits for the record before: the others' address is known with it.
-            dependent = false;
-            match (va | (LINE - 1)).checked_add(1) {
-                Some(next) if next <= last => va = next,
-                _ => break,
-            }
-        }
-    }
+    Ok(sums)
 }
 
 #[cfg(test)]
 mod tests {
     use daxsim_configs::{load_kernel, load_machine};
+    use daxsim_traces::access::{AccessOp, AccessRecord};
+    use daxsim_types::VirtAddr;
 
     use super::*;
     use crate::Results;
@@ -255,45 +171,28 @@ mod tests {
 
     fn simulate(
         fs: FileSystem,
-        maps: &[DaxMap],
+        maps: &[FileMap],
         threads: &[&[(u64, AccessOp)]],
     ) -> Result<(Results, Vec<StepOutcome>), TraceError> {
         let machine = load_machine("skylake-sp-optane", &[]).unwrap();
         let kernel = load_kernel("linux-7.2", &[]).unwrap();
+        let spec = machine.clone();
         let mut sim = Simulation::new(machine, kernel, fs, false);
         let source = |accesses: &&[(u64, AccessOp)]| {
-            let mut all = Vec::new();
+            let (mut all, mut expander) = (Vec::new(), Expander::new(&spec));
             for (va, op) in *accesses {
                 let record = AccessRecord { va: VirtAddr(*va), op: *op, size: 8, ..AccessRecord::default() };
-                expand(&record, &mut all);
+                expander.push(&record, &mut all);
             }
+            all.extend(expander.finish(0));
             Box::new(all.into_iter()) as Box<dyn Source>
         };
-        let outcomes = run(&mut sim, fs, maps, threads.iter().map(source).collect())?;
+        let outcomes = run(&mut sim, fs, maps, threads.len(), [threads.iter().map(source).collect()])?;
         Ok((sim.finish(), outcomes))
     }
 
-    fn map(file: &str, offset: u64, start: u64, len: u64) -> DaxMap {
-        DaxMap { file: file.into(), offset, start, len }
-    }
-
-    #[test]
-    fn an_access_touches_each_of_its_lines() {
-        let expanded = |va, size, op| {
-            let mut accesses = Vec::new();
-            let record = AccessRecord { va: VirtAddr(va), gap: 0, size, op, dependent: true };
-            expand(&record, &mut accesses);
-            accesses.into_iter().map(|a| (a.va.0, a.kind, a.dependent)).collect::<Vec<_>>()
-        };
-        use AccessKind::{Fetch, Read, Write};
-        assert_eq!(expanded(0x1000, 8, AccessOp::Load), [(0x1000, Read, true)]);
-        assert_eq!(expanded(0x1000, 0, AccessOp::Fetch), [(0x1000, Fetch, true)]);
-        assert_eq!(expanded(0x103c, 4, AccessOp::Store), [(0x103c, Write, true)]);
-        assert_eq!(expanded(0x103c, 5, AccessOp::Store), [(0x103c, Write, true), (0x1040, Write, false)]);
-        let both = [(0x10, Read, true), (0x40, Read, false), (0x80, Read, false)];
-        assert_eq!(expanded(0x10, 128, AccessOp::Load), both);
-        assert_eq!(expanded(0x10, 8, AccessOp::Modify), [(0x10, Read, true), (0x10, Write, false)]);
-        assert_eq!(expanded(u64::MAX, 9, AccessOp::Load), [(u64::MAX, Read, true)]);
+    fn map(file: &str, offset: u64, start: u64, len: u64) -> FileMap {
+        FileMap { file: file.into(), offset, start, len, ..FileMap::default() }
     }
 
     #[test]
@@ -352,8 +251,35 @@ mod tests {
     }
 
     #[test]
+    fn each_map_has_its_pages_its_file_system_and_its_medium() {
+        use AccessOp::Store;
+        const HUGE: u64 = 2 << 20;
+        let of = |number: u64, page, medium| FileMap {
+            page,
+            medium,
+            fs: (number == 1).then_some(FileSystem::Xfs),
+            ..map(["a", "b", "c", "d"][number as usize], 0, FILE + number * 4 * HUGE, HUGE)
+        };
+        let maps = [
+            of(0, None, Medium::Pmem),
+            of(1, Some(PageSize::Size2M), Medium::Pmem),
+            of(2, Some(PageSize::Size4K), Medium::Pmem),
+            of(3, None, Medium::Dram),
+        ];
+        // Four pages of each.
+        let stores: Vec<_> = (0..16).map(|n| (FILE + n / 4 * 4 * HUGE + n % 4 * PAGE, Store)).collect();
+        let (results, outcomes) = simulate(FileSystem::Ext4, &maps, &[&stores]).unwrap();
+        assert_eq!((outcomes[0].accesses, outcomes[0].signals), (16, 0));
+        use crate::measure::FaultKind;
+        let kinds = FaultKind::ALL.into_iter().map(|kind| (kind, results.measurements.latencies.count(kind)));
+        let seen: Vec<_> = kinds.filter(|(_, count)| *count > 0).collect();
+        let expected = [(FaultKind::Write, 4), (FaultKind::PmdWrite, 2), (FaultKind::FileWrite, 4)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
     fn maps_that_cannot_be_made_are_refused() {
-        let refusal = |maps: &[DaxMap]| match simulate(FileSystem::Ext4, maps, &[]) {
+        let refusal = |maps: &[FileMap]| match simulate(FileSystem::Ext4, maps, &[]) {
             Err(error) => error.to_string(),
             Ok(_) => String::new(),
         };
@@ -374,6 +300,22 @@ mod tests {
             refusal(&[map("g", 0, FILE + PAGE, PAGE), map("f", 0, FILE, 2 * PAGE)]),
             "maps of f and of g overlap at 0x100000001000: expected ranges apart from each other"
         );
+        let huge = |start, len| FileMap { page: Some(PageSize::Size2M), ..map("f", 0, start, len) };
+        assert_eq!(
+            refusal(&[huge(FILE + PAGE, 4 << 20)]),
+            "map of f: pages of 2048 KiB: address and offset leave no room for an aligned one"
+        );
+        assert!(refusal(&[huge(FILE, PAGE)]).contains("leave no room"));
+        let small = FileMap {
+            fs: Some(FileSystem::Devdax),
+            page: Some(PageSize::Size4K),
+            ..map("d", 0, FILE, 2 << 20)
+        };
+        assert!(refusal(std::slice::from_ref(&small)).contains("pages of its alignment"));
+        let device = FileMap { page: None, ..small };
+        assert!(refusal(&[device.clone(), map("f", 0, 2 * FILE, PAGE)]).contains("a device takes all"));
+        let cached = FileMap { medium: Medium::Dram, ..map("f", 0, 2 * FILE, PAGE) };
+        assert!(refusal(&[map("f", 0, FILE, PAGE), cached]).contains("the same file system and medium"));
         assert!(refusal(&[map("f", 0, FILE, 1 << 45)]).starts_with("file f: no space"));
     }
 }

@@ -172,6 +172,7 @@ impl<R: Read + Send> AccessReader for ChampSim<R> {
     fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
         batch.thread = 0;
         batch.records.clear();
+        batch.order.clear();
         while batch.records.len() + MOST <= BATCH {
             let more = self.refill().and_then(|more| {
                 if more {

@@ -120,6 +120,7 @@ impl<R: BufRead + Send> AccessReader for Lackey<R> {
     fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
         batch.thread = 0;
         batch.records.clear();
+        batch.order.clear();
         while batch.records.len() < BATCH {
             match self.chunk(&mut batch.records) {
                 Ok(true) => {}

@@ -61,13 +61,25 @@ pub struct AccessRecord {
     pub dependent: bool,
 }
 
-/// Accesses of one thread in its order. Of those of different threads no order is kept.
+/// Accesses of one thread in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessBatch {
     /// The thread, by its number in the trace.
     pub thread: u32,
     /// Its next accesses.
     pub records: Vec<AccessRecord>,
+    /// Where they stand among the accesses of all threads, if the trace says so: runs that sum to all records, in growing order.
+    /// Empty if it does not say, or has one thread.
+    pub order: Vec<OrderRun>,
+}
+
+/// Accesses of a thread between which no other thread has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderRun {
+    /// Number of the first among the accesses of all threads, from 0.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
 }
 
 /// Numbers of records.

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::{AccessReader, ChampSim, Lackey};
+use crate::drmemtrace::DrMemTrace;
 use crate::dxt;
 use crate::open::{Input, InputKind};
+use crate::perf::MemReader;
 use crate::{TraceError, sniff};
 
 /// What becomes of instruction fetches.
@@ -43,7 +45,13 @@ pub fn reader_of(
         InputKind::Lackey => Box::new(Lackey::new(input, path, fetches)),
         InputKind::ChampSim => Box::new(ChampSim::new(input, path, fetches)),
         InputKind::Dxt => Box::new(dxt::Reader::open(&path)?),
-        InputKind::Script | InputKind::Ftrace => {
+        InputKind::DrMemTrace => Box::new(DrMemTrace::new(input, path, fetches)),
+        InputKind::PerfMem => Box::new(MemReader::open(&path)?),
+        InputKind::Script
+        | InputKind::Ftrace
+        | InputKind::TraceDat
+        | InputKind::PerfData
+        | InputKind::PerfScript => {
             return Err(TraceError::Unrecognised {
                 file: path,
                 offset: 0,

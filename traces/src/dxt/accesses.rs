@@ -10,7 +10,9 @@ use daxsim_types::VirtAddr;
 use super::BLOCK_RECORDS;
 use super::columns::{Packer, Payload, Unpacker};
 use super::layout::Fields;
-use crate::access::{AccessOp, AccessRecord};
+use super::order;
+use super::varint::{unzigzag, zigzag};
+use crate::access::{AccessOp, AccessRecord, OrderRun};
 
 /// Columns by id.
 mod id {
@@ -24,6 +26,8 @@ mod id {
     pub const BASE: u8 = 4;
     /// The distances, of 0 to 8 bytes each.
     pub const DISTANCE: u8 = 5;
+    /// Where the accesses stand among those of all threads.
+    pub const ORDER: u8 = 6;
 }
 
 /// The class of accesses that have none: they stand in a column of their own.
@@ -38,15 +42,6 @@ const USED_BASES: usize = 4;
 const NEAR_BITS: u32 = 24;
 /// Bit of a class's flags: the access is dependent.
 const DEPENDENT: u8 = 1;
-
-/// A distance as an unsigned number that is small if the distance is.
-const fn zigzag(distance: u64) -> u64 {
-    (distance << 1) ^ ((distance as i64 >> 63) as u64)
-}
-
-const fn unzigzag(number: u64) -> u64 {
-    (number >> 1) ^ (number & 1).wrapping_neg()
-}
 
 /// What an access is beside its address, as the file has it.
 fn class_of(record: &AccessRecord) -> [u8; CLASS] {
@@ -75,23 +70,31 @@ pub(super) struct Encoder {
     others: Vec<u8>,
     base: Vec<u8>,
     distance: Vec<u8>,
+    order: Vec<u8>,
     /// Number of each class, by its bytes.
     known: std::collections::BTreeMap<[u8; CLASS], u8>,
 }
 
 impl Encoder {
-    /// The payload of at most [`BLOCK_RECORDS`] accesses.
+    /// The payload of at most [`BLOCK_RECORDS`] accesses, which stand among those of all threads as `runs` say, if there are any.
     pub(super) fn encode(
         &mut self,
         records: &[AccessRecord],
+        runs: &[OrderRun],
         packer: &mut Packer,
     ) -> std::io::Result<Payload> {
         debug_assert!(records.len() <= BLOCK_RECORDS);
-        for column in
-            [&mut self.class, &mut self.classes, &mut self.others, &mut self.base, &mut self.distance]
-        {
+        for column in [
+            &mut self.class,
+            &mut self.classes,
+            &mut self.others,
+            &mut self.base,
+            &mut self.distance,
+            &mut self.order,
+        ] {
             column.clear();
         }
+        order::encode(runs, &mut self.order);
         self.known.clear();
         self.put_classes(records);
         self.put_addresses(records);
@@ -101,6 +104,7 @@ impl Encoder {
             (id::OTHERS, &self.others),
             (id::BASE, &self.base),
             (id::DISTANCE, &self.distance),
+            (id::ORDER, &self.order),
         ])
     }
 
@@ -168,6 +172,11 @@ const fn low_bytes() -> [u64; 16] {
         bytes += 1;
     }
     masks
+}
+
+/// Replaces `runs` by where the accesses of unpacked columns stand among those of all threads.
+pub(super) fn decode_order(columns: &Unpacker, count: usize, runs: &mut Vec<OrderRun>) -> Result<(), String> {
+    order::decode(columns.get(id::ORDER), count as u64, runs)
 }
 
 /// Appends the accesses of unpacked columns. What is wrong, if anything is: nothing is appended then.
@@ -276,20 +285,12 @@ mod tests {
     }
 
     fn round_trip(records: &[AccessRecord]) -> Vec<AccessRecord> {
-        let payload = Encoder::default().encode(records, &mut Packer::new().unwrap()).unwrap();
+        let payload = Encoder::default().encode(records, &[], &mut Packer::new().unwrap()).unwrap();
         let mut columns = Unpacker::new().unwrap();
         columns.unpack(&payload.bytes, payload.columns, payload.raw, 0).unwrap();
         let mut decoded = Vec::new();
         decode(&columns, records.len(), &mut decoded).unwrap();
         decoded
-    }
-
-    #[test]
-    fn a_distance_is_short_in_both_directions() {
-        for (distance, number) in [(0, 0), (-1, 1), (1, 2), (i64::MIN, u64::MAX)] {
-            assert_eq!(zigzag(distance as u64), number);
-            assert_eq!(unzigzag(number), distance as u64);
-        }
     }
 
     #[test]
@@ -304,7 +305,7 @@ mod tests {
         let records = [AccessRecord::default(); 3];
         let mut encoder = Encoder::default();
         let mut packer = Packer::new().unwrap();
-        encoder.encode(&records, &mut packer).unwrap();
+        encoder.encode(&records, &[], &mut packer).unwrap();
         let refused = |encoder: &Encoder, columns: &[(u8, &[u8])]| {
             let _ = encoder;
             let payload = Packer::new().unwrap().pack(columns).unwrap();

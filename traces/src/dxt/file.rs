@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::columns::Unpacker;
 use super::layout::{
-    self, BLOCK_HEADER, BlockHeader, FILE_HEADER, INDEX_ENTRY, IndexEntry, Kind, TRAILER, Trailer,
+    self, BLOCK_HEADER, BlockHeader, FILE_HEADER, INDEX_ENTRY, IndexEntry, Kind, ORDERED, TRAILER, Trailer,
 };
 use super::scan;
 use super::writer::ONLY;
@@ -32,6 +32,8 @@ pub struct Block {
     pub instructions: u64,
     /// Accesses or lines of the file before it.
     pub first: u64,
+    /// Of accesses: it says where they stand among those of all threads.
+    pub ordered: bool,
 }
 
 impl Block {
@@ -43,6 +45,7 @@ impl Block {
             stored: entry.stored,
             instructions: entry.instructions,
             first: entry.first,
+            ordered: entry.flags & ORDERED != 0,
         }
     }
 }
@@ -181,6 +184,12 @@ impl File {
     pub fn threads(&self) -> Vec<u32> {
         let threads: std::collections::BTreeSet<u32> = self.blocks.iter().map(|block| block.thread).collect();
         threads.into_iter().collect()
+    }
+
+    /// Whether it says in which order its threads made their accesses.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.blocks.iter().all(|block| block.ordered)
     }
 
     /// Damaged places found so far, the first ones. Blocks are checked when they are read.

@@ -20,6 +20,9 @@ pub(super) const INDEX_ENTRY: usize = 40;
 /// Bytes at the end.
 pub(super) const TRAILER: usize = 32;
 
+/// Flag of a block of accesses that says where they stand among those of all threads.
+pub(super) const ORDERED: u8 = 1;
+
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -140,6 +143,8 @@ pub(super) fn check_sum(bytes: &[u8], sum: u32, offset: u64, of: &str) -> Result
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockHeader {
     pub kind: u8,
+    /// [`ORDERED`], or 0.
+    pub flags: u8,
     /// Columns in it.
     pub columns: u16,
     /// Bytes after the header.
@@ -161,6 +166,7 @@ impl BlockHeader {
         let mut bytes = [0; BLOCK_HEADER];
         bytes[..4].copy_from_slice(&BLOCK_MAGIC);
         bytes[4] = self.kind;
+        bytes[5] = self.flags;
         bytes[6..8].copy_from_slice(&self.columns.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.stored.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.raw.to_le_bytes());
@@ -185,7 +191,8 @@ impl BlockHeader {
         check_seal(header, offset, "the block's header")?;
         let mut fields = Fields::new(&header[4..]);
         let header = Self {
-            kind: fields.u16() as u8,
+            kind: fields.u8(),
+            flags: fields.u8(),
             columns: fields.u16(),
             stored: fields.u32(),
             raw: fields.u32(),
@@ -220,6 +227,7 @@ impl BlockHeader {
 pub(super) struct IndexEntry {
     pub offset: u64,
     pub kind: u8,
+    pub flags: u8,
     pub thread: u32,
     pub records: u32,
     pub stored: u32,
@@ -232,6 +240,7 @@ impl IndexEntry {
         Self {
             offset,
             kind: header.kind,
+            flags: header.flags,
             thread: header.thread,
             records: header.records,
             stored: header.stored,
@@ -244,6 +253,7 @@ impl IndexEntry {
         let mut bytes = [0; INDEX_ENTRY];
         bytes[..8].copy_from_slice(&self.offset.to_le_bytes());
         bytes[8] = self.kind;
+        bytes[9] = self.flags;
         bytes[12..16].copy_from_slice(&self.thread.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.records.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.stored.to_le_bytes());
@@ -254,9 +264,11 @@ impl IndexEntry {
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let mut fields = Fields::new(bytes);
+        let (offset, kind, flags, _) = (fields.u64(), fields.u8(), fields.u8(), fields.u16());
         Self {
-            offset: fields.u64(),
-            kind: fields.u32() as u8,
+            offset,
+            kind,
+            flags,
             thread: fields.u32(),
             records: fields.u32(),
             stored: fields.u32(),
@@ -306,6 +318,7 @@ mod tests {
 
     const HEADER: BlockHeader = BlockHeader {
         kind: 1,
+        flags: ORDERED,
         columns: 4,
         stored: 1000,
         raw: 2000,

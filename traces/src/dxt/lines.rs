@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::columns::{Packer, Payload, Unpacker};
+use super::varint;
 use super::{BLOCK_RECORDS, BLOCK_TEXT};
 
 /// Columns by id.
@@ -113,7 +114,7 @@ impl Encoder {
             self.lines.extend(number.to_le_bytes());
             let places = self.places.get_mut(usize::from(number)).map(Vec::as_mut_slice).unwrap_or_default();
             for ((last, column), number) in places.iter_mut().zip(&numbers) {
-                put_distance(number.wrapping_sub(*last), column);
+                varint::put(varint::zigzag(number.wrapping_sub(*last)), column);
                 *last = *number;
             }
             count += 1;
@@ -136,29 +137,6 @@ impl Encoder {
         self.places.push(vec![(0, Vec::new()); places]);
         number
     }
-}
-
-/// A distance in 7 bits a byte, the low ones first; the high bit says that more follow. Small in both directions.
-fn put_distance(distance: u64, column: &mut Vec<u8>) {
-    let mut left = (distance << 1) ^ ((distance as i64 >> 63) as u64);
-    while left > 0x7f {
-        column.push(left as u8 | 0x80);
-        left >>= 7;
-    }
-    column.push(left as u8);
-}
-
-fn take_distance(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((number >> 1) ^ (number & 1).wrapping_neg());
-        }
-    }
-    None
 }
 
 /// A part of a template.
@@ -276,7 +254,8 @@ fn numbers(templates: &mut [Template<'_>], mut column: &[u8]) -> Result<Vec<u64>
         for _ in 0..if template.uses == 0 { 0 } else { template.places } {
             let mut last = 0_u64;
             for _ in 0..template.uses {
-                let distance = take_distance(&mut column).ok_or("a number without an end")?;
+                let distance = varint::take(&mut column).ok_or("a number without an end")?;
+                let distance = varint::unzigzag(distance);
                 last = last.wrapping_add(distance);
                 numbers.push(last);
             }

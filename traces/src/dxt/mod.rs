@@ -9,9 +9,11 @@ mod description;
 mod file;
 mod layout;
 mod lines;
+mod order;
 mod reader;
 mod scan;
 mod text;
+mod varint;
 mod writer;
 
 #[cfg(test)]

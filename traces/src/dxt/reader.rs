@@ -53,7 +53,10 @@ impl<R: Read + Seek> BlockReader<R> {
         batch.thread = block.thread;
         batch.records.clear();
         self.unpack(file, block, Kind::Accesses)?;
-        accesses::decode(&self.columns, block.records as usize, &mut batch.records)
+        batch.order.clear();
+        let count = block.records as usize;
+        if block.ordered { accesses::decode_order(&self.columns, count, &mut batch.order) } else { Ok(()) }
+            .and_then(|()| accesses::decode(&self.columns, count, &mut batch.records))
             .map_err(|found| file.malformed(Damage::new(block.offset, found, "columns that agree")))
     }
 
@@ -164,6 +167,7 @@ impl<R: Read + Seek + Send> AccessReader for Reader<R> {
             }
         }
         batch.records.clear();
+        batch.order.clear();
         Ok(false)
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::layout::{BLOCK_HEADER, FILE_HEADER, TRAILER};
 use super::*;
 use crate::TraceError;
-use crate::access::{AccessBatch, AccessCounts, AccessOp, AccessReader, AccessRecord, Reading};
+use crate::access::{AccessBatch, AccessCounts, AccessOp, AccessReader, AccessRecord, OrderRun, Reading};
 
 /// Some accesses of a thread, all different.
 fn accesses(thread: u32, count: usize) -> Vec<AccessRecord> {
@@ -257,6 +257,34 @@ proptest! {
 }
 
 #[test]
+fn the_order_of_threads_is_kept_where_it_is_known() {
+    let pushed = [(0, 3_u64), (9, 70_000), (0, 70_000), (9, 5), (9, 2)];
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes).unwrap();
+    let mut first = 0;
+    for (thread, count) in pushed {
+        let records = accesses(thread, count as usize);
+        let order = vec![OrderRun { first, count }];
+        writer.push_batch(&AccessBatch { thread, records, order }).unwrap();
+        first += count;
+    }
+    writer.finish("test", "order", &Reading::default()).unwrap();
+    let file = file_of(&bytes);
+    assert!(File::open(&file.path).unwrap().is_ordered());
+    let mut reader = Reader::open(&file.path).unwrap();
+    let (mut batch, mut of_0, mut of_9) = (AccessBatch::default(), Vec::new(), Vec::new());
+    while reader.next_batch(&mut batch).unwrap() {
+        assert_eq!(batch.order.iter().map(|run| run.count).sum::<u64>(), batch.records.len() as u64);
+        let of = if batch.thread == 0 { &mut of_0 } else { &mut of_9 };
+        batch.order.iter().for_each(|run| order::append(of, *run));
+    }
+    let run = |first, count| OrderRun { first, count };
+    assert_eq!(of_0, [run(0, 3), run(70_003, 70_000)]);
+    assert_eq!(of_9, [run(3, 70_000), run(140_003, 7)]);
+    assert!(!File::open(&file_of(&sample()).path).unwrap().is_ordered());
+}
+
+#[test]
 fn a_bomb_is_refused_by_its_header() {
     // A block that says it has 4 MiB more than a block may.
     let payload = zstd::bulk::compress(&vec![0_u8; 2 * BLOCK_BYTES], 3).unwrap();
@@ -266,6 +294,7 @@ fn a_bomb_is_refused_by_its_header() {
     table.extend(&payload);
     for raw in [2 * BLOCK_BYTES as u32, BLOCK_BYTES as u32] {
         let header = layout::BlockHeader {
+            flags: 0,
             kind: 1,
             columns: 1,
             stored: table.len() as u32,

@@ -5,14 +5,25 @@ use std::io::{self, Write};
 
 use super::accesses::Encoder;
 use super::columns::{Packer, Payload};
-use super::layout::{self, BLOCK_HEADER, BlockHeader, INDEX_ENTRY, IndexEntry, Kind, TRAILER, Trailer};
-use super::{BLOCK_BYTES, BLOCK_RECORDS, BLOCK_TEXT, Description, lines};
-use crate::access::{AccessCounts, AccessRecord, Reading, Touched};
+use super::layout::{
+    self, BLOCK_HEADER, BlockHeader, INDEX_ENTRY, IndexEntry, Kind, ORDERED, TRAILER, Trailer,
+};
+use super::{BLOCK_BYTES, BLOCK_RECORDS, BLOCK_TEXT, Description, lines, order};
+use crate::access::{AccessBatch, AccessCounts, AccessRecord, OrderRun, Reading, Touched};
 
 /// Most accesses held back, of all threads together.
 const MOST_PENDING: usize = 16 * BLOCK_RECORDS;
 /// The only column of a block of the description, and of the index.
 pub(super) const ONLY: u8 = 1;
+
+/// Accesses held back.
+#[derive(Default)]
+struct Pending {
+    records: Vec<AccessRecord>,
+    /// Where they stand among those of all threads, if that is known of all.
+    order: Vec<OrderRun>,
+    ordered: bool,
+}
 
 /// Writes accesses as they come; nothing is ever written twice, so that the output need not seek.
 pub struct Writer<W> {
@@ -20,7 +31,7 @@ pub struct Writer<W> {
     /// Bytes written.
     offset: u64,
     /// Accesses of each thread that do not fill a block yet.
-    pending: BTreeMap<u32, Vec<AccessRecord>>,
+    pending: BTreeMap<u32, Pending>,
     /// How many those are.
     held: usize,
     /// Accesses in blocks.
@@ -66,21 +77,39 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// Adds the next accesses of a thread.
+    /// Adds the next accesses of a thread. Of where they stand among those of all threads, nothing is known.
     ///
     /// # Errors
     ///
     /// What the output says.
-    pub fn push(&mut self, thread: u32, mut records: &[AccessRecord]) -> io::Result<()> {
+    pub fn push(&mut self, thread: u32, records: &[AccessRecord]) -> io::Result<()> {
+        self.push_runs(thread, records, &[])
+    }
+
+    /// Adds the next accesses of a thread, with their order.
+    ///
+    /// # Errors
+    ///
+    /// What the output says.
+    pub fn push_batch(&mut self, batch: &AccessBatch) -> io::Result<()> {
+        self.push_runs(batch.thread, &batch.records, &batch.order)
+    }
+
+    fn push_runs(&mut self, thread: u32, mut records: &[AccessRecord], runs: &[OrderRun]) -> io::Result<()> {
         self.counts.add(records);
         self.touched.add(records);
+        let ordered = runs.iter().map(|run| run.count).sum::<u64>() == records.len() as u64;
+        let mut done = 0;
         while !records.is_empty() {
             let pending = self.pending.entry(thread).or_default();
-            let (now, later) = records.split_at(records.len().min(BLOCK_RECORDS - pending.len()));
-            pending.extend_from_slice(now);
+            let (now, later) = records.split_at(records.len().min(BLOCK_RECORDS - pending.records.len()));
+            pending.ordered = ordered && (pending.ordered || pending.records.is_empty());
+            pending.records.extend_from_slice(now);
+            order::part(runs, done, now.len() as u64).for_each(|run| order::append(&mut pending.order, run));
+            done += now.len() as u64;
             self.held += now.len();
             records = later;
-            if pending.len() == BLOCK_RECORDS {
+            if pending.records.len() == BLOCK_RECORDS {
                 self.flush(thread)?;
             }
         }
@@ -123,21 +152,25 @@ impl<W: Write> Writer<W> {
 
     /// The thread with the most accesses held back, the first of those.
     fn fullest(&self) -> Option<u32> {
-        let fullest =
-            self.pending.iter().max_by_key(|(thread, held)| (held.len(), std::cmp::Reverse(**thread)));
+        let fullest = self
+            .pending
+            .iter()
+            .max_by_key(|(thread, held)| (held.records.len(), std::cmp::Reverse(**thread)));
         fullest.map(|(thread, _)| *thread)
     }
 
     /// Writes what is held back of a thread.
     fn flush(&mut self, thread: u32) -> io::Result<()> {
-        let Some(records) = self.pending.remove(&thread) else { return Ok(()) };
+        let Some(Pending { records, order, ordered }) = self.pending.remove(&thread) else { return Ok(()) };
         self.held -= records.len();
         if records.is_empty() {
             return Ok(());
         }
-        let payload = self.encoder.encode(&records, &mut self.packer)?;
+        let runs = if ordered { order.as_slice() } else { &[] };
+        let payload = self.encoder.encode(&records, runs, &mut self.packer)?;
         let instructions = records.iter().map(|record| u64::from(record.gap)).sum();
         let header = BlockHeader {
+            flags: if ordered { ORDERED } else { 0 },
             records: records.len() as u32,
             thread,
             first: self.written,
@@ -190,6 +223,7 @@ impl<W: Write> Writer<W> {
 fn header_of(kind: Kind, payload: &Payload) -> BlockHeader {
     BlockHeader {
         kind: kind as u8,
+        flags: 0,
         columns: payload.columns,
         stored: payload.bytes.len() as u32,
         raw: payload.raw,

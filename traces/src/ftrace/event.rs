@@ -7,7 +7,7 @@ use super::probe::Probe;
 use super::syscall::{SysCall, SysEnter};
 use super::text::{Comm, Name};
 
-/// One line of a trace.
+/// One event of a trace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// The task's name.
@@ -16,9 +16,9 @@ pub struct Record {
     pub pid: u32,
     /// The CPU the event happened on.
     pub cpu: CpuId,
-    /// Trace clock in nanoseconds. The text has whole microseconds.
+    /// Trace clock in nanoseconds. Text has whole microseconds.
     pub time_ns: u64,
-    /// Line in the file, from 1.
+    /// Line in the file, or number of the event in a binary one, from 1.
     pub line: u64,
     /// What happened.
     pub event: Event,
@@ -141,6 +141,13 @@ pub enum Event {
         ip: Option<u64>,
         /// What the CPU pushed.
         error_code: ErrorCode,
+    },
+    /// perf's software event of a page fault: it has neither error code nor result.
+    SoftwareFault {
+        /// The faulting address; 0 where addresses were not recorded (`perf record -d`).
+        address: VirtAddr,
+        /// The instruction.
+        ip: u64,
     },
     /// `dax_pte_fault`: the PTE handler begins.
     DaxPteFault(DaxPte),

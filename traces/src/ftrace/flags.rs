@@ -106,6 +106,18 @@ pub enum IomapType {
 }
 
 impl IomapType {
+    /// By its number (Linux `include/linux/iomap.h`).
+    pub(crate) fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::Hole,
+            1 => Self::Delalloc,
+            2 => Self::Mapped,
+            3 => Self::Unwritten,
+            4 => Self::Inline,
+            _ => Self::Other,
+        }
+    }
+
     pub(crate) fn from_name(name: &[u8]) -> Self {
         match name {
             b"HOLE" => Self::Hole,

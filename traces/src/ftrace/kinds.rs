@@ -1,24 +1,24 @@
 //! The table of event names.
 
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use super::event::Event;
+use super::fields::{Binary, Notation, Text};
 use super::parse_dax as dax;
 use super::parse_event as ev;
-use super::parse_probe::{PROBES, ParseProbe};
-use super::scan::Scan;
+use super::parse_probe::{ParseProbe, Probes};
 use super::syscall::SysCall;
 
-/// Reads the text behind `name: `.
-type ParseEvent = fn(&mut Scan<'_>) -> Option<Event>;
+/// Reads the fields of an event.
+type ParseEvent<N> = for<'a> fn(&mut <N as Notation>::Fields<'a>) -> Option<Event>;
 
-/// How the text of an event is read.
-#[derive(Clone, Copy)]
-pub(super) enum Parse {
-    /// A tracepoint: the text behind `name: `.
-    Event(ParseEvent),
-    /// A kernel probe: the text behind `(symbol+offset)`.
-    Probe(ParseProbe),
+/// How the fields of an event are read.
+pub(super) enum Parse<N: Notation> {
+    /// A tracepoint; of text, what is behind `name: `.
+    Event(ParseEvent<N>),
+    /// A kernel probe; of text, what is behind `(symbol+offset)`.
+    Probe(ParseProbe<N>),
     /// A system call, at its entry or return.
     Sys(SysCall),
 }
@@ -26,41 +26,56 @@ pub(super) enum Parse {
 /// A known event.
 pub(super) struct Kind {
     pub name: &'static str,
-    pub parse: Parse,
+    pub text: Parse<Text>,
+    pub binary: Parse<Binary>,
 }
 
-const EVENTS: [(&str, ParseEvent); 26] = [
-    ("page_fault_user", |s| ev::page_fault(s, false)),
-    ("page_fault_kernel", |s| ev::page_fault(s, true)),
-    ("dax_pte_fault", |s| dax::pte(s).map(Event::DaxPteFault)),
-    ("dax_pte_fault_done", |s| dax::pte(s).map(Event::DaxPteFaultDone)),
-    ("dax_load_hole", |s| dax::pte(s).map(Event::DaxLoadHole)),
-    ("dax_insert_pfn_mkwrite", |s| dax::pte(s).map(Event::DaxInsertPfnMkwrite)),
-    ("dax_insert_pfn_mkwrite_no_entry", |s| dax::pte(s).map(Event::DaxInsertPfnMkwriteNoEntry)),
-    ("dax_pmd_fault", |s| dax::pmd(s).map(Event::DaxPmdFault)),
-    ("dax_pmd_fault_done", |s| dax::pmd(s).map(Event::DaxPmdFaultDone)),
-    ("dax_pmd_load_hole", |s| dax::pmd_hole(s).map(Event::DaxPmdLoadHole)),
-    ("dax_pmd_load_hole_fallback", |s| dax::pmd_hole(s).map(Event::DaxPmdLoadHoleFallback)),
-    ("dax_writeback_range", |s| dax::writeback_range(s).map(Event::DaxWritebackRange)),
-    ("dax_writeback_range_done", |s| dax::writeback_range(s).map(Event::DaxWritebackRangeDone)),
-    ("dax_writeback_one", dax::writeback_one),
-    ("iomap_iter_dstmap", dax::iomap),
-    ("tlb_flush", ev::tlb_flush),
-    ("sched_switch", ev::sched_switch),
-    ("sched_migrate_task", ev::sched_migrate),
-    ("call_function_entry", |s| ev::vector(s).map(|vector| Event::CallFunction { exit: false, vector })),
-    ("call_function_exit", |s| ev::vector(s).map(|vector| Event::CallFunction { exit: true, vector })),
-    ("call_function_single_entry", |s| {
-        ev::vector(s).map(|vector| Event::CallFunctionSingle { exit: false, vector })
-    }),
-    ("call_function_single_exit", |s| {
-        ev::vector(s).map(|vector| Event::CallFunctionSingle { exit: true, vector })
-    }),
-    ("reschedule_entry", |s| ev::vector(s).map(|vector| Event::Reschedule { exit: false, vector })),
-    ("reschedule_exit", |s| ev::vector(s).map(|vector| Event::Reschedule { exit: true, vector })),
-    ("ipi_send_cpu", ev::ipi_cpu),
-    ("ipi_send_cpumask", ev::ipi_mask),
-];
+/// The tracepoints with a type.
+struct Events<N>(PhantomData<N>);
+
+impl<N: Notation> Events<N> {
+    const ALL: [(&'static str, ParseEvent<N>); 27] = [
+        ("page_fault_user", |s| ev::page_fault(s, false)),
+        ("page_fault_kernel", |s| ev::page_fault(s, true)),
+        ("dax_pte_fault", |s| dax::pte(s).map(Event::DaxPteFault)),
+        ("dax_pte_fault_done", |s| dax::pte(s).map(Event::DaxPteFaultDone)),
+        ("dax_load_hole", |s| dax::pte(s).map(Event::DaxLoadHole)),
+        ("dax_insert_pfn_mkwrite", |s| dax::pte(s).map(Event::DaxInsertPfnMkwrite)),
+        ("dax_insert_pfn_mkwrite_no_entry", |s| dax::pte(s).map(Event::DaxInsertPfnMkwriteNoEntry)),
+        ("dax_pmd_fault", |s| dax::pmd(s).map(Event::DaxPmdFault)),
+        ("dax_pmd_fault_done", |s| dax::pmd(s).map(Event::DaxPmdFaultDone)),
+        ("dax_pmd_load_hole", |s| dax::pmd_hole(s).map(Event::DaxPmdLoadHole)),
+        ("dax_pmd_load_hole_fallback", |s| dax::pmd_hole(s).map(Event::DaxPmdLoadHoleFallback)),
+        ("dax_writeback_range", |s| dax::writeback_range(s).map(Event::DaxWritebackRange)),
+        ("dax_writeback_range_done", |s| dax::writeback_range(s).map(Event::DaxWritebackRangeDone)),
+        ("dax_writeback_one", |s| dax::writeback_one(s)),
+        ("iomap_iter_dstmap", |s| dax::iomap(s)),
+        ("tlb_flush", |s| ev::tlb_flush(s)),
+        ("sched_switch", |s| ev::sched_switch(s)),
+        ("sched_migrate_task", |s| ev::sched_migrate(s)),
+        ("call_function_entry", |s| ev::vector(s).map(|vector| Event::CallFunction { exit: false, vector })),
+        ("call_function_exit", |s| ev::vector(s).map(|vector| Event::CallFunction { exit: true, vector })),
+        ("call_function_single_entry", |s| {
+            ev::vector(s).map(|vector| Event::CallFunctionSingle { exit: false, vector })
+        }),
+        ("call_function_single_exit", |s| {
+            ev::vector(s).map(|vector| Event::CallFunctionSingle { exit: true, vector })
+        }),
+        ("reschedule_entry", |s| ev::vector(s).map(|vector| Event::Reschedule { exit: false, vector })),
+        ("reschedule_exit", |s| ev::vector(s).map(|vector| Event::Reschedule { exit: true, vector })),
+        ("ipi_send_cpu", |s| ev::ipi_cpu(s)),
+        ("ipi_send_cpumask", |s| ev::ipi_mask(s)),
+        ("tracing_mark_write", |s| ev::marker(s)),
+    ];
+}
+
+/// Kinds of tracepoints, probes and system calls, in this order.
+fn all<N: Notation>() -> impl Iterator<Item = (&'static str, Parse<N>)> {
+    let events = Events::<N>::ALL.into_iter().map(|(name, f)| (name, Parse::Event(f)));
+    let probes = Probes::<N>::ALL.into_iter().map(|(name, f)| (name, Parse::Probe(f)));
+    let calls = SysCall::ALL.into_iter().map(|c| (c.event_name(), Parse::Sys(c)));
+    events.chain(probes).chain(calls)
+}
 
 /// Slots of the hash table: a power of two, well above the number of names.
 const SLOTS: usize = 512;
@@ -75,12 +90,9 @@ pub(super) struct Kinds {
 const FREE: u8 = u8::MAX;
 
 static KINDS: LazyLock<Kinds> = LazyLock::new(|| {
-    let events = EVENTS.iter().map(|&(name, f)| Kind { name, parse: Parse::Event(f) });
-    let probes = PROBES.iter().map(|&(name, f)| Kind { name, parse: Parse::Probe(f) });
-    let calls = SysCall::ALL.iter().map(|&c| Kind { name: c.event_name(), parse: Parse::Sys(c) });
-    let marker = Kind { name: "tracing_mark_write", parse: Parse::Event(ev::marker) };
-    let mut kinds =
-        Kinds { kinds: events.chain(probes).chain(calls).chain([marker]).collect(), slots: [FREE; SLOTS] };
+    let both = all::<Text>().zip(all::<Binary>());
+    let kind = |((name, text), (_, binary))| Kind { name, text, binary };
+    let mut kinds = Kinds { kinds: both.map(kind).collect(), slots: [FREE; SLOTS] };
     for (i, kind) in kinds.kinds.iter().enumerate() {
         let mut slot = hash(kind.name.as_bytes());
         while kinds.slots.get(slot % SLOTS).is_some_and(|&s| s != FREE) {
@@ -111,6 +123,11 @@ impl Kinds {
             }
             slot += 1;
         }
+    }
+
+    /// The kind of a number.
+    pub fn kind(&self, number: usize) -> Option<&Kind> {
+        self.kinds.get(number)
     }
 
     pub fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! One line of tracefs text.
 
 use super::event::{Event, Record};
+use super::fields::Fields;
 use super::head::{head, lost};
 use super::kinds::{Kinds, Parse};
 use super::parse_sys;
@@ -62,7 +63,7 @@ fn header(line: &[u8]) -> Option<Header> {
     s.lit(b"/")?;
     let written = s.dec()?;
     s.until_text(b"#P:")?;
-    Some(Header { in_buffer, written, cpus: s.dec_as()? })
+    Some(Header { in_buffer, written, cpus: u32::try_from(s.dec()?).ok()? })
 }
 
 /// Reads `name: text`, `sys_x(args)` or `sys_x -> value`; `None` if a known event has another form.
@@ -74,8 +75,8 @@ fn event(kinds: &Kinds, text: &[u8], stats: &mut Stats) -> Option<Event> {
     let Some((number, kind)) = kinds.find(name) else {
         return other(name, rest, stats);
     };
-    let mut counts = &mut stats.known;
-    let event = match kind.parse {
+    let mut returned = false;
+    let event = match kind.text {
         Parse::Event(parse) => {
             // A marker may be empty, and its line then ends in the colon.
             s.lit(b": ").or_else(|| s.lit(b":"))?;
@@ -95,7 +96,7 @@ fn event(kinds: &Kinds, text: &[u8], stats: &mut Stats) -> Option<Event> {
         }
         Parse::Sys(call) => {
             if s.lit(b" -> ").is_some() {
-                counts = &mut stats.exits;
+                returned = true;
                 Event::SysExit { call, ret: parse_sys::exit(s.0)? }
             } else {
                 s.lit(b"(")?;
@@ -103,8 +104,10 @@ fn event(kinds: &Kinds, text: &[u8], stats: &mut Stats) -> Option<Event> {
             }
         }
     };
-    if let Some(n) = counts.get_mut(number) {
-        *n += 1;
+    if returned {
+        stats.count_exit(number);
+    } else {
+        stats.count_known(number);
     }
     Some(event)
 }
@@ -126,10 +129,17 @@ fn other(name: &[u8], rest: &[u8], stats: &mut Stats) -> Option<Event> {
         return None;
     }
     stats.count_other(name);
-    // `(symbol+0x1c/0x20)` or `(caller+0x1c/0x20 <- symbol)`
-    let is_probe = text
-        .strip_prefix(b" (")
-        .and_then(|t| Scan(t).until(b')'))
-        .is_some_and(|symbol| memchr::memmem::find(symbol, b"+0x").is_some() || symbol.starts_with(b"0x"));
+    let is_probe = text.strip_prefix(b" ").is_some_and(is_probe);
     Some(if is_probe { Event::KprobeOther { name: Name::new(name) } } else { Event::Unknown })
+}
+
+/// Whether a text begins as that of a kernel probe: `(symbol+0x1c/0x20)`, `(caller+0x1c/0x20 <- symbol)` or with addresses.
+pub(super) fn is_probe(text: &[u8]) -> bool {
+    let place = text.strip_prefix(b"(").and_then(|t| Scan(t).until(b')'));
+    place.is_some_and(|place| {
+        let mut number = Scan(place);
+        let is_address =
+            number.hex_number().is_some() && (number.0.is_empty() || number.0.starts_with(b" <- "));
+        is_address || memchr::memmem::find(place, b"+0x").is_some() || place.starts_with(b"0x")
+    })
 }

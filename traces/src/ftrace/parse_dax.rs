@@ -3,125 +3,93 @@
 use daxsim_types::{VirtAddr, VmFault};
 
 use super::event::{DaxPmd, DaxPmdHole, DaxPte, DaxWritebackRange, Event};
-use super::flags::{Dev, FaultFlags, IomapFlags, IomapType, RESULT_NAMES};
-use super::scan::{Scan, bits};
-
-/// `259:0`
-fn dev(s: &mut Scan<'_>) -> Option<Dev> {
-    let major = s.dec_as()?;
-    s.lit(b":")?;
-    Some(Dev { major, minor: s.dec_as()? })
-}
+use super::fields::Fields;
+use super::flags::{Dev, FaultFlags, RESULT_NAMES};
 
 /// `dev 259:0 ino 0xc`
-fn inode(s: &mut Scan<'_>) -> Option<(Dev, u64)> {
-    s.lit(b"dev ")?;
-    let dev = dev(s)?;
-    Some((dev, named(s, b" ino ")?))
-}
-
-/// A blank, a name, a blank, a hexadecimal number.
-#[inline]
-fn named(s: &mut Scan<'_>, name: &[u8]) -> Option<u64> {
-    s.lit(name)?;
-    s.hex()
-}
-
-fn shared(s: &mut Scan<'_>) -> Option<bool> {
-    if s.lit(b" shared").is_some() {
-        return Some(true);
-    }
-    s.lit(b" private").map(|()| false)
+fn inode<F: Fields>(f: &mut F) -> Option<(Dev, u64)> {
+    Some((f.dev(b"dev ", b"dev")?, f.hex(b" ino ", b"ino")?))
 }
 
 /// ` MAJOR|NOPAGE` or ` `, to the end of the line.
-fn result(s: &mut Scan<'_>) -> Option<VmFault> {
-    bits(s.0.trim_ascii(), &RESULT_NAMES).map(VmFault)
+fn result<F: Fields>(f: &mut F) -> Option<VmFault> {
+    let result = f.flags(b" ", b"result", &RESULT_NAMES)?;
+    f.at_end().then_some(VmFault(result))
 }
 
 /// `dev 259:0 ino 0xc shared WRITE|USER address 0x1000`
-fn fault(s: &mut Scan<'_>) -> Option<DaxPte> {
-    let (dev, ino) = inode(s)?;
-    let shared = shared(s)?;
-    s.lit(b" ")?;
-    let flags = FaultFlags(bits(s.until(b' ')?, &FaultFlags::NAMES)?);
-    let address = VirtAddr(named(s, b"address ")?);
+fn fault<F: Fields>(f: &mut F) -> Option<DaxPte> {
+    let (dev, ino) = inode(f)?;
+    let shared = f.shared()?;
+    let flags = FaultFlags(f.flags(b" ", b"flags", &FaultFlags::NAMES)?);
+    let address = VirtAddr(f.hex(b" address ", b"address")?);
     Some(DaxPte { dev, ino, shared, flags, address, ..DaxPte::default() })
 }
 
-pub(super) fn pte(s: &mut Scan<'_>) -> Option<DaxPte> {
-    let mut fault = fault(s)?;
-    fault.pgoff = named(s, b" pgoff ")?;
-    fault.result = result(s)?;
+pub(super) fn pte<F: Fields>(f: &mut F) -> Option<DaxPte> {
+    let mut fault = fault(f)?;
+    fault.pgoff = f.hex(b" pgoff ", b"pgoff")?;
+    fault.result = result(f)?;
     Some(fault)
 }
 
-pub(super) fn pmd(s: &mut Scan<'_>) -> Option<DaxPmd> {
-    let mut fault = fault(s)?;
-    let vm_start = VirtAddr(named(s, b" vm_start ")?);
-    let vm_end = VirtAddr(named(s, b" vm_end ")?);
-    fault.pgoff = named(s, b" pgoff ")?;
-    let max_pgoff = named(s, b" max_pgoff ")?;
-    fault.result = result(s)?;
+pub(super) fn pmd<F: Fields>(f: &mut F) -> Option<DaxPmd> {
+    let mut fault = fault(f)?;
+    let vm_start = VirtAddr(f.hex(b" vm_start ", b"vm_start")?);
+    let vm_end = VirtAddr(f.hex(b" vm_end ", b"vm_end")?);
+    fault.pgoff = f.hex(b" pgoff ", b"pgoff")?;
+    let max_pgoff = f.hex(b" max_pgoff ", b"max_pgoff")?;
+    fault.result = result(f)?;
     Some(DaxPmd { fault, vm_start, vm_end, max_pgoff })
 }
 
-pub(super) fn pmd_hole(s: &mut Scan<'_>) -> Option<DaxPmdHole> {
-    let (dev, ino) = inode(s)?;
-    let shared = shared(s)?;
-    let address = VirtAddr(named(s, b" address ")?);
-    // The pointer is hashed, and `(null)` or `____ptrval____` early after boot.
-    s.lit(b" zero_folio ").or_else(|| s.lit(b" zero_page "))?;
-    s.until(b' ')?;
-    let radix_entry = named(s, b"radix_entry ")?;
-    s.at_end().then_some(DaxPmdHole { dev, ino, shared, address, radix_entry })
+pub(super) fn pmd_hole<F: Fields>(f: &mut F) -> Option<DaxPmdHole> {
+    let (dev, ino) = inode(f)?;
+    let shared = f.shared()?;
+    let address = VirtAddr(f.hex(b" address ", b"address")?);
+    // The pointer of the zero folio is hashed, and `(null)` or `____ptrval____` early after boot.
+    f.skip_to(b" radix_entry ")?;
+    let radix_entry = f.hex(b" radix_entry ", b"radix_entry")?;
+    f.at_end().then_some(DaxPmdHole { dev, ino, shared, address, radix_entry })
 }
 
-pub(super) fn writeback_range(s: &mut Scan<'_>) -> Option<DaxWritebackRange> {
-    let (dev, ino) = inode(s)?;
-    let start = named(s, b" pgoff ")?;
-    s.lit(b"-")?;
-    let end = s.hex()?;
-    s.at_end().then_some(DaxWritebackRange { dev, ino, start, end })
+pub(super) fn writeback_range<F: Fields>(f: &mut F) -> Option<DaxWritebackRange> {
+    let (dev, ino) = inode(f)?;
+    let start = f.hex(b" pgoff ", b"start_index")?;
+    let end = f.hex(b"-", b"end_index")?;
+    f.at_end().then_some(DaxWritebackRange { dev, ino, start, end })
 }
 
-pub(super) fn writeback_one(s: &mut Scan<'_>) -> Option<Event> {
-    let (dev, ino) = inode(s)?;
-    let pgoff = named(s, b" pgoff ")?;
-    let pglen = named(s, b" pglen ")?;
-    s.at_end().then_some(Event::DaxWritebackOne { dev, ino, pgoff, pglen })
+pub(super) fn writeback_one<F: Fields>(f: &mut F) -> Option<Event> {
+    let (dev, ino) = inode(f)?;
+    let pgoff = f.hex(b" pgoff ", b"pgoff")?;
+    let pglen = f.hex(b" pglen ", b"pglen")?;
+    f.at_end().then_some(Event::DaxWritebackOne { dev, ino, pgoff, pglen })
 }
 
-/// 6.12 prints names only, 7.2 the numbers behind them: `type MAPPED (0x2) flags NEW|DIRTY (0x3)`.
-pub(super) fn iomap(s: &mut Scan<'_>) -> Option<Event> {
-    let (inode_dev, ino) = inode(s)?;
-    s.lit(b" bdev ")?;
-    let bdev = dev(s)?;
-    let addr = named(s, b" addr ")?;
-    let offset = named(s, b" offset ")?;
-    let length = named(s, b" length ")?;
-    s.lit(b" type ")?;
-    let kind = IomapType::from_name(s.until(b' ')?);
-    if s.lit(b"(").is_some() {
-        s.hex()?;
-        s.lit(b") ")?;
-    }
-    s.lit(b"flags ")?;
-    let flags = match memchr::memchr(b'(', s.0) {
-        Some(open) => {
-            s.0 = s.0.get(open + 1..)?;
-            let flags = s.hex32()?;
-            s.lit(b")")?;
-            s.at_end().then_some(flags)?
-        }
-        None => bits(s.0.trim_ascii(), &IomapFlags::NAMES)?,
-    };
-    let flags = IomapFlags(flags);
-    Some(Event::IomapIterDstmap { dev: inode_dev, ino, bdev, addr, offset, length, kind, flags })
+pub(super) fn iomap<F: Fields>(f: &mut F) -> Option<Event> {
+    let (inode_dev, ino) = inode(f)?;
+    let bdev = f.dev(b" bdev ", b"bdev")?;
+    let addr = f.hex(b" addr ", b"addr")?;
+    let offset = f.hex(b" offset ", b"offset")?;
+    let length = f.hex(b" length ", b"length")?;
+    let kind = f.iomap_type()?;
+    let flags = f.iomap_flags()?;
+    f.at_end().then_some(Event::IomapIterDstmap {
+        dev: inode_dev,
+        ino,
+        bdev,
+        addr,
+        offset,
+        length,
+        kind,
+        flags,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::scan::Scan;
     use super::*;
 
     #[test]

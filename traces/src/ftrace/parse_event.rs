@@ -3,104 +3,73 @@
 use daxsim_types::{CpuId, ErrorCode, VirtAddr};
 
 use super::event::{Event, IpiTarget, Marker};
-use super::flags::CpuMask;
+use super::fields::Fields;
 use super::scan::Scan;
-use super::text::{Comm, Name};
 
 /// `address=0x1000 ip=0x40201e error_code=0x4`
-pub(super) fn page_fault(s: &mut Scan<'_>, kernel: bool) -> Option<Event> {
-    s.lit(b"address=")?;
-    let address = VirtAddr(s.hex()?);
-    s.lit(b" ip=")?;
-    // An instruction of the kernel is printed as a symbol.
-    let mut ip = Scan(s.until_text(b" error_code=")?);
-    let ip = if ip.0.starts_with(b"0x") { Some(ip.hex()?) } else { None };
-    let error_code = ErrorCode(s.hex32()?);
-    s.at_end().then_some(Event::PageFault { kernel, address, ip, error_code })
+pub(super) fn page_fault<F: Fields>(f: &mut F, kernel: bool) -> Option<Event> {
+    let address = VirtAddr(f.hex(b"address=", b"address")?);
+    let ip = f.instruction()?;
+    let error_code = ErrorCode(f.hex32(b" error_code=", b"error_code")?);
+    f.at_end().then_some(Event::PageFault { kernel, address, ip, error_code })
 }
 
-/// `pages:-1 reason:local mm shootdown (3)`; the text differs between kernels, the number does not.
-pub(super) fn tlb_flush(s: &mut Scan<'_>) -> Option<Event> {
-    s.lit(b"pages:")?;
-    let pages = s.int()?;
-    s.lit(b" reason:")?;
-    s.until(b'(')?;
-    let reason = s.dec_as()?;
-    s.lit(b")")?;
-    s.at_end().then_some(Event::TlbFlush { pages, reason })
+/// `pages:-1 reason:local mm shootdown (3)`
+pub(super) fn tlb_flush<F: Fields>(f: &mut F) -> Option<Event> {
+    let pages = f.int(b"pages:", b"pages")?;
+    let reason = f.reason()?;
+    f.at_end().then_some(Event::TlbFlush { pages, reason })
 }
 
 /// `vector=252`
-pub(super) fn vector(s: &mut Scan<'_>) -> Option<u8> {
-    s.lit(b"vector=")?;
-    let vector = s.dec_as()?;
-    s.at_end().then_some(vector)
+pub(super) fn vector<F: Fields>(f: &mut F) -> Option<u8> {
+    let vector = f.dec_as(b"vector=", b"vector")?;
+    f.at_end().then_some(vector)
 }
 
 /// `cpu=2 callsite=symbol+0x1/0x2 callback=..`
-pub(super) fn ipi_cpu(s: &mut Scan<'_>) -> Option<Event> {
-    s.lit(b"cpu=")?;
-    let cpu = CpuId(s.dec_as()?);
-    ipi(s, IpiTarget::Cpu(cpu))
+pub(super) fn ipi_cpu<F: Fields>(f: &mut F) -> Option<Event> {
+    let cpu = CpuId(f.dec_as(b"cpu=", b"cpu")?);
+    ipi(f, IpiTarget::Cpu(cpu))
 }
 
-/// `cpumask=00000000,0000000e callsite=.. callback=..`: words of 32 bits, the highest CPUs first.
-pub(super) fn ipi_mask(s: &mut Scan<'_>) -> Option<Event> {
-    s.lit(b"cpumask=")?;
-    let mut mask = CpuMask::default();
-    loop {
-        mask.beyond |= mask.low >> 32 != 0;
-        mask.low = mask.low << 32 | u64::from(s.hex32()?);
-        if s.lit(b",").is_none() {
-            break;
-        }
-    }
-    ipi(s, IpiTarget::Mask(mask))
+/// `cpumask=00000000,0000000e callsite=.. callback=..`
+pub(super) fn ipi_mask<F: Fields>(f: &mut F) -> Option<Event> {
+    let mask = f.cpu_mask()?;
+    ipi(f, IpiTarget::Mask(mask))
 }
 
-fn ipi(s: &mut Scan<'_>, target: IpiTarget) -> Option<Event> {
-    s.lit(b" callsite=")?;
-    let callsite = s.until(b' ')?;
-    s.lit(b"callback=")?;
-    let is_shootdown = callsite.starts_with(b"on_each_cpu_cond_mask");
-    Some(Event::IpiSend { target, callsite: Name::new(callsite), is_shootdown })
+fn ipi<F: Fields>(f: &mut F, target: IpiTarget) -> Option<Event> {
+    let callsite = f.call_site()?;
+    let is_shootdown = callsite.as_bytes().starts_with(b"on_each_cpu_cond_mask");
+    Some(Event::IpiSend { target, callsite, is_shootdown })
 }
 
 /// `prev_comm=a prev_pid=1 prev_prio=120 prev_state=R ==> next_comm=b next_pid=2 next_prio=120`
-pub(super) fn sched_switch(s: &mut Scan<'_>) -> Option<Event> {
-    s.lit(b"prev_comm=")?;
-    let prev_comm = Comm::new(s.until_text(b" prev_pid=")?);
-    let prev_pid = s.dec_as()?;
-    s.until_text(b" prev_state=")?;
-    let state = s.until_text(b" ==> next_comm=")?;
-    let next_comm = Comm::new(s.until_text(b" next_pid=")?);
-    let next_pid = s.dec_as()?;
-    s.lit(b" next_prio=")?;
-    Some(Event::SchedSwitch {
-        prev_comm,
-        prev_pid,
-        prev_state: *state.first()?,
-        preempted: state.ends_with(b"+"),
-        next_comm,
-        next_pid,
-    })
+pub(super) fn sched_switch<F: Fields>(f: &mut F) -> Option<Event> {
+    let prev_comm = f.comm(b"prev_comm=", b"prev_comm", b" prev_pid=")?;
+    let prev_pid = f.dec_as(b" prev_pid=", b"prev_pid")?;
+    let (prev_state, preempted) = f.task_state()?;
+    let next_comm = f.comm(b" ==> next_comm=", b"next_comm", b" next_pid=")?;
+    let next_pid = f.dec_as(b" next_pid=", b"next_pid")?;
+    f.int(b" next_prio=", b"next_prio")?;
+    Some(Event::SchedSwitch { prev_comm, prev_pid, prev_state, preempted, next_comm, next_pid })
 }
 
 /// `comm=a pid=1 prio=120 orig_cpu=3 dest_cpu=0`
-pub(super) fn sched_migrate(s: &mut Scan<'_>) -> Option<Event> {
-    s.lit(b"comm=")?;
-    let comm = Comm::new(s.until_text(b" pid=")?);
-    let pid = s.dec_as()?;
-    s.until_text(b" orig_cpu=")?;
-    let orig_cpu = CpuId(s.dec_as()?);
-    s.lit(b" dest_cpu=")?;
-    let dest_cpu = CpuId(s.dec_as()?);
-    s.at_end().then_some(Event::SchedMigrateTask { comm, pid, orig_cpu, dest_cpu })
+pub(super) fn sched_migrate<F: Fields>(f: &mut F) -> Option<Event> {
+    let comm = f.comm(b"comm=", b"comm", b" pid=")?;
+    let pid = f.dec_as(b" pid=", b"pid")?;
+    f.int(b" prio=", b"prio")?;
+    let orig_cpu = CpuId(f.dec_as(b" orig_cpu=", b"orig_cpu")?);
+    let dest_cpu = CpuId(f.dec_as(b" dest_cpu=", b"dest_cpu")?);
+    f.at_end().then_some(Event::SchedMigrateTask { comm, pid, orig_cpu, dest_cpu })
 }
 
 /// Any text is a marker.
-pub(super) fn marker(s: &mut Scan<'_>) -> Option<Event> {
-    let marker = begin(*s).or_else(|| end(*s)).unwrap_or_else(|| Marker::Text(text(s.0)));
+pub(super) fn marker<F: Fields>(f: &mut F) -> Option<Event> {
+    let s = Scan(f.marker());
+    let marker = begin(s).or_else(|| end(s)).unwrap_or_else(|| Marker::Text(text(s.0)));
     Some(Event::Marker(marker))
 }
 
@@ -121,9 +90,9 @@ fn end(mut s: Scan<'_>) -> Option<Marker> {
     s.lit(b"E ")?;
     let (line, thread) = place(&mut s)?;
     s.lit(b" rc=")?;
-    let rc = s.int()?;
+    let rc = s.signed()?;
     s.lit(b" errno=")?;
-    let errno = i32::try_from(s.int()?).ok()?;
+    let errno = i32::try_from(s.signed()?).ok()?;
     s.lit(b" acc=")?;
     let acc = s.dec_as()?;
     s.lit(b" sig=")?;

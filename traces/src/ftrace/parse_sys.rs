@@ -3,98 +3,102 @@
 //! 6.12 prints every argument in hexadecimal without 0x; 7.2 prints 0x.., values below 10 in
 //! decimal, and may print the text of a buffer behind its address. All are read as hexadecimal.
 
+use super::fields::Fields;
 use super::scan::Scan;
 use super::syscall::{SysCall, SysEnter};
 
-/// Reads the arguments behind `sys_x(`.
+/// Reads the arguments behind `sys_x(`, and the parenthesis behind them.
 pub(super) fn enter(call: SysCall, text: &[u8]) -> Option<SysEnter> {
-    let s = &mut Scan(text);
-    let entered = match call {
+    let mut s = Scan(text);
+    let entered = arguments(call, &mut s)?;
+    if matches!(call, SysCall::Clone | SysCall::Clone3) {
+        // Arguments that nobody needs.
+        s.until(b')')?;
+        return Some(entered);
+    }
+    s.lit(b")")?;
+    s.at_end().then_some(entered)
+}
+
+/// Reads the arguments.
+pub(super) fn arguments<F: Fields>(call: SysCall, f: &mut F) -> Option<SysEnter> {
+    Some(match call {
         SysCall::Mmap => SysEnter::Mmap {
-            addr: arg(s, b"addr: ")?,
-            len: arg(s, b", len: ")?,
-            prot: arg(s, b", prot: ")? as u32,
-            flags: arg(s, b", flags: ")? as u32,
-            fd: arg(s, b", fd: ")? as i32,
-            off: arg(s, b", off: ")?,
+            addr: f.hex(b"addr: ", b"addr")?,
+            len: f.hex(b", len: ", b"len")?,
+            prot: f.hex(b", prot: ", b"prot")? as u32,
+            flags: f.hex(b", flags: ", b"flags")? as u32,
+            fd: f.hex(b", fd: ", b"fd")? as i32,
+            off: f.hex(b", off: ", b"off")?,
         },
-        SysCall::Munmap => SysEnter::Munmap { addr: arg(s, b"addr: ")?, len: arg(s, b", len: ")? },
+        SysCall::Munmap => {
+            SysEnter::Munmap { addr: f.hex(b"addr: ", b"addr")?, len: f.hex(b", len: ", b"len")? }
+        }
         SysCall::Mremap => SysEnter::Mremap {
-            addr: arg(s, b"addr: ")?,
-            old_len: arg(s, b", old_len: ")?,
-            new_len: arg(s, b", new_len: ")?,
-            flags: arg(s, b", flags: ")?,
-            new_addr: arg(s, b", new_addr: ")?,
+            addr: f.hex(b"addr: ", b"addr")?,
+            old_len: f.hex(b", old_len: ", b"old_len")?,
+            new_len: f.hex(b", new_len: ", b"new_len")?,
+            flags: f.hex(b", flags: ", b"flags")?,
+            new_addr: f.hex(b", new_addr: ", b"new_addr")?,
         },
         SysCall::Mprotect => SysEnter::Mprotect {
-            start: arg(s, b"start: ")?,
-            len: arg(s, b", len: ")?,
-            prot: arg(s, b", prot: ")? as u32,
+            start: f.hex(b"start: ", b"start")?,
+            len: f.hex(b", len: ", b"len")?,
+            prot: f.hex(b", prot: ", b"prot")? as u32,
         },
         SysCall::Msync => SysEnter::Msync {
-            start: arg(s, b"start: ")?,
-            len: arg(s, b", len: ")?,
-            flags: arg(s, b", flags: ")? as u32,
+            start: f.hex(b"start: ", b"start")?,
+            len: f.hex(b", len: ", b"len")?,
+            flags: f.hex(b", flags: ", b"flags")? as u32,
         },
-        SysCall::Fsync => SysEnter::Fsync { fd: arg(s, b"fd: ")? as i32 },
-        SysCall::Fdatasync => SysEnter::Fdatasync { fd: arg(s, b"fd: ")? as i32 },
+        SysCall::Fsync => SysEnter::Fsync { fd: descriptor(f)? },
+        SysCall::Fdatasync => SysEnter::Fdatasync { fd: descriptor(f)? },
         SysCall::Ftruncate => {
-            SysEnter::Ftruncate { fd: arg(s, b"fd: ")? as i32, length: arg(s, b", length: ")? }
+            SysEnter::Ftruncate { fd: descriptor(f)?, length: f.hex(b", length: ", b"length")? }
         }
         SysCall::Fallocate => SysEnter::Fallocate {
-            fd: arg(s, b"fd: ")? as i32,
-            mode: arg(s, b", mode: ")? as u32,
-            offset: arg(s, b", offset: ")?,
-            len: arg(s, b", len: ")?,
+            fd: descriptor(f)?,
+            mode: f.hex(b", mode: ", b"mode")? as u32,
+            offset: f.hex(b", offset: ", b"offset")?,
+            len: f.hex(b", len: ", b"len")?,
         },
         SysCall::Madvise => SysEnter::Madvise {
-            start: arg(s, b"start: ")?,
-            len: arg(s, b", len_in: ")?,
-            behavior: arg(s, b", behavior: ")? as u32,
+            start: f.hex(b"start: ", b"start")?,
+            len: f.hex(b", len_in: ", b"len_in")?,
+            behavior: f.hex(b", behavior: ", b"behavior")? as u32,
         },
-        SysCall::Clone => {
-            let flags = arg(s, b"clone_flags: ")?;
-            s.until(b')')?;
-            return Some(SysEnter::Clone { flags });
-        }
-        SysCall::Clone3 => {
-            s.until(b')')?;
-            return Some(SysEnter::Clone3);
-        }
+        SysCall::Clone => SysEnter::Clone { flags: f.hex(b"clone_flags: ", b"clone_flags")? },
+        SysCall::Clone3 => SysEnter::Clone3,
         SysCall::Fork => SysEnter::Fork,
         SysCall::Vfork => SysEnter::Vfork,
         SysCall::Pread64 => {
-            let (fd, buf, count, pos) = buffered(s)?;
+            let (fd, buf, count, pos) = buffered(f)?;
             SysEnter::Pread64 { fd, buf, count, pos }
         }
         SysCall::Pwrite64 => {
-            let (fd, buf, count, pos) = buffered(s)?;
+            let (fd, buf, count, pos) = buffered(f)?;
             SysEnter::Pwrite64 { fd, buf, count, pos }
         }
-    };
-    s.lit(b")")?;
-    s.at_end().then_some(entered)
+    })
 }
 
 /// Reads the value behind `sys_x -> `.
 pub(super) fn exit(text: &[u8]) -> Option<i64> {
     let mut s = Scan(text);
-    let ret = s.hex()?;
+    let ret = s.hex_number()?;
     s.at_end().then_some(ret as i64)
 }
 
-fn arg(s: &mut Scan<'_>, name: &[u8]) -> Option<u64> {
-    s.lit(name)?;
-    s.hex()
+fn descriptor<F: Fields>(f: &mut F) -> Option<i32> {
+    Some(f.hex(b"fd: ", b"fd")? as i32)
 }
 
-fn buffered(s: &mut Scan<'_>) -> Option<(i32, u64, u64, u64)> {
-    let fd = arg(s, b"fd: ")? as i32;
-    let buf = arg(s, b", buf: ")?;
+fn buffered<F: Fields>(f: &mut F) -> Option<(i32, u64, u64, u64)> {
+    let fd = descriptor(f)?;
+    let buf = f.hex(b", buf: ", b"buf")?;
     // The buffer's text may hold anything: the arguments behind it are the last of their name.
-    let at = memchr::memmem::rfind(s.0, b", count: ")?;
-    s.0 = s.0.get(at..)?;
-    Some((fd, buf, arg(s, b", count: ")?, arg(s, b", pos: ")?))
+    f.skip_to_last(b", count: ")?;
+    Some((fd, buf, f.hex(b", count: ", b"count")?, f.hex(b", pos: ", b"pos")?))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
+use super::EventReader;
 use super::event::Record;
 use super::kinds::Kinds;
 use super::line;
@@ -161,6 +162,16 @@ impl<R: BufRead> Reader<R> {
     /// What was counted so far.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}
+
+impl<R: BufRead + Send> EventReader for Reader<R> {
+    fn next_record(&mut self, record: &mut Record) -> Result<bool, TraceError> {
+        Self::next_record(self, record)
+    }
+
+    fn stats(&self) -> &Stats {
         &self.stats
     }
 }

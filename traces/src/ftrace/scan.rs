@@ -42,7 +42,7 @@ impl<'a> Scan<'a> {
 
     /// Takes a hexadecimal number, with or without 0x, of at most 64 bits.
     #[inline]
-    pub fn hex(&mut self) -> Option<u64> {
+    pub fn hex_number(&mut self) -> Option<u64> {
         if let Some(rest) = self.0.strip_prefix(b"0x") {
             self.0 = rest;
         }
@@ -61,12 +61,6 @@ impl<'a> Scan<'a> {
         }
         self.0 = self.0.get(digits..)?;
         (digits > 0).then_some(value)
-    }
-
-    /// As [`Self::hex`], of at most 32 bits.
-    #[inline]
-    pub fn hex32(&mut self) -> Option<u32> {
-        u32::try_from(self.hex()?).ok()
     }
 
     /// Takes an unsigned decimal number.
@@ -94,40 +88,10 @@ impl<'a> Scan<'a> {
 
     /// Takes a signed decimal number.
     #[inline]
-    pub fn int(&mut self) -> Option<i64> {
+    pub fn signed(&mut self) -> Option<i64> {
         let negative = self.optional(b'-');
         let value = self.dec()?;
         if negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
-    }
-
-    /// Takes ` key=value`: a probe's argument, hexadecimal with 0x or signed decimal.
-    /// `key` is written with its blank and its `=`.
-    #[inline]
-    pub fn arg(&mut self, key: &[u8]) -> Option<u64> {
-        self.lit(key)?;
-        if self.0.starts_with(b"0x") { self.hex() } else { self.signed_or_unsigned() }
-    }
-
-    fn signed_or_unsigned(&mut self) -> Option<u64> {
-        if self.0.starts_with(b"-") { self.int().map(|v| v as u64) } else { self.dec() }
-    }
-
-    /// As [`Self::arg`], of 32 bits.
-    #[inline]
-    pub fn arg32(&mut self, key: &[u8]) -> Option<u32> {
-        u32::try_from(self.arg(key)?).ok()
-    }
-
-    /// As [`Self::arg`], a signed number of 32 bits.
-    #[inline]
-    pub fn arg_int(&mut self, key: &[u8]) -> Option<i32> {
-        i32::try_from(self.arg(key)? as i64).ok()
-    }
-
-    /// As [`Self::arg`], whether it is not 0.
-    #[inline]
-    pub fn arg_bool(&mut self, key: &[u8]) -> Option<bool> {
-        Some(self.arg(key)? != 0)
     }
 
     /// Takes everything before `byte`, and `byte`.
@@ -146,12 +110,6 @@ impl<'a> Scan<'a> {
         self.0 = rest.get(text.len()..)?;
         Some(before)
     }
-
-    /// Whether only blanks are left.
-    #[inline]
-    pub fn at_end(&self) -> bool {
-        self.0.iter().all(|&b| b == b' ' || b == b'\r')
-    }
 }
 
 /// `A|B|0x800` as bits; an empty text is 0.
@@ -168,7 +126,7 @@ pub(super) fn bits(text: &[u8], names: &[(&[u8], u32)]) -> Option<u32> {
             Some(&(_, bit)) => bit,
             None => {
                 let mut number = Scan(word.strip_prefix(b"0x")?);
-                let bits = number.hex32()?;
+                let bits = u32::try_from(number.hex_number()?).ok()?;
                 number.0.is_empty().then_some(bits)?
             }
         };
@@ -183,11 +141,11 @@ mod tests {
     #[test]
     fn numbers_are_taken_to_their_end() {
         let mut s = Scan(b"0x1f 2a -5 007x");
-        assert_eq!(s.hex(), Some(0x1f));
+        assert_eq!(s.hex_number(), Some(0x1f));
         assert_eq!(s.lit(b" "), Some(()));
-        assert_eq!(s.hex(), Some(0x2a));
+        assert_eq!(s.hex_number(), Some(0x2a));
         assert_eq!(s.lit(b" "), Some(()));
-        assert_eq!(s.int(), Some(-5));
+        assert_eq!(s.signed(), Some(-5));
         assert_eq!(s.lit(b" "), Some(()));
         assert_eq!(s.dec(), Some(7));
         assert_eq!(s.0, b"x");
@@ -196,23 +154,13 @@ mod tests {
 
     #[test]
     fn numbers_that_overflow_are_none() {
-        assert_eq!(Scan(b"0xffffffffffffffff").hex(), Some(u64::MAX));
-        assert_eq!(Scan(b"0x10000000000000000").hex(), None);
+        assert_eq!(Scan(b"0xffffffffffffffff").hex_number(), Some(u64::MAX));
+        assert_eq!(Scan(b"0x10000000000000000").hex_number(), None);
         assert_eq!(Scan(b"18446744073709551616").dec(), None);
-        assert_eq!(Scan(b"-9223372036854775808").int(), Some(i64::MIN));
-        assert_eq!(Scan(b"-9223372036854775809").int(), None);
-        assert_eq!(Scan(b"9223372036854775808").int(), None);
-        assert_eq!(Scan(b"0x100000000").hex32(), None);
-        assert_eq!(Scan(b"0x").hex(), None);
-    }
-
-    #[test]
-    fn arguments_are_hexadecimal_or_decimal() {
-        assert_eq!(Scan(b" a=0x10").arg(b" a="), Some(16));
-        assert_eq!(Scan(b" a=10").arg(b" a="), Some(10));
-        assert_eq!(Scan(b" a=-1").arg_int(b" a="), Some(-1));
-        assert_eq!(Scan(b" b=1").arg(b" a="), None);
-        assert_eq!(Scan(b" a=(fault)").arg(b" a="), None);
+        assert_eq!(Scan(b"-9223372036854775808").signed(), Some(i64::MIN));
+        assert_eq!(Scan(b"-9223372036854775809").signed(), None);
+        assert_eq!(Scan(b"9223372036854775808").signed(), None);
+        assert_eq!(Scan(b"0x").hex_number(), None);
     }
 
     #[test]

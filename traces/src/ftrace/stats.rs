@@ -136,7 +136,19 @@ impl Stats {
             && self.header.is_none_or(|h| h.overwritten() == 0)
     }
 
-    pub(super) fn count_other(&mut self, name: &[u8]) {
+    pub(super) fn count_known(&mut self, number: usize) {
+        if let Some(n) = self.known.get_mut(number) {
+            *n += 1;
+        }
+    }
+
+    pub(super) fn count_exit(&mut self, number: usize) {
+        if let Some(n) = self.exits.get_mut(number) {
+            *n += 1;
+        }
+    }
+
+    pub(crate) fn count_other(&mut self, name: &[u8]) {
         let name = String::from_utf8_lossy(name);
         if let Some(n) = self.others.get_mut(&*name) {
             *n += 1;
@@ -147,17 +159,27 @@ impl Stats {
         }
     }
 
-    pub(super) fn unknown_line(&mut self, line: &[u8]) {
+    /// Counts a record of an event without a type.
+    pub(crate) fn unknown_record(&mut self, number: u64, what: &[u8]) {
         self.unknown += 1;
         if self.unknown_examples.len() < Self::EXAMPLES {
-            self.unknown_examples.push(Example::new(self.lines, line));
+            self.unknown_examples.push(Example::new(number, what));
         }
     }
 
-    pub(super) fn unparsable_line(&mut self, line: &[u8]) {
+    /// Counts a record that its description does not fit.
+    pub(crate) fn unparsable_record(&mut self, number: u64, what: &[u8]) {
         self.unparsable += 1;
         if self.unparsable_examples.len() < Self::EXAMPLES {
-            self.unparsable_examples.push(Example::new(self.lines, line));
+            self.unparsable_examples.push(Example::new(number, what));
         }
+    }
+
+    pub(super) fn unknown_line(&mut self, line: &[u8]) {
+        self.unknown_record(self.lines, line);
+    }
+
+    pub(super) fn unparsable_line(&mut self, line: &[u8]) {
+        self.unparsable_record(self.lines, line);
     }
 }

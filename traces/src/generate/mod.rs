@@ -1,16 +1,20 @@
-//! Address streams made from a seed, one access at a time.
+//! Address streams made from a seed, one access at a time; `shared` makes those of several threads, `workload` scripts.
 //!
 //! `chase`, `zipf`, `seq` and `mixed` are those of the published TLB counts (`sim/tests/data/tlb-golden.json`): seed 42
 //! gives their recorded bytes.
 
+mod shared;
 mod split_mix;
+mod workload;
 mod zipf;
 
 use daxsim_types::VirtAddr;
 
 use crate::access::{AccessOp, AccessRecord};
 
+pub use shared::Shared;
 pub use split_mix::SplitMix;
+pub use workload::{Faults, Kind as WorkloadKind, Workload};
 use zipf::Zipf;
 
 /// Where streams begin unless told otherwise.
@@ -56,8 +60,22 @@ impl Access {
 pub enum Pattern {
     /// Loads along one random cycle through all lines of 1 GiB.
     Chase,
+    /// The same through all lines of `bytes`, a multiple of 64.
+    ChaseOf {
+        /// Length of the range.
+        bytes: u64,
+    },
     /// Loads from random lines of pages with a Zipf distribution (0.99) over 4 GiB.
     Zipf,
+    /// The same of any length, with stores.
+    ZipfOf {
+        /// Pages of the range: a power of two.
+        pages: u64,
+        /// The exponent in thousandths, above 0 and below 1000.
+        theta: u32,
+        /// Stores of 100 accesses.
+        writes: u64,
+    },
     /// Loads from line after line of 1 GiB, again and again.
     Seq,
     /// Runs of 16 accesses on average in a page, 30 % stores; half of the runs in 8,192 hot pages, the others anywhere in 1
@@ -85,13 +103,13 @@ impl Pattern {
     /// Whether each address comes from the access before it.
     #[must_use]
     pub const fn is_dependent(self) -> bool {
-        matches!(self, Self::Chase)
+        matches!(self, Self::Chase | Self::ChaseOf { .. })
     }
 }
 
 enum State {
     Chase { next: Vec<u32>, at: u32 },
-    Zipf(Zipf),
+    Zipf(Zipf, u64),
     Seq { line: u64 },
     Mixed { page: u64 },
     Uniform { lines: u64, writes: u64 },
@@ -112,7 +130,12 @@ impl Generator {
         let mut rng = SplitMix::new(seed);
         let state = match pattern {
             Pattern::Chase => State::Chase { next: rng.cycle(GIB_LINES), at: 0 },
-            Pattern::Zipf => State::Zipf(Zipf::new()),
+            Pattern::ChaseOf { bytes } => {
+                let lines = u32::try_from((bytes / LINE).max(1)).unwrap_or(u32::MAX);
+                State::Chase { next: rng.cycle(lines), at: 0 }
+            }
+            Pattern::Zipf => State::Zipf(Zipf::new(zipf::PAGES, zipf::THETA), 0),
+            Pattern::ZipfOf { pages, theta, writes } => State::Zipf(Zipf::new(pages, theta), writes),
             Pattern::Seq => State::Seq { line: 0 },
             Pattern::Mixed => State::Mixed { page: 0 },
             Pattern::Uniform { bytes, writes } => State::Uniform { lines: (bytes / LINE).max(1), writes },
@@ -132,7 +155,10 @@ impl Generator {
                 *at = next.get(line as usize).copied().unwrap_or_default();
                 (u64::from(line) * LINE, false)
             }
-            State::Zipf(zipf) => (zipf.page(rng) * PAGE + rng.below(LINES) * LINE, false),
+            State::Zipf(zipf, writes) => {
+                let offset = zipf.page(rng) * PAGE + rng.below(LINES) * LINE;
+                (offset, *writes > 0 && rng.below(100) < *writes)
+            }
             State::Seq { line } => {
                 let at = *line;
                 *line = (at + 1) % u64::from(GIB_LINES);

@@ -1,6 +1,7 @@
 //! Charts as inline SVG. Only this module knows the charting library.
 
 mod axis;
+mod changes;
 mod curves;
 mod histogram;
 mod ink;
@@ -20,6 +21,7 @@ use plotters::style::{IntoTextStyle, TextStyle};
 
 use crate::ReportError;
 use axis::Axis;
+pub(crate) use changes::{Bar, changes};
 pub(crate) use curves::{Curve, Curves, curve_color, curves};
 pub(super) use histogram::histogram;
 use ink::Ink;

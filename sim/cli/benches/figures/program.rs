@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use daxsim_configs::{load_kernel, load_machine};
 use daxsim_sim::Simulation;
-use daxsim_sim::program::trace::{self, DaxMap, expand};
+use daxsim_sim::program::trace::{self, Expander, FileMap};
 use daxsim_sim::program::{Access, Source};
 use daxsim_traces::access::{AccessBatch, AccessOp, AccessReader, AccessRecord, ChampSim, Fetches, Lackey};
 use daxsim_traces::dxt::Reader;
@@ -26,6 +26,7 @@ fn path() -> PathBuf {
 struct Decoding {
     reader: Reader,
     batch: AccessBatch,
+    expander: Expander,
     accesses: Vec<Access>,
     at: usize,
 }
@@ -36,9 +37,10 @@ impl Source for Decoding {
             self.at = 0;
             self.accesses.clear();
             if !self.reader.next_batch(&mut self.batch).expect("it reads") {
+                batch.extend(self.expander.finish(0));
                 return;
             }
-            self.batch.records.iter().for_each(|record| expand(record, &mut self.accesses));
+            self.batch.records.iter().for_each(|record| self.expander.push(record, &mut self.accesses));
         }
         let some = count.min(self.accesses.len() - self.at);
         batch.extend_from_slice(&self.accesses[self.at..self.at + some]);
@@ -66,11 +68,14 @@ pub fn lines() -> Vec<Line> {
     let (simulated, accesses) = best_cpu(open, |reader| {
         let machine = load_machine("skylake-sp-optane", &[]).expect("builtin");
         let kernel = load_kernel("linux-7.2", &[]).expect("builtin");
+        let expander = Expander::new(&machine);
         let mut sim = Simulation::new(machine, kernel, FileSystem::Xfs, false);
-        let source = Decoding { reader, batch: AccessBatch::default(), accesses: Vec::new(), at: 0 };
-        let map = DaxMap { file: "db".into(), offset: 0, start: MAP.0, len: MAP.1 };
+        let source =
+            Decoding { reader, batch: AccessBatch::default(), expander, accesses: Vec::new(), at: 0 };
+        let map = FileMap { file: "db".into(), start: MAP.0, len: MAP.1, ..FileMap::default() };
         let outcomes =
-            trace::run(&mut sim, FileSystem::Xfs, &[map], vec![Box::new(source)]).expect("it runs");
+            trace::run(&mut sim, FileSystem::Xfs, &[map], 1, [vec![Box::new(source) as Box<dyn Source>]])
+                .expect("it runs");
         outcomes.iter().map(|outcome| outcome.accesses).sum::<u64>()
     });
     let bytes = std::fs::metadata(path()).map_or(0, |file| file.len());

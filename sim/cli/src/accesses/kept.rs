@@ -4,25 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use daxsim_sim::program::trace::expand;
-use daxsim_sim::program::{Access, Source};
-use daxsim_traces::InputKind;
-use daxsim_traces::access::{AccessBatch, AccessReader, AccessRecord};
+use daxsim_traces::access::{AccessBatch, AccessReader, AccessRecord, OrderRun, Reading};
+use daxsim_traces::{InputKind, TraceError};
 
-use super::queue::Decoded;
-use super::readers;
-use crate::args::AccessArgs;
+use super::{AccessArgs, Readers, readers};
 
 /// The accesses of a trace.
 pub struct Kept {
-    threads: Vec<Thread>,
+    threads: Vec<Arc<Thread>>,
+    ordered: bool,
 }
 
 /// Those of one of its threads.
 struct Thread {
-    records: Arc<Vec<AccessRecord>>,
+    batches: Vec<AccessBatch>,
     /// What else the reader met.
-    reading: daxsim_traces::access::Reading,
+    reading: Reading,
     /// Damage that ended the reading.
     damage: Option<String>,
 }
@@ -30,47 +27,50 @@ struct Thread {
 impl Kept {
     /// Decodes a trace, unless its accesses take more than so many bytes.
     pub fn read(input: &Path, kind: InputKind, asked: &AccessArgs, limit: u64) -> Result<Option<Self>> {
-        let mut left = limit / size_of::<AccessRecord>() as u64;
-        let mut threads = Vec::new();
-        for reader in readers(input, kind, asked.fetches())? {
-            let Some(thread) = Thread::read(reader, asked.limit.unwrap_or(u64::MAX), left)? else {
-                return Ok(None);
-            };
-            left = left.saturating_sub(thread.records.len() as u64);
-            threads.push(thread);
+        let readers = readers(input, kind, asked.fetches())?;
+        let (mut left, mut threads) = (limit, Vec::new());
+        for reader in readers.threads {
+            let Some(thread) = Thread::read(reader, left)? else { return Ok(None) };
+            left = left.saturating_sub(thread.bytes());
+            threads.push(Arc::new(thread));
         }
-        Ok(Some(Self { threads }))
+        Ok(Some(Self { threads, ordered: readers.ordered }))
     }
 
     /// Records of the longest thread.
     pub fn longest(&self) -> u64 {
-        self.threads.iter().map(|thread| thread.records.len() as u64).max().unwrap_or(0)
+        let records =
+            |thread: &Arc<Thread>| thread.batches.iter().map(|batch| batch.records.len() as u64).sum();
+        self.threads.iter().map(records).max().unwrap_or(0)
     }
 
     /// Bytes of memory.
     pub fn bytes(&self) -> u64 {
-        let records: usize = self.threads.iter().map(|thread| thread.records.capacity()).sum();
-        (records * size_of::<AccessRecord>()) as u64
+        self.threads.iter().map(|thread| thread.bytes()).sum()
     }
 
-    /// A source for each thread, with what a decoder would say of the first `limit` records of each.
-    pub fn sources(&self, limit: u64) -> (Vec<Box<dyn Source>>, Vec<Decoded>) {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let one = |thread: &Thread| -> (Box<dyn Source>, Decoded) {
-            let end = thread.records.len().min(limit);
-            let cursor =
-                Cursor { records: Arc::clone(&thread.records), at: 0, end, expanded: Vec::new(), given: 0 };
-            (Box::new(cursor), thread.decoded(end))
+    /// Readers that hand out the same as those of the file.
+    pub(super) fn readers(&self) -> Readers {
+        let one = |thread: &Arc<Thread>| -> Box<dyn AccessReader> {
+            Box::new(Again { thread: Arc::clone(thread), at: 0, reading: thread.reading.clone() })
         };
-        self.threads.iter().map(one).unzip()
+        Readers { threads: self.threads.iter().map(one).collect(), ordered: self.ordered }
     }
 }
 
+fn bytes_of(batch: &AccessBatch) -> u64 {
+    (batch.records.len() * size_of::<AccessRecord>() + batch.order.len() * size_of::<OrderRun>()) as u64
+}
+
 impl Thread {
-    fn read(mut reader: Box<dyn AccessReader>, limit: u64, most: u64) -> Result<Option<Self>> {
-        let (mut records, mut batch) = (Vec::new(), AccessBatch::default());
-        let mut damage = None;
-        while (records.len() as u64) < limit {
+    fn bytes(&self) -> u64 {
+        self.batches.iter().map(bytes_of).sum()
+    }
+
+    fn read(mut reader: Box<dyn AccessReader>, most: u64) -> Result<Option<Self>> {
+        let (mut batches, mut bytes, mut damage) = (Vec::new(), 0, None);
+        loop {
+            let mut batch = AccessBatch::default();
             match reader.next_batch(&mut batch) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -80,54 +80,39 @@ impl Thread {
                 }
                 Err(error) => return Err(error.into()),
             }
-            let room = usize::try_from(limit - records.len() as u64).unwrap_or(usize::MAX);
-            records.extend(batch.records.iter().take(room));
-            if records.len() as u64 > most {
+            bytes += bytes_of(&batch);
+            if bytes > most {
                 return Ok(None);
             }
+            batches.push(batch);
         }
-        records.shrink_to_fit();
-        Ok(Some(Self { records: Arc::new(records), reading: reader.reading().clone(), damage }))
-    }
-
-    fn decoded(&self, end: usize) -> Decoded {
-        let mut decoded = Decoded { reading: self.reading.clone(), ..Decoded::default() };
-        decoded.counts.add(self.records.get(..end).unwrap_or_default());
-        // Damage past the end of a shorter run is none of its own.
-        if end == self.records.len()
-            && let Some(damage) = &self.damage
-        {
-            decoded.reading.damage.insert(0, damage.clone());
-        }
-        decoded
+        Ok(Some(Self { batches, reading: reader.reading().clone(), damage }))
     }
 }
 
-/// Goes through the records of a thread.
-struct Cursor {
-    records: Arc<Vec<AccessRecord>>,
+/// Reads what was kept.
+struct Again {
+    thread: Arc<Thread>,
     at: usize,
-    end: usize,
-    /// Accesses of the last record, and how many of them were given.
-    expanded: Vec<Access>,
-    given: usize,
+    reading: Reading,
 }
 
-impl Source for Cursor {
-    fn fill(&mut self, batch: &mut Vec<Access>, count: usize) {
-        let full = batch.len() + count;
-        while batch.len() < full {
-            let rest = self.expanded.get(self.given..).unwrap_or_default();
-            let now = rest.len().min(full - batch.len());
-            batch.extend_from_slice(rest.get(..now).unwrap_or_default());
-            self.given += now;
-            if self.given < self.expanded.len() {
-                return;
+impl AccessReader for Again {
+    fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
+        let next = self.thread.batches.get(self.at);
+        match next {
+            Some(next) => batch.clone_from(next),
+            // What a shorter run does not reach is none of its business.
+            None if self.at == self.thread.batches.len() => {
+                self.reading.damage.splice(0..0, self.thread.damage.clone());
             }
-            let Some(record) = self.records.get(self.at).filter(|_| self.at < self.end) else { return };
-            self.expanded.clear();
-            (self.given, self.at) = (0, self.at + 1);
-            expand(record, &mut self.expanded);
+            None => {}
         }
+        self.at += 1;
+        Ok(next.is_some())
+    }
+
+    fn reading(&self) -> &Reading {
+        &self.reading
     }
 }

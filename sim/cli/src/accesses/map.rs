@@ -1,6 +1,6 @@
 //! `--map FILE[:OFFSET]@ADDRESS+LENGTH`.
 
-use daxsim_sim::program::trace::DaxMap;
+use daxsim_sim::program::trace::FileMap;
 
 use crate::size;
 
@@ -9,7 +9,7 @@ use crate::size;
 /// # Errors
 ///
 /// What was expected.
-pub fn parse(text: &str) -> Result<DaxMap, String> {
+pub fn parse(text: &str) -> Result<FileMap, String> {
     let expected = || {
         format!(
             "`{text}`: expected FILE@ADDRESS+LENGTH or FILE:OFFSET@ADDRESS+LENGTH, as in db@0x4a00000+64M"
@@ -25,11 +25,11 @@ pub fn parse(text: &str) -> Result<DaxMap, String> {
     if file.is_empty() {
         return Err(expected());
     }
-    Ok(DaxMap { file: file.to_owned(), offset, start, len })
+    Ok(FileMap { file: file.to_owned(), offset, start, len, ..FileMap::default() })
 }
 
 /// A number in hexadecimal with 0x, or a size.
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => size::parse(text).ok(),
@@ -42,7 +42,9 @@ mod tests {
 
     #[test]
     fn maps_are_read_as_typed() {
-        let map = |file: &str, offset, start, len| Ok(DaxMap { file: file.into(), offset, start, len });
+        let map = |file: &str, offset, start, len| {
+            Ok(FileMap { file: file.into(), offset, start, len, ..FileMap::default() })
+        };
         assert_eq!(parse("db@0x4a00000+64M"), map("db", 0, 0x4a0_0000, 64 << 20));
         assert_eq!(parse("a/b:2M@0x1000+0x2000"), map("a/b", 2 << 20, 0x1000, 0x2000));
         assert_eq!(parse("user@host:x@4096+4K"), map("user@host:x", 0, 4096, 4096));

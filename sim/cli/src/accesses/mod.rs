@@ -1,56 +1,38 @@
 //! `daxsim replay` of a trace of accesses.
 
+mod args;
 mod kept;
 pub mod map;
+mod proc_maps;
 mod queue;
+mod sidecar;
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::RunReport;
 use daxsim_reports::model::{Input, Mode, Warning};
-use daxsim_sim::Simulation;
-use daxsim_sim::program::{Source, StepOutcome, trace};
+use daxsim_sim::program::trace::{self, Expander};
 use daxsim_traces::access::{self, AccessCounts, AccessReader, Fetches};
 use daxsim_traces::{InputKind, dxt};
-use queue::{Decoded, Decoder};
+use queue::{Decoded, Decoder, Epochs, Job};
+use sidecar::Maps;
 
-pub use kept::Kept;
-
-use crate::args::{AccessArgs, ReplayArgs};
+pub use self::args::AccessArgs;
+pub use self::kept::Kept;
+use crate::args::ReplayArgs;
 use crate::replay::{Choice, damage_warning};
 use crate::{durability, inputs};
 
-impl AccessArgs {
-    /// What becomes of instruction fetches.
-    pub fn fetches(&self) -> Fetches {
-        if self.fetches { Fetches::Keep } else { Fetches::Count }
-    }
-
-    /// Whether anything was asked that only a trace of accesses has.
-    pub fn is_default(&self) -> bool {
-        self.maps.is_empty() && !self.fetches && self.limit.is_none()
-    }
-}
+/// Accesses of all threads in an epoch, unless it is said otherwise.
+const SLIP: u64 = 8192;
 
 /// Runs the accesses of a trace.
 pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice) -> Result<RunReport> {
-    let asked = &args.setup.accesses;
-    let name = || input.display().to_string();
-    let mut sim = choice.simulation(false);
-    choice.crash(&mut sim, args.crash_at);
-    let (mut decoders, mut sources): (Vec<Decoder>, Vec<Box<dyn Source>>) = (Vec::new(), Vec::new());
-    for reader in readers(input, kind, asked.fetches())? {
-        let (decoder, source) =
-            Decoder::start(reader, asked.limit.unwrap_or(u64::MAX)).context("cannot start a thread")?;
-        decoders.push(decoder);
-        sources.push(source);
-    }
-    let outcomes = trace::run(&mut sim, choice.fs, &asked.maps, sources).with_context(name)?;
-    let decoded: Option<Vec<Decoded>> = decoders.into_iter().map(Decoder::finish).collect();
-    let Some(decoded) = decoded else { bail!("{}: the decoder broke off", input.display()) };
-    report(args, input, choice, sim, &outcomes, decoded, inputs::provenance(input, kind.name())?)
+    let readers = readers(input, kind, args.setup.accesses.fetches())?;
+    predict_from(args, input, readers, inputs::provenance(input, kind.name())?, choice)
 }
 
 /// Runs accesses that were read before.
@@ -61,27 +43,37 @@ pub fn predict_kept(
     provenance: Input,
     choice: &Choice,
 ) -> Result<RunReport> {
-    let asked = &args.setup.accesses;
-    let mut sim = choice.simulation(false);
-    choice.crash(&mut sim, args.crash_at);
-    let (sources, decoded) = kept.sources(asked.limit.unwrap_or(u64::MAX));
-    let outcomes =
-        trace::run(&mut sim, choice.fs, &asked.maps, sources).with_context(|| input.display().to_string())?;
-    report(args, input, choice, sim, &outcomes, decoded, provenance)
+    predict_from(args, input, kept.readers(), provenance, choice)
 }
 
-/// The report of a run.
-fn report(
+/// The maps that a run of a trace has, as text: what its result depends on beside the trace.
+pub fn maps_of(args: &ReplayArgs, input: &Path) -> Result<String> {
+    Ok(format!("{:?}", sidecar::all(&args.setup.accesses, input, args.setup.fs)?.maps))
+}
+
+fn predict_from(
     args: &ReplayArgs,
     input: &Path,
-    choice: &Choice,
-    sim: Simulation,
-    outcomes: &[StepOutcome],
-    mut decoded: Vec<Decoded>,
+    readers: Readers,
     mut provenance: Input,
+    choice: &Choice,
 ) -> Result<RunReport> {
     let asked = &args.setup.accesses;
-    let threads = decoded.len();
+    let name = || input.display().to_string();
+    let mut sim = choice.simulation(false);
+    choice.crash(&mut sim, args.crash_at);
+    let found = sidecar::all(asked, input, args.setup.fs)?;
+    let threads = readers.threads.len();
+    let slip = NonZeroU64::new(asked.slip.unwrap_or(SLIP)).filter(|_| readers.ordered && threads > 1);
+    let (mut decoders, mut epochs) = (Vec::new(), Epochs::default());
+    for reader in readers.threads {
+        let expander = Expander::new(&choice.machine);
+        let job = Job { reader, expander, limit: asked.limit.unwrap_or(u64::MAX), slip };
+        decoders.push(Decoder::start(job, &mut epochs).context("cannot start a thread")?);
+    }
+    let outcomes = trace::run(&mut sim, choice.fs, &found.maps, threads, epochs).with_context(name)?;
+    let decoded: Option<Vec<Decoded>> = decoders.into_iter().map(Decoder::finish).collect();
+    let Some(mut decoded) = decoded else { bail!("{}: the decoder broke off", input.display()) };
     let crashed = sim.crash().is_some();
     if crashed {
         // How far it got ahead of the simulation is nobody's business.
@@ -120,24 +112,33 @@ fn report(
     warn(&mut report, &decoded, &damage);
     let signals = outcomes.iter().map(|outcome| outcome.signals).sum();
     add(&mut report, "accesses that got a signal", signals, "no program has memory at such addresses".into());
-    assume(&mut report, asked, &counts, threads);
+    assume(&mut report, asked, &found, &counts);
+    order(&mut report, threads, slip);
     Ok(report)
 }
 
-/// A reader for each thread of a trace.
-fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Vec<Box<dyn AccessReader>>> {
+/// The threads of a trace.
+struct Readers {
+    threads: Vec<Box<dyn AccessReader>>,
+    /// The trace says in which order they made their accesses.
+    ordered: bool,
+}
+
+fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Readers> {
     if kind != InputKind::Dxt {
-        return Ok(vec![access::open(input, fetches)?]);
+        return Ok(Readers { threads: vec![access::open(input, fetches)?], ordered: false });
     }
     let file = Arc::new(dxt::File::open(input)?);
+    let ordered = file.is_ordered();
     if file.blocks().is_empty() {
         // Its reader says what is wrong with it.
-        return Ok(vec![Box::new(dxt::Reader::of(file, None)?)]);
+        return Ok(Readers { threads: vec![Box::new(dxt::Reader::of(file, None)?)], ordered });
     }
     let reader = |thread| -> Result<Box<dyn AccessReader>> {
         Ok(Box::new(dxt::Reader::of(Arc::clone(&file), Some(thread))?))
     };
-    file.threads().into_iter().map(reader).collect()
+    let threads = file.threads().into_iter().map(reader).collect::<Result<Vec<_>>>()?;
+    Ok(Readers { threads, ordered })
 }
 
 fn add(report: &mut RunReport, what: &str, count: u64, detail: String) {
@@ -158,10 +159,9 @@ fn warn(report: &mut RunReport, decoded: &[Decoded], damage: &[String]) {
     }
 }
 
-fn assume(report: &mut RunReport, asked: &AccessArgs, counts: &AccessCounts, threads: usize) {
+fn assume(report: &mut RunReport, asked: &AccessArgs, found: &Maps, counts: &AccessCounts) {
     let mut assume = |text: String| report.assumptions.push(text);
-    let maps: Vec<String> =
-        asked.maps.iter().map(|map| format!("{}@{:#x}+{:#x}", map.file, map.start, map.len)).collect();
+    let maps: Vec<String> = found.maps.iter().map(sidecar::show).collect();
     if maps.is_empty() {
         assume("no range is a DAX mapping (--map FILE@ADDRESS+LENGTH): all memory is anonymous".into());
     } else {
@@ -170,18 +170,27 @@ fn assume(report: &mut RunReport, asked: &AccessArgs, counts: &AccessCounts, thr
             maps.join(", ")
         ));
     }
+    found.notes.iter().for_each(|note| assume(note.clone()));
     assume("anonymous memory has pages of 4 KiB: where the program's mappings began and ended is not in the trace".into());
     assume(format!(
-        "{} instructions between the accesses take no time; each line that an access touches is an access, and a load with a \
-         store is two",
+        "{} instructions take the least that they can (cpu.instruction_interval), beside the slots of accesses; each line that \
+         an access touches is an access, and a load with a store is two",
         counts.instructions
     ));
     if let Some(limit) = asked.limit {
         assume(format!("no more than the first {limit} accesses of each thread (--accesses)"));
     }
-    if threads > 1 {
-        assume(format!(
-            "{threads} threads run freely, each on a CPU of its own: the trace does not order them"
-        ));
+}
+
+/// In which order threads run.
+fn order(report: &mut RunReport, threads: usize, slip: Option<NonZeroU64>) {
+    if threads < 2 {
+        return;
     }
+    report.assumptions.push(match slip {
+        Some(slip) => format!(
+            "{threads} threads, each on a CPU of its own, in the order of the trace to within {slip} accesses of all (--slip)"
+        ),
+        None => format!("{threads} threads run freely, each on a CPU of its own, in no order of the trace"),
+    });
 }

@@ -1,46 +1,95 @@
 //! Decoding on threads of their own, a bounded distance ahead of the simulation.
+//!
+//! Where the trace orders its threads, its accesses are cut into epochs: so many of all threads together, in the order of the trace.
+//! The simulation makes one epoch after another, so no thread is further ahead of another than an epoch.
 
+use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use daxsim_sim::program::trace::expand;
+use daxsim_sim::program::trace::{Expander, Stretch};
 use daxsim_sim::program::{Access, Source};
 use daxsim_traces::TraceError;
-use daxsim_traces::access::{AccessBatch, AccessCounts, AccessReader, Reading};
+use daxsim_traces::access::{AccessBatch, AccessCounts, AccessReader, AccessRecord, Reading};
 
 /// Accesses handed over at once: 128 KiB, within the L2 of the host's core that takes them.
 const CHUNK: usize = 8192;
 /// Chunks that wait for the simulation at most.
 const WAITING: usize = 8;
 
+/// Accesses of a thread, all of one epoch.
+#[derive(Default)]
+struct Chunk {
+    epoch: u64,
+    accesses: Vec<Access>,
+}
+
 /// The end of the queue that the simulation takes from.
 struct Queue {
-    full: Receiver<Vec<Access>>,
+    full: Receiver<Chunk>,
     /// Where used chunks go back to.
     empty: Sender<Vec<Access>>,
-    chunk: Vec<Access>,
+    chunk: Chunk,
     /// The next of the chunk.
     at: usize,
 }
 
-impl Source for Queue {
-    fn fill(&mut self, batch: &mut Vec<Access>, count: usize) {
+impl Queue {
+    /// The epoch of the next access; `None` if there is none.
+    fn epoch(&mut self) -> Option<u64> {
+        while self.at >= self.chunk.accesses.len() {
+            let used = std::mem::replace(&mut self.chunk, self.full.recv().ok()?);
+            self.at = 0;
+            // Whoever made it may be done.
+            let _ = self.empty.send(used.accesses);
+        }
+        Some(self.chunk.epoch)
+    }
+
+    /// Adds the next `count` accesses up to the end of an epoch.
+    fn take(&mut self, epoch: u64, count: usize, batch: &mut Vec<Access>) {
         let mut left = count;
-        while left > 0 {
-            let rest = self.chunk.get(self.at..).unwrap_or_default();
-            if rest.is_empty() {
-                let Ok(next) = self.full.recv() else { return };
-                let used = std::mem::replace(&mut self.chunk, next);
-                self.at = 0;
-                // Whoever made it may be done.
-                let _ = self.empty.send(used);
-                continue;
-            }
+        while left > 0 && self.epoch().is_some_and(|next| next <= epoch) {
+            let rest = self.chunk.accesses.get(self.at..).unwrap_or_default();
             let now = rest.len().min(left);
             batch.extend_from_slice(rest.get(..now).unwrap_or_default());
             self.at += now;
             left -= now;
         }
+    }
+}
+
+/// The accesses of a thread up to the end of an epoch.
+struct Until {
+    queue: Arc<Mutex<Queue>>,
+    epoch: u64,
+}
+
+impl Source for Until {
+    fn fill(&mut self, batch: &mut Vec<Access>, count: usize) {
+        lock(&self.queue).take(self.epoch, count, batch);
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    // Nothing is done half in it.
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The accesses of all threads, epoch by epoch.
+#[derive(Default)]
+pub struct Epochs {
+    queues: Vec<Arc<Mutex<Queue>>>,
+}
+
+impl Iterator for Epochs {
+    type Item = Stretch;
+
+    fn next(&mut self) -> Option<Stretch> {
+        let epoch = self.queues.iter().filter_map(|queue| lock(queue).epoch()).min()?;
+        let until = |queue: &Arc<Mutex<Queue>>| Box::new(Until { queue: Arc::clone(queue), epoch }) as _;
+        Some(self.queues.iter().map(until).collect())
     }
 }
 
@@ -55,42 +104,113 @@ pub struct Decoded {
     pub error: Option<TraceError>,
 }
 
+/// What is decoded of a thread, and how.
+pub struct Job {
+    /// Where its records come from.
+    pub reader: Box<dyn AccessReader>,
+    /// How its instructions take time.
+    pub expander: Expander,
+    /// At most so many records.
+    pub limit: u64,
+    /// Accesses of all threads in an epoch; `None` if the threads run freely.
+    pub slip: Option<NonZeroU64>,
+}
+
 /// A decoder at work.
 pub struct Decoder {
     thread: JoinHandle<Decoded>,
 }
 
 impl Decoder {
-    /// Decodes at most `limit` records; the source that gives their accesses. Ends early if that is dropped.
+    /// Begins to decode a thread's accesses, which are put into the epochs. Ends early if those are dropped.
     ///
     /// # Errors
     ///
     /// If the host has no more threads.
-    pub fn start(reader: Box<dyn AccessReader>, limit: u64) -> std::io::Result<(Self, Box<dyn Source>)> {
+    pub fn start(job: Job, epochs: &mut Epochs) -> std::io::Result<Self> {
         let (to_simulation, full) = sync_channel(WAITING);
         let (empty, used) = channel();
-        let work = move || decode(reader, limit, &to_simulation, &used);
-        let thread = std::thread::Builder::new().name("decoder".into()).spawn(work)?;
-        Ok((Self { thread }, Box::new(Queue { full, empty, chunk: Vec::new(), at: 0 })))
+        let out = Out { full: to_simulation, used, chunk: Chunk::default() };
+        let thread = std::thread::Builder::new().name("decoder".into()).spawn(move || decode(job, out))?;
+        epochs.queues.push(Arc::new(Mutex::new(Queue { full, empty, chunk: Chunk::default(), at: 0 })));
+        Ok(Self { thread })
     }
 
-    /// What it read, once the source has ended or is gone. `None` if the decoder broke.
+    /// What it read, once its accesses have ended or nobody wants them. `None` if the decoder broke.
     pub fn finish(self) -> Option<Decoded> {
         self.thread.join().ok()
     }
 }
 
-fn decode(
-    mut reader: Box<dyn AccessReader>,
-    limit: u64,
-    full: &SyncSender<Vec<Access>>,
-    used: &Receiver<Vec<Access>>,
-) -> Decoded {
+/// The end of the queue that a decoder puts into.
+struct Out {
+    full: SyncSender<Chunk>,
+    used: Receiver<Vec<Access>>,
+    chunk: Chunk,
+}
+
+/// Nobody takes the accesses any more.
+struct Unwanted;
+
+impl Out {
+    /// Hands the chunk over; the next one is of an epoch.
+    fn send(&mut self, epoch: u64) -> Result<(), Unwanted> {
+        let mut accesses = self.used.try_recv().unwrap_or_default();
+        accesses.clear();
+        let full = std::mem::replace(&mut self.chunk, Chunk { epoch, accesses });
+        self.full.send(full).map_err(|_| Unwanted)
+    }
+
+    /// Puts records that are all of one epoch.
+    fn put(&mut self, epoch: u64, records: &[AccessRecord], expander: &mut Expander) -> Result<(), Unwanted> {
+        let Some((first, others)) = records.split_first() else { return Ok(()) };
+        let mut first = *first;
+        if epoch > self.chunk.epoch {
+            // The last access of the epoch before is known now.
+            self.chunk.accesses.extend(expander.finish(std::mem::take(&mut first.gap).into()));
+            self.send(epoch)?;
+        }
+        let epoch = epoch.max(self.chunk.epoch);
+        expander.push(&first, &mut self.chunk.accesses);
+        for record in others {
+            expander.push(record, &mut self.chunk.accesses);
+            if self.chunk.accesses.len() >= CHUNK {
+                self.send(epoch)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a batch that are each of one epoch.
+fn parts(
+    batch: &AccessBatch,
+    slip: Option<NonZeroU64>,
+    mut put: impl FnMut(u64, &[AccessRecord]) -> Result<(), Unwanted>,
+) -> Result<(), Unwanted> {
+    let Some(slip) = slip.filter(|_| !batch.order.is_empty()) else { return put(0, &batch.records) };
+    let mut rest = batch.records.as_slice();
+    for run in &batch.order {
+        let (mut first, end) = (run.first, run.first.saturating_add(run.count));
+        while first < end && !rest.is_empty() {
+            let epoch = first / slip;
+            let until = (epoch + 1).saturating_mul(slip.get()).min(end);
+            let count = usize::try_from(until - first).unwrap_or(usize::MAX).min(rest.len());
+            let (now, later) = rest.split_at(count);
+            put(epoch, now)?;
+            rest = later;
+            first = until;
+        }
+    }
+    put(0, rest)
+}
+
+fn decode(job: Job, mut out: Out) -> Decoded {
+    let Job { mut reader, mut expander, limit, slip } = job;
     let mut batch = AccessBatch::default();
     let mut decoded = Decoded::default();
-    let mut chunk = Vec::with_capacity(CHUNK);
     let mut left = limit;
-    'all: while left > 0 {
+    while left > 0 {
         match reader.next_batch(&mut batch) {
             Ok(true) => {}
             Ok(false) => break,
@@ -102,26 +222,21 @@ fn decode(
         batch.records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= batch.records.len() as u64;
         decoded.counts.add(&batch.records);
-        for record in &batch.records {
-            expand(record, &mut chunk);
-            if chunk.len() >= CHUNK {
-                let mut next: Vec<Access> = used.try_recv().unwrap_or_default();
-                next.clear();
-                if full.send(std::mem::replace(&mut chunk, next)).is_err() {
-                    break 'all;
-                }
-            }
+        if parts(&batch, slip, |epoch, records| out.put(epoch, records, &mut expander)).is_err() {
+            break;
         }
     }
-    // If nobody takes them, nobody wants them.
-    let _ = full.send(chunk);
     decoded.reading = reader.reading().clone();
+    let behind = if left > 0 { decoded.reading.trailing_instructions } else { 0 };
+    out.chunk.accesses.extend(expander.finish(behind));
+    // If nobody takes them, nobody wants them.
+    let _ = out.send(0);
     decoded
 }
 
 #[cfg(test)]
 mod tests {
-    use daxsim_traces::access::{AccessOp, AccessRecord};
+    use daxsim_traces::access::{AccessOp, OrderRun};
     use daxsim_types::VirtAddr;
 
     use super::*;
@@ -159,9 +274,18 @@ mod tests {
         Box::new(Loads { batches: batches.to_vec(), made: 0, ends_badly, reading })
     }
 
-    fn all(source: &mut dyn Source) -> Vec<u64> {
-        let mut all = Vec::new();
-        let mut batch = Vec::new();
+    fn job(reader: Box<dyn AccessReader>, limit: u64) -> Job {
+        let machine = daxsim_configs::load_machine("skylake-sp-optane", &[]).unwrap();
+        Job { reader, expander: Expander::new(&machine), limit, slip: None }
+    }
+
+    fn start(reader: Box<dyn AccessReader>, limit: u64) -> (Decoder, Epochs) {
+        let mut epochs = Epochs::default();
+        (Decoder::start(job(reader, limit), &mut epochs).unwrap(), epochs)
+    }
+
+    fn drain(source: &mut dyn Source) -> Vec<u64> {
+        let (mut all, mut batch) = (Vec::new(), Vec::new());
         loop {
             batch.clear();
             source.fill(&mut batch, 256);
@@ -172,11 +296,18 @@ mod tests {
         }
     }
 
+    /// What each thread makes in each epoch.
+    fn all(epochs: &mut Epochs) -> Vec<Vec<Vec<u64>>> {
+        epochs.map(|stretch| stretch.into_iter().map(|mut source| drain(source.as_mut())).collect()).collect()
+    }
+
     #[test]
     fn everything_comes_out_in_order() {
         let batches = [1, 100_000, 7, 20_000];
-        let (decoder, mut source) = Decoder::start(loads(&batches, false), u64::MAX).unwrap();
-        assert!(all(source.as_mut()).into_iter().eq(1..=120_008));
+        let (decoder, mut epochs) = start(loads(&batches, false), u64::MAX);
+        let all = all(&mut epochs);
+        assert!(all[0][0].iter().copied().eq(1..=120_008));
+        assert_eq!(all.len(), 1);
         let decoded = decoder.finish().unwrap();
         assert_eq!((decoded.counts.loads, decoded.counts.instructions), (120_008, 120_008));
         assert_eq!(decoded.reading.other_lines, 3);
@@ -185,15 +316,15 @@ mod tests {
 
     #[test]
     fn what_came_before_an_error_comes_out() {
-        let (decoder, mut source) = Decoder::start(loads(&[10_000], true), u64::MAX).unwrap();
-        assert_eq!(all(source.as_mut()).len(), 10_000);
+        let (decoder, mut epochs) = start(loads(&[10_000], true), u64::MAX);
+        assert_eq!(all(&mut epochs)[0][0].len(), 10_000);
         assert!(decoder.finish().unwrap().error.is_some());
     }
 
     #[test]
     fn a_limit_ends_it() {
-        let (decoder, mut source) = Decoder::start(loads(&[100_000], true), 9_000).unwrap();
-        assert_eq!(all(source.as_mut()).len(), 9_000);
+        let (decoder, mut epochs) = start(loads(&[100_000], true), 9_000);
+        assert_eq!(all(&mut epochs)[0][0].len(), 9_000);
         let decoded = decoder.finish().unwrap();
         assert_eq!(decoded.counts.records(), 9_000);
         assert!(decoded.error.is_none());
@@ -201,8 +332,51 @@ mod tests {
 
     #[test]
     fn a_simulation_that_stops_ends_the_decoder() {
-        let (decoder, source) = Decoder::start(loads(&[1 << 20; 64], false), u64::MAX).unwrap();
-        drop(source);
+        let (decoder, epochs) = start(loads(&[1 << 20; 64], false), u64::MAX);
+        drop(epochs);
         assert!(decoder.finish().unwrap().counts.loads < 64 << 20);
+    }
+
+    /// Gives one batch with its order.
+    struct Ordered(Option<AccessBatch>, Reading);
+
+    impl AccessReader for Ordered {
+        fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
+            let Some(next) = self.0.take() else { return Ok(false) };
+            *batch = next;
+            Ok(true)
+        }
+
+        fn reading(&self) -> &Reading {
+            &self.1
+        }
+    }
+
+    #[test]
+    fn no_thread_is_further_ahead_than_an_epoch() {
+        // Of 20 accesses the threads make 0..5, 5..9, 9..18, 18..20 by turns; an access is named by its place.
+        let runs = [[(0, 5), (9, 9)], [(5, 4), (18, 2)]];
+        let mut epochs = Epochs::default();
+        let decoders: Vec<Decoder> = runs
+            .map(|runs| {
+                let order = runs.map(|(first, count)| OrderRun { first, count }).to_vec();
+                let places = order.iter().flat_map(|run| run.first..run.first + run.count);
+                let load =
+                    |place: u64| AccessRecord { va: VirtAddr(place * 64), gap: 1, ..AccessRecord::default() };
+                let batch = AccessBatch { thread: 0, records: places.map(load).collect(), order };
+                let reader = Box::new(Ordered(Some(batch), Reading::default()));
+                let slip = NonZeroU64::new(6);
+                Decoder::start(Job { slip, ..job(reader, u64::MAX) }, &mut epochs).unwrap()
+            })
+            .into();
+        let expected = [
+            vec![(0..5).collect(), vec![5]],
+            vec![(9..12).collect(), (6..9).collect()],
+            vec![(12..18).collect(), vec![]],
+            vec![vec![], vec![18, 19]],
+        ];
+        assert_eq!(all(&mut epochs), expected);
+        let loads = decoders.into_iter().map(|decoder| decoder.finish().unwrap().counts.loads);
+        assert!(loads.eq([14, 6]));
     }
 }

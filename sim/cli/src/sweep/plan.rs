@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use daxsim_configs::sweep::{Design, Quantity, Sweep};
 use daxsim_configs::{describe_kernel, describe_machine};
-use daxsim_sim::program::trace::DaxMap;
+use daxsim_sim::program::trace::FileMap;
 use daxsim_types::FileSystem;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::metrics;
 use super::shared::{Room, Shared};
-use crate::args::{AccessArgs, ReplayArgs, SetupArgs};
+use crate::accesses::AccessArgs;
+use crate::args::{ReplayArgs, SetupArgs};
 use crate::replay::Choice;
+use crate::timeline::TimelineArgs;
 use crate::{accesses, output};
 
 /// What names what a point is: a change of it, or of the version, makes other points.
@@ -140,8 +142,8 @@ impl Plan {
                 layout: None,
                 accesses: AccessArgs {
                     maps: maps(&design.maps(&sweep.maps))?,
-                    fetches: false,
                     limit: accesses.or(sweep.accesses),
+                    ..AccessArgs::default()
                 },
                 seed: sweep.seed,
             },
@@ -149,7 +151,9 @@ impl Plan {
             crash_at: None,
             threads: 1,
             out: None,
+            timeline: TimelineArgs::default(),
             quiet: true,
+            json: false,
         })
     }
 
@@ -182,7 +186,7 @@ impl Plan {
             shared.sha256(),
             &keys,
             &choice.fs.to_string(),
-            &format!("{:?} {limit:?} {}", asked.maps, args.setup.seed),
+            &format!("{} {limit:?} {}", shared.maps(&args)?, args.setup.seed),
             &self.sweep.metrics.join("\n"),
         ]);
         let design = self.designs.get(at).context("no such configuration")?;
@@ -240,7 +244,7 @@ impl Plan {
 }
 
 /// Maps as they are written.
-fn maps(texts: &[String]) -> Result<Vec<DaxMap>> {
+fn maps(texts: &[String]) -> Result<Vec<FileMap>> {
     texts.iter().map(|text| accesses::map::parse(text).map_err(|error| anyhow!("maps: {error}"))).collect()
 }
 

@@ -9,7 +9,8 @@ use daxsim_reports::model::Input;
 use daxsim_traces::InputKind;
 use daxsim_traces::script::Script;
 
-use crate::args::{AccessArgs, ReplayArgs};
+use crate::accesses::AccessArgs;
+use crate::args::ReplayArgs;
 use crate::inputs::Origin;
 use crate::recording::{Kept, Recording};
 use crate::replay::{Choice, predict_script, replay_recording, simulate};
@@ -49,7 +50,7 @@ impl Body {
         let mut left = room.0.lock().map_err(|_| anyhow!("another thread broke off"))?;
         let body = match kind {
             InputKind::Script => Some(Self::Script(Script::open(path)?)),
-            InputKind::Ftrace => Kept::read(path, *left)?.map(Self::Recording),
+            _ if kind.is_events() => Kept::read(path, *left)?.map(Self::Recording),
             _ => accesses::Kept::read(path, kind, asked, *left)?.map(Self::Accesses),
         };
         let body = body.unwrap_or(Self::OnDisk);
@@ -88,6 +89,11 @@ impl Shared {
     /// The hash of the file's bytes.
     pub fn sha256(&self) -> &str {
         &self.provenance.sha256
+    }
+
+    /// The maps that a run of it has.
+    pub fn maps(&self, args: &ReplayArgs) -> Result<String> {
+        if self.kind.is_accesses() { accesses::maps_of(args, &self.path) } else { Ok(String::new()) }
     }
 
     /// What a run of it is of.

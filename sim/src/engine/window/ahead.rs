@@ -34,9 +34,9 @@ impl Window {
     /// that finds every walker busy, is passed over.
     pub(super) fn run_ahead<C: Core>(&mut self, core: &mut C, access: Access, now: Time, due: Time) {
         if now >= self.ahead.slot {
-            let Access { va, kind, dependent } = access;
+            let Access { va, kind, dependent, .. } = access;
             self.ahead.seen += 1;
-            self.ahead.slot = now + self.limits.interval(kind);
+            self.ahead.slot = now + self.limits.interval(access);
             let free = self.walkers.is_ready(now) && self.walkers.covering(va, now).is_none();
             if !dependent
                 && free

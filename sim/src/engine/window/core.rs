@@ -9,7 +9,7 @@ use crate::measure::Part;
 use crate::memory;
 use crate::mmu::rights::Mode;
 use crate::mmu::{Cached, Refusal, inside};
-use crate::program::Ahead;
+use crate::program::{Access, Ahead};
 
 /// What the TLBs say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +114,9 @@ impl Limits {
 
     /// Time that an access holds up those after it.
     #[inline]
-    pub(super) const fn interval(&self, kind: AccessKind) -> Time {
-        if kind.is_write() { self.store_interval } else { self.load_interval }
+    pub(super) fn interval(&self, access: Access) -> Time {
+        let own = if access.kind.is_write() { self.store_interval } else { self.load_interval };
+        own + Time(u64::from(access.work))
     }
 }
 

@@ -20,7 +20,7 @@ impl Window {
         let (last, last_load) = self.full_at();
         let (mut now, mut made, mut other) = (core.now(), 0, None);
         for access in cursor.batch() {
-            let Access { va, kind, dependent } = *access;
+            let Access { va, kind, dependent, .. } = *access;
             let write = kind.is_write();
             if now >= until
                 || self.next >= last
@@ -48,7 +48,7 @@ impl Window {
                 && !stores_are_safe
             {
                 self.hold(*access, line, now);
-                now = core.spend(Part::User, self.limits.store_interval);
+                now = core.spend(Part::User, self.limits.interval(*access));
             } else if let Lookup::Hit(line, Time::ZERO) = found
                 && self.buffers.there(line, now).is_none()
                 && core.try_l1(line, write)
@@ -62,7 +62,7 @@ impl Window {
                     self.stores.reserve();
                     self.stores.put(va, self.last_data);
                 }
-                now = core.spend(Part::User, self.limits.interval(kind));
+                now = core.spend(Part::User, self.limits.interval(*access));
             } else {
                 other = Some((*access, found));
                 break;

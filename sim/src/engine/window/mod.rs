@@ -204,7 +204,7 @@ impl Window {
             let mut made = 0;
             let mut other = None;
             for access in batch {
-                let Access { va, kind, dependent } = *access;
+                let Access { va, kind, dependent, .. } = *access;
                 let waits = dependent && self.last_data > now;
                 if now >= until
                     || waits
@@ -222,7 +222,7 @@ impl Window {
                 {
                     core.completed(kind);
                     self.last_data = now + self.limits.l1;
-                    now = core.spend(Part::User, self.limits.interval(kind));
+                    now = core.spend(Part::User, self.limits.interval(*access));
                 } else {
                     other = Some((*access, found));
                     break;
@@ -313,7 +313,7 @@ impl Window {
             self.entries.pop_last();
         }
         self.follow_safe(now);
-        core.spend(Part::User, self.limits.interval(kind));
+        core.spend(Part::User, self.limits.interval(access));
     }
 
     /// Lets everything happen that is due, and lets go of what is complete.

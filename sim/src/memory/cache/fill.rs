@@ -55,9 +55,24 @@ impl Cache {
             Fast::Twelve => words.first_chunk_mut().and_then(|set| insert_in::<12, 34>(set, line, flags)),
             Fast::No => None,
         };
-        let victim = known.unwrap_or_else(|| self.insert_in_any(set, line, flags));
+        let victim = known.unwrap_or_else(|| match self.policy {
+            Policy::Order => self.insert_in_order(set, line, flags),
+            _ => self.insert_in_any(set, line, flags),
+        });
         self.flow.fills += 1;
         self.flow.evictions += u64::from(victim.is_some());
+        victim
+    }
+
+    /// [`Self::insert`] in a set that is kept in order: one look at its state.
+    #[inline]
+    fn insert_in_order(&mut self, set: usize, line: CacheLine, flags: u64) -> Option<Victim> {
+        let words = &mut self.words[set..set + self.stride];
+        let state = super::lane::state(words);
+        let free = (!words[VALID]).trailing_zeros() as usize;
+        let way = if free < self.ways { free } else { replacement::last(state, self.ways) };
+        let victim = replace(words, self.highs, way, line, flags);
+        super::lane::set_state(words, replacement::promote(state, way));
         victim
     }
 
@@ -95,6 +110,7 @@ impl Cache {
             }
             Policy::Tree => replacement::tree_victim(state, self.ways),
             Policy::Random => (replacement::draw(&mut self.random) >> 32) as usize % self.ways,
+            Policy::Qlru => replacement::qlru_victim(state, self.ways),
             Policy::Srrip => {
                 let (state, way) = replacement::srrip_victim(state, self.ways);
                 self.set_state(set, state);

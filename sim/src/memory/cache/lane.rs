@@ -77,6 +77,7 @@ impl Shape {
             Policy::Stamps => self.stamp(set, before, way),
             Policy::Tree => replacement::tree_touch(before, self.ways, way),
             Policy::Order | Policy::Bimodal(_) => replacement::promote(before, way),
+            Policy::Qlru => replacement::qlru_used(before, self.ways, way, true),
             Policy::Srrip => replacement::srrip_set(before, way, true),
         }
     }

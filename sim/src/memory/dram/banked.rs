@@ -33,10 +33,15 @@ impl Banked {
             write_low: spec.write_low as usize,
         };
         let (channels, ranks) = (u64::from(geometry.channels), u64::from(geometry.ranks));
-        let refresh = |n: u64| Refresh::new(&rules.t, n, channels * ranks);
+        let sets = rules.t.refresh_sets;
+        let refresh = |n: u64| Refresh::new(&rules.t, n, channels * ranks * sets);
         // The first rank of each channel, then the second: neighbours in time are in different channels.
         let channel = |channel: u64| {
-            let ranks = (0..ranks).map(|rank| refresh(rank * channels + channel)).collect();
+            let of_rank = |rank: u64| {
+                let set = |set: u64| refresh(set * channels * ranks + rank * channels + channel);
+                (0..sets).map(set).collect()
+            };
+            let ranks = (0..ranks).map(of_rank).collect();
             let banks = geometry.ranks * geometry.groups * geometry.banks;
             Channel::new(banks as usize, ranks, Writes::new(spec.write_queue, spec.starvation_limit))
         };

@@ -55,7 +55,20 @@ pub(super) enum Command {
 
 struct Rank {
     activates: Activates,
-    refresh: Refresh,
+    /// Of all banks, or of each set of banks that are refreshed together: those of one number in their group.
+    refreshes: Vec<Refresh>,
+}
+
+impl Rank {
+    /// The first clock from `act` on at which no refresh of another set keeps a bank of `set` from an activate.
+    fn between_refreshes(&self, t: &Timings, set: usize, act: u64) -> u64 {
+        let others = self.refreshes.iter().enumerate().filter(|(other, _)| *other != set);
+        let near = others.filter_map(|(_, refresh)| {
+            let last = refresh.count(t, act + t.rrd_l - 1).checked_sub(1)?;
+            Some(refresh.start(t, last) + t.refsb_to_activate)
+        });
+        near.max().map_or(act, |free| act.max(free))
+    }
 }
 
 /// A row that a request gets: where its bank stands, and from when on the new row can be.
@@ -86,12 +99,12 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Idle; `refresh` gives the refreshes of each rank.
-    pub fn new(banks: usize, refresh: Vec<Refresh>, writes: Writes) -> Self {
-        let rank = |refresh| Rank { activates: Activates::new(), refresh };
+    /// Idle; `refreshes` are those of each rank, by sets of banks.
+    pub fn new(banks: usize, refreshes: Vec<Vec<Refresh>>, writes: Writes) -> Self {
+        let rank = |refreshes| Rank { activates: Activates::new(), refreshes };
         Self {
             banks: vec![Bank::new(); banks],
-            ranks: refresh.into_iter().map(rank).collect(),
+            ranks: refreshes.into_iter().map(rank).collect(),
             columns: Columns::new(),
             writes,
             last_read: 0,
@@ -111,7 +124,8 @@ impl Channel {
 
     /// Refreshes of all ranks until the end of the last data.
     pub fn refreshes(&self, t: &Timings) -> u64 {
-        self.ranks.iter().map(|rank| rank.refresh.count(t, self.latest)).sum()
+        let all = self.ranks.iter().flat_map(|rank| &rank.refreshes);
+        all.map(|refresh| refresh.count(t, self.latest)).sum()
     }
 
     /// A read that comes at clock `from`: the clock at which its data are there.
@@ -212,9 +226,17 @@ impl Channel {
         let t = &rules.t;
         let Turn { mut from, conflict } = self.turn(t, place.bank, from);
         let rank = &mut self.ranks[place.rank];
+        let set = place.bank % rank.refreshes.len().max(1);
         let (act, at, ready, limit) = loop {
-            let window = rank.refresh.window(t, from);
+            let window = rank.refreshes[set].window(t, from);
             let act = rank.activates.earliest(t, from.max(window.start), column.group);
+            if rank.refreshes.len() > 1 {
+                let free = rank.between_refreshes(t, set, act);
+                if free > act {
+                    from = free;
+                    continue;
+                }
+            }
             let at = self.columns.earliest(t, act + t.rcd, column);
             let ready = (act + t.ras).max(at + t.to_precharge(column.kind));
             if ready <= window.end {
@@ -280,10 +302,10 @@ impl Channel {
         }
     }
 
-    /// Beginnings of the refreshes of a rank before `end`.
+    /// Beginnings of the refreshes of a set of banks of a rank before `end`.
     #[cfg(test)]
-    pub fn refreshes_before(&self, t: &Timings, rank: usize, end: u64) -> Vec<u64> {
-        let refresh = &self.ranks[rank].refresh;
+    pub fn refreshes_before(&self, t: &Timings, [rank, set]: [usize; 2], end: u64) -> Vec<u64> {
+        let refresh = &self.ranks[rank].refreshes[set];
         (0..refresh.count(t, end)).map(|n| refresh.start(t, n)).collect()
     }
 

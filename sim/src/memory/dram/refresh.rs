@@ -1,7 +1,9 @@
 //! When each rank is refreshed: computed from the time, so that an idle rank costs nothing.
 //!
-//! Refresh `n` of a rank is due at `offset + n * tREFI` and begins up to half of tREFI later, with all banks precharged. That
-//! much it is held back, by a number that looks random, but is a function of the rank and of `n`: controllers hold refreshes
+//! All banks of a rank are refreshed together, or, with same-bank refresh, one bank of each group, the sets in turn.
+//!
+//! Refresh `n` of a rank is due at `offset + n * tREFI` and begins up to half of tREFI later (of same-bank refreshes, half of the time
+//! from one set to the next), with its banks precharged. That much it is held back, by a number that looks random, but is a function of the rank and of `n`: controllers hold refreshes
 //! back, too (the standards allow more than eight tREFI), and programs that wait for each load must not fall into step with them.
 
 use super::timing::Timings;
@@ -60,7 +62,7 @@ impl Refresh {
     /// Beginning of refresh `n`.
     pub fn start(&self, t: &Timings, n: u64) -> u64 {
         let part = (self.seed ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        self.offset + n * t.refi + ((part * (t.refi / 2)) >> 32)
+        self.offset + n * t.refi + ((part * (t.refi / 2 / t.refresh_sets)) >> 32)
     }
 
     /// Refreshes that began at `at` or before.

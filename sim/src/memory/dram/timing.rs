@@ -33,6 +33,10 @@ pub(super) struct Timings {
     pub faw: u64,
     pub refi: u64,
     pub rfc: u64,
+    /// Refreshes that a rank takes in turn: one of all banks, or one for each bank of a group.
+    pub refresh_sets: u64,
+    /// From the refresh of other banks of the rank to an activate.
+    pub refsb_to_activate: u64,
     /// From a read, and from a write, to the precharge of its bank.
     pub to_precharge: [u64; 2],
     /// From a column command to the next: `[first][second][0 same group, 1 same rank, 2 other rank]`.
@@ -57,7 +61,10 @@ impl Timings {
         let write_read = [cwl + burst + clocks(p.wtr_l), cwl + burst + clocks(p.wtr_s), other_rank];
         let between = [[reads, read_write], [write_read, writes]];
         let in_clocks = |time: Time| time.0.div_ceil(p.clock.0.max(1));
-        let refreshed = spec.refresh == DramRefresh::AllBank;
+        let (refresh_sets, rfc) = match spec.refresh {
+            DramRefresh::SameBank => (u64::from(p.geometry(spec, 1).banks), p.rfc_sb(spec.density)),
+            DramRefresh::AllBank | DramRefresh::Off => (1, p.rfc(spec.density)),
+        };
         Self {
             cl,
             burst,
@@ -68,8 +75,10 @@ impl Timings {
             rrd_s: clocks(rrd_s),
             rrd_l: clocks(rrd_l),
             faw: clocks(faw),
-            refi: if refreshed { in_clocks(p.refi) } else { 0 },
-            rfc: in_clocks(p.rfc(spec.density)),
+            refi: if spec.refresh == DramRefresh::Off { 0 } else { in_clocks(p.refi) },
+            rfc: in_clocks(rfc),
+            refresh_sets,
+            refsb_to_activate: in_clocks(p.refsb_to_activate),
             to_precharge: [clocks(p.rtp), cwl + burst + clocks(p.wr)],
             between,
             reach: between.iter().flatten().flatten().copied().max().unwrap_or(0),

@@ -140,6 +140,29 @@ fn bimodal_insertion_keeps_part_of_a_cycle_that_does_not_fit() {
 }
 
 #[test]
+fn qlru_keeps_part_of_a_cycle_that_is_a_little_too_long() {
+    let missed = |replacement, lines| {
+        let mut spec = geometry(1, 16, Time(1));
+        spec.replacement = replacement;
+        let mut c = Cache::new(&spec, 1, 1, 1);
+        let cycle = (0..lines).cycle().map(CacheLine).take(400 * lines as usize);
+        let misses = cycle.filter(|&line| {
+            let missed = c.touch(0, line).is_none();
+            if missed {
+                c.insert(0, line, 0);
+            }
+            missed
+        });
+        misses.count() * 100 / (400 * lines as usize)
+    };
+    assert_eq!([16, 17, 18, 24].map(|lines| missed(CacheReplacement::Lru, lines)), [0, 100, 100, 100]);
+    // What the policy's published definition gives, step by step: 25, 38, 63 and all.
+    let soft = [16, 17, 18, 20, 24].map(|lines| missed(CacheReplacement::Qlru, lines));
+    let expected = [0, 25, 38, 63, 100];
+    assert!(soft.iter().zip(expected).all(|(got, want)| got.abs_diff(want) <= 2), "{soft:?}");
+}
+
+#[test]
 fn an_index_of_xor_spreads_lines_over_sets_that_linear_ones_would_share() {
     let mut spec = geometry(64, 1, Time(1));
     (spec.index, spec.index_bits) = (CacheIndex::Xor, 3);

@@ -53,6 +53,7 @@ pub(crate) fn machine(cores: u16) -> MachineSpec {
     };
     spec.cost.clwb_issue = Time::ZERO;
     spec.cpu.nt_store_latency = Time::ZERO;
+    spec.cpu.flush_interval = Time::ZERO;
     spec.dram = DramSpec { capacity: 1 << 30, channels: 2, read_latency: DRAM, line_occupancy: Time(3_000) };
     spec.dram_banks.timing = DramTiming::Flat;
     spec.pmem = PmemSpec {

@@ -40,6 +40,23 @@ fn clwb_finds_the_line_in_another_core_and_in_the_l3() {
 }
 
 #[test]
+fn write_backs_of_a_core_leave_one_after_the_other() {
+    let mut spec = machine(2);
+    spec.cpu.flush_interval = Time(40_000);
+    let mut m = Memory::new(&spec);
+    let n_of = |n: u64| line(PMEM + 100 * n);
+    for n in 0..4 {
+        m.access(usize::from(n == 3), n_of(n), Access::Write, later(n));
+    }
+    let now = later(5);
+    assert_eq!(m.clwb(0, n_of(9), now), Time::ZERO, "nothing leaves: absent");
+    assert_eq!(m.clwb(0, n_of(0), now), PMEM_WRITE);
+    assert_eq!(m.clflush(0, n_of(1), now), Time(40_000) + PMEM_WRITE);
+    assert_eq!(m.clwb(1, n_of(3), now), PMEM_WRITE, "another core has a turn of its own");
+    assert_eq!(m.clwb(0, n_of(2), now + Time(70_000)), Time(10_000) + PMEM_WRITE);
+}
+
+#[test]
 fn an_ntstore_leaves_no_copy_behind() {
     let mut m = Memory::new(&machine(3));
     let l = line(PMEM);

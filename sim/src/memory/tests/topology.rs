@@ -148,6 +148,35 @@ fn memory_notes_once_that_another_socket_has_a_line_and_forgets_when_it_is_writt
 }
 
 #[test]
+fn a_socket_asks_for_a_line_that_it_writes_past_its_caches() {
+    for (directory, ways, notes) in [(false, 1, 0), (true, 2, 4)] {
+        let mut spec = eight(L3Relation::Victim);
+        (spec.topology.remote_memory, spec.topology.memory_directory) = (Time(65_000), directory);
+        let mut m = Memory::new(&spec);
+        for n in 0..4 {
+            let at = later(n);
+            assert_eq!(m.nt_store(7, line(PMEM + n), at), Time(65_000 * ways) + PMEM_WRITE);
+            assert_eq!(m.nt_store(0, line(PMEM + 100 + n), at), PMEM_WRITE, "memory of its own");
+        }
+        let [_, pmem] = m.profiles();
+        let sent: u64 = pmem.timeline.stretches().iter().map(|stretch| stretch.writes).sum();
+        assert_eq!((m.stats().pmem.writes, sent), (8, 8 + notes));
+    }
+}
+
+#[test]
+fn lines_given_away_before_are_not_noted_again() {
+    let mut spec = eight(L3Relation::Victim);
+    (spec.topology.remote_memory, spec.topology.memory_directory) = (Time(65_000), true);
+    let mut m = Memory::new(&spec);
+    m.given_before((0..4).map(|n| line(PMEM + n)));
+    for n in 0..8 {
+        go(&mut m, 7, PMEM + n, Access::Read, n);
+    }
+    assert_eq!(m.stats().pmem.media_bytes_written, 256, "only the second four");
+}
+
+#[test]
 fn prefetching_keeps_the_balance_in_every_relation() {
     for relation in [L3Relation::Victim, L3Relation::Inclusive, L3Relation::NonInclusive] {
         for prefetch in [Prefetch::NextLine, Prefetch::Stride, Prefetch::Streamer] {

@@ -78,7 +78,7 @@ impl Model {
                         complete: None,
                         left: false,
                     });
-                    next_slot = now + self.limits.interval(access.kind).0;
+                    next_slot = now + self.limits.interval(*access).0;
                     let who = self.entered.len() - 1;
                     if self.is_due(who, now) {
                         self.go_on(who, now);
@@ -204,10 +204,12 @@ impl Model {
 }
 
 fn accesses() -> impl Strategy<Value = Vec<Access>> {
-    let one = (0u64..12, 0u64..4, any::<bool>(), 0u8..4).prop_map(|(page, line, dependent, kind)| {
-        let kind = if kind == 0 { AccessKind::Write } else { AccessKind::Read };
-        Access { va: va(page, line), kind, dependent }
-    });
+    let one = (0u64..12, 0u64..4, any::<bool>(), 0u8..4, prop_oneof![3 => Just(0), 1 => 0u32..9]).prop_map(
+        |(page, line, dependent, kind, work)| {
+            let kind = if kind == 0 { AccessKind::Write } else { AccessKind::Read };
+            Access { va: va(page, line), kind, dependent, work }
+        },
+    );
     prop::collection::vec(one, 1..120)
 }
 

@@ -29,8 +29,10 @@ struct Checker<'a> {
     /// Time and bank of every activate, and of every column command with whether it wrote.
     activates: Vec<(u64, usize)>,
     columns: Vec<(u64, usize, bool)>,
-    /// End of the last refresh of each rank.
+    /// End of the last refresh of each bank.
     refreshed: Vec<u64>,
+    /// The last same-bank refresh of each rank.
+    same_bank: Vec<Option<u64>>,
 }
 
 /// What a column command is of: `[same group, same rank, other rank]`.
@@ -50,7 +52,8 @@ impl<'a> Checker<'a> {
             per_rank,
             activates: Vec::new(),
             columns: Vec::new(),
-            refreshed: vec![0; ranks],
+            refreshed: vec![0; banks],
+            same_bank: vec![None; ranks],
         }
     }
 
@@ -81,9 +84,10 @@ impl<'a> Checker<'a> {
         }
         self.after("tRP", at, state.precharged, self.p.rp)?;
         self.after("tRC", at, state.activated, self.p.rc)?;
-        if at < self.refreshed[rank] {
-            return Err(format!("tRFC: activate at {at}, refresh until {}", self.refreshed[rank]));
+        if at < self.refreshed[bank] {
+            return Err(format!("tRFC: activate at {at}, refresh until {}", self.refreshed[bank]));
         }
+        self.after("tREFSBRD", at, self.same_bank[rank], self.clocks(self.p.refsb_to_activate))?;
         let (rrd_s, rrd_l, faw) = self.p.activates(self.spec.dram_banks.device_width);
         let same_rank: Vec<_> =
             self.activates.iter().rev().filter(|(_, b)| b / self.per_rank == rank).take(8).collect();
@@ -140,21 +144,39 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn refresh(&mut self, at: u64, rank: usize) -> Result<(), String> {
-        for bank in rank * self.per_rank..(rank + 1) * self.per_rank {
+    fn clocks(&self, time: Time) -> u32 {
+        time.0.div_ceil(self.p.clock.0) as u32
+    }
+
+    /// A refresh of a rank: of all banks, or of those of one number in their group.
+    fn refresh(&mut self, at: u64, [rank, set]: [usize; 2]) -> Result<(), String> {
+        let same_bank = self.spec.dram_banks.refresh == DramRefresh::SameBank;
+        if same_bank {
+            let (_, rrd_l, _) = self.p.activates(self.spec.dram_banks.device_width);
+            let last = self.activates.iter().rev().find(|(_, b)| b / self.per_rank == rank);
+            self.after("tRRD before refresh", at, last.map(|(last, _)| *last), rrd_l)?;
+            self.after("tREFSBRD", at, self.same_bank[rank], self.clocks(self.p.refsb_to_activate))?;
+            self.same_bank[rank] = Some(at);
+        }
+        let density = self.spec.dram_banks.density;
+        let rfc = self.clocks(if same_bank { self.p.rfc_sb(density) } else { self.p.rfc(density) });
+        let all = rank * self.per_rank..(rank + 1) * self.per_rank;
+        for bank in all.filter(|bank| !same_bank || bank % self.per_group == set) {
             if self.banks[bank].open.is_some() {
                 return Err(format!("refresh at {at} with bank {bank} open"));
             }
             self.after("tRP before refresh", at, self.banks[bank].precharged, self.p.rp)?;
+            self.refreshed[bank] = at + u64::from(rfc);
         }
-        let rfc = self.p.rfc(self.spec.dram_banks.density).0.div_ceil(self.p.clock.0);
-        self.refreshed[rank] = at + rfc;
         Ok(())
     }
 }
 
-/// Sorts the log of a channel by time and replays it with the refreshes: time and rank of each, in order.
-fn check(spec: &MachineSpec, log: &[(u64, Command)], refreshes: &[(u64, usize)]) -> Result<(), String> {
+/// When a refresh begins, and of what: a rank, and a set of its banks.
+type Refreshed = (u64, [usize; 2]);
+
+/// Sorts the log of a channel by time and replays it with the refreshes, in order.
+fn check(spec: &MachineSpec, log: &[(u64, Command)], refreshes: &[Refreshed]) -> Result<(), String> {
     let mut checker = Checker::new(spec);
     // Precharges first: a bank that is activated in the same clock would be found by tRP.
     let order = |c: &Command| match c {
@@ -166,9 +188,9 @@ fn check(spec: &MachineSpec, log: &[(u64, Command)], refreshes: &[(u64, usize)])
     log.sort_by_key(|(at, command)| (*at, order(command)));
     let mut due = refreshes.iter().copied().peekable();
     for &(at, command) in &log {
-        while let Some((time, rank)) = due.next_if(|(time, _)| *time <= at) {
+        while let Some((time, of)) = due.next_if(|(time, _)| *time <= at) {
             // What is still open is closed by an all-bank precharge that the log does not have: rows never asked for again.
-            checker.refresh(time, rank)?;
+            checker.refresh(time, of)?;
         }
         match command {
             Command::Activate { bank, row } => checker.activate(at, bank, row)?,
@@ -180,15 +202,17 @@ fn check(spec: &MachineSpec, log: &[(u64, Command)], refreshes: &[(u64, usize)])
 }
 
 /// The refreshes of a channel during its log, if they are as many as the devices need: the standards let up to eight wait.
-fn refreshes(spec: &MachineSpec, t: &Timings, channel: &Channel) -> Result<Vec<(u64, usize)>, String> {
+fn refreshes(spec: &MachineSpec, t: &Timings, channel: &Channel) -> Result<Vec<Refreshed>, String> {
     let p = &spec.dram_preset;
     let end = channel.log.iter().map(|(at, _)| *at).max().unwrap_or_default();
     if spec.dram_banks.refresh == DramRefresh::Off {
         return Ok(Vec::new());
     }
     let mut all = Vec::new();
-    for rank in 0..p.geometry(&spec.dram_banks, spec.dram.channels).ranks as usize {
-        let of_rank = channel.refreshes_before(t, rank, end);
+    let there = p.geometry(&spec.dram_banks, spec.dram.channels);
+    let sets = if spec.dram_banks.refresh == DramRefresh::SameBank { there.banks as usize } else { 1 };
+    for (rank, set) in (0..there.ranks as usize).flat_map(|rank| (0..sets).map(move |set| (rank, set))) {
+        let of_rank = channel.refreshes_before(t, [rank, set], end);
         let refi = p.refi.0.div_ceil(p.clock.0);
         for (n, at) in (1u64..).zip(&of_rank) {
             if *at > (n + 8) * refi {
@@ -199,7 +223,7 @@ fn refreshes(spec: &MachineSpec, t: &Timings, channel: &Channel) -> Result<Vec<(
         if missing > 8 {
             return Err(format!("tREFI: {missing} refreshes of rank {rank} are missing"));
         }
-        all.extend(of_rank.into_iter().map(|at| (at, rank)));
+        all.extend(of_rank.into_iter().map(|at| (at, [rank, set])));
     }
     all.sort_unstable();
     Ok(all)
@@ -245,7 +269,7 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
         prop::sample::select(vec!["x4", "x8", "x16"]),
         prop::sample::select(vec!["8Gb", "16Gb"]),
         prop::sample::select(vec!["open", "closed"]),
-        prop::sample::select(vec!["off", "all-bank"]),
+        prop::sample::select(vec!["off", "all-bank", "same-bank"]),
     );
     (
         words,
@@ -257,6 +281,8 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
     )
         .prop_map(
             |((preset, mapping, width, density, policy, refresh), ranks, channels, xor, starve, queue)| {
+                let refresh =
+                    if preset.starts_with("DDR4") && refresh == "same-bank" { "off" } else { refresh };
                 spec(
                     preset,
                     &[
@@ -339,7 +365,7 @@ fn the_checker_finds_each_broken_rule() {
         (vec![act(100, 0), act(6000, 1)], "refresh"),
         (vec![act(5220, 0)], "tRFC"),
     ] {
-        let found = check(&spec, &log, &[(5200, 0)]).expect_err(wrong);
+        let found = check(&spec, &log, &[(5200, [0, 0])]).expect_err(wrong);
         assert!(found.contains(wrong), "{found}, expected {wrong}");
     }
     let legal = [act(100, 0), col(119, 0, read), pre(143, 0), act(162, 0), col(181, 0, write)];
@@ -360,9 +386,12 @@ fn dense() -> impl Iterator<Item = (CacheLine, bool)> {
 
 /// What the checker says of a schedule whose timings `change` made wrong.
 fn with_wrong_timings(change: impl Fn(&mut Timings)) -> Result<(), String> {
-    let spec =
-        spec("DDR4-2666V", &["channels=1", "device_width=x8", "mapping=row column rank bank group channel"]);
-    let (mut dram, mut stats) = (banked(&spec), DeviceStats::default());
+    let keys = ["channels=1", "device_width=x8", "mapping=row column rank bank group channel"];
+    replayed(&spec("DDR4-2666V", &keys), change)
+}
+
+fn replayed(spec: &MachineSpec, change: impl Fn(&mut Timings)) -> Result<(), String> {
+    let (mut dram, mut stats) = (banked(spec), DeviceStats::default());
     change(&mut dram.rules.t);
     for (n, (line, write)) in dense().enumerate() {
         let at = Time(n as u64 / 24 * 100_000);
@@ -373,7 +402,32 @@ fn with_wrong_timings(change: impl Fn(&mut Timings)) -> Result<(), String> {
         };
     }
     let t = dram.rules.t.clone();
-    check_channel(&spec, &t, &mut dram.channels[0])
+    check_channel(spec, &t, &mut dram.channels[0])
+}
+
+#[test]
+fn the_checker_finds_what_same_bank_refreshes_forbid() {
+    let keys = [
+        "density=16Gb",
+        "device_width=x8",
+        "mapping=row column rank bank group channel",
+        "refresh=same-bank",
+    ];
+    let spec = spec("DDR5-4800BN", &keys);
+    assert_eq!(replayed(&spec, |_| ()), Ok(()));
+    type Change = fn(&mut Timings);
+    let faster: [(&str, Change); 2] =
+        [("tRFC", |t| t.rfc -= 20), ("tREFSBRD", |t| t.refsb_to_activate -= 20)];
+    for (rule, change) in faster {
+        let found = replayed(&spec, change).expect_err(rule);
+        assert!(found.contains(rule), "{found}, expected {rule}");
+    }
+    let other = [(100, Command::Activate { bank: 1, row: 1 }), (300, Command::Precharge { bank: 1 })];
+    assert_eq!(check(&spec, &other, &[(200, [0, 0])]), Ok(()), "the other banks go on");
+    for (at, set, rule) in [(105, 0, "tRRD before refresh"), (200, 1, "open"), (95, 0, "tREFSBRD")] {
+        let found = check(&spec, &other, &[(at, [0, set])]).expect_err(rule);
+        assert!(found.contains(rule), "{found}, expected {rule}");
+    }
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_row_is_used_once_more_before_it_is_closed_for_another() {
 #[test]
 fn a_refresh_keeps_a_rank_from_work_and_closes_its_rows() {
     let mut d = Counted::new(&plain(&[]));
-    let starts = d.0.channels[0].refreshes_before(&d.0.rules.t, 0, 100_000);
+    let starts = d.0.channels[0].refreshes_before(&d.0.rules.t, [0, 0], 100_000);
     let (due, rfc, fifth) = (starts[0], 480, starts[4]);
     assert_eq!(d.read(line(0, 5), due - 200), 42);
     assert_eq!(d.read(line(0, 5), due - 100), 23);
@@ -316,7 +316,7 @@ proptest! {
         let spec = plain(if closed { &["page_policy=closed"] } else { &[] });
         let mut d = Counted::new(&spec);
         let t = Timings::new(&spec.dram_preset, &spec.dram_banks);
-        let due = d.0.channels[0].refreshes_before(&t, 0, 1_000_000);
+        let due = d.0.channels[0].refreshes_before(&t, [0, 0], 1_000_000);
         let mut slow = Stepper { t, closed, open: [None; 16], ready: [0; 16], due };
         let mut now = 0;
         for (bank, row, gap) in reads {

@@ -99,6 +99,24 @@ fn unloaded_reads_take_as_long_as_elsewhere() {
     }
 }
 
+/// Rows in one bank group are what those runs had. With lines in turn over the groups no read has to be moved.
+#[test]
+fn ddr5_in_sequence_over_bank_groups_uses_its_bus_but_for_refreshes() {
+    let gb_s = |refresh: &str| {
+        let keys = ["channels=1", "ranks=1", "density=16Gb", "device_width=x8", "capacity=4 GiB"];
+        let mapping = "mapping=row bank column rank group channel";
+        let refresh = format!("refresh={refresh}");
+        let keys: Vec<&str> = keys.into_iter().chain([mapping, refresh.as_str()]).collect();
+        saturated(&spec("DDR5-4800BN", &keys), SEQ, 36).0
+    };
+    let [never, all, same] = ["off", "all-bank", "same-bank"].map(gb_s);
+    let peak = 4.0 * 2.0 / 0.416;
+    assert!(never > 0.97 * peak, "{never} of {peak}");
+    // 295 ns of each 3.9 us, and what it takes to open the rows again.
+    assert!((0.88..0.93).contains(&(all / never)), "{all} of {never}");
+    assert!(same > 1.02 * all && same < never, "{same}, {all} with all banks at once");
+}
+
 #[test]
 fn saturated_channels_have_the_bandwidth_that_they_have_elsewhere() {
     let mixed = Pattern::Mixed;

@@ -1,0 +1,220 @@
+//! The events of all CPUs, in the order of time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::path::Path;
+
+use daxsim_types::CpuId;
+
+use super::cpu::Cpu;
+use super::file;
+use super::head::{Cycles, Head};
+use super::page::Found;
+use crate::TraceError;
+use crate::ftrace::{Comm, Decoder, Event, EventReader, Record, Stats};
+use crate::store::Store;
+
+/// The name of the idle tasks, which the kernel does not save.
+const IDLE: &[u8] = b"<idle>";
+/// What the kernel prints for a task whose name it did not save.
+const NAMELESS: &[u8] = b"<...>";
+
+/// Streaming reader of a `trace.dat`: the same records as the tracefs text of the same events gives, but for their times, which
+/// have all digits here, and their numbers, which count events.
+///
+/// What is damaged ends the events of its CPU; the others go on, and the damage is the error at the end.
+pub struct Reader {
+    store: Store,
+    decoder: Decoder,
+    tasks: HashMap<u32, Comm>,
+    cpus: Vec<Cpu>,
+    /// Next event of each CPU, earliest first; of the same time that of the first CPU.
+    next: BinaryHeap<Reverse<(u64, usize, Place)>>,
+    /// The CPU whose event was handed out last.
+    current: Option<usize>,
+    cycles: Option<Cycles>,
+    time_offset: i64,
+    /// Events overwritten or dropped of each CPU, as its statistics say.
+    overrun: Vec<u64>,
+    stats: Stats,
+    damage: Option<TraceError>,
+    clock: String,
+    release: Option<String>,
+    left_out: Vec<String>,
+    ended: bool,
+}
+
+/// Place of an event in its page.
+type Place = (usize, usize);
+
+impl Reader {
+    /// Opens a file, compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] if it cannot be read or its head is damaged.
+    pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
+        Self::of(Store::open(path.as_ref())?)
+    }
+
+    /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] if the head is damaged.
+    pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
+        Self::of(Store::of_bytes(bytes, file))
+    }
+
+    fn of(store: Store) -> Result<Self, TraceError> {
+        let (mut store, head, layout) = file::open(store)?;
+        let Head {
+            page,
+            formats,
+            symbols,
+            tasks,
+            cpus,
+            cpu_stats,
+            clock,
+            cycles,
+            time_offset,
+            left_out,
+            release,
+            ..
+        } = head;
+        let cpus: Result<Vec<_>, _> =
+            cpus.into_iter().map(|data| Cpu::new(data, page, layout, &mut store)).collect();
+        let cycles = cycles.filter(|_| clock.contains("tsc"));
+        let overrun = cpu_stats.iter().map(|text| overrun(text)).collect();
+        let mut reader = Self {
+            store,
+            decoder: Decoder::new(formats, symbols, layout),
+            tasks,
+            cpus: cpus?,
+            next: BinaryHeap::new(),
+            current: None,
+            cycles,
+            time_offset,
+            overrun,
+            stats: Stats::default(),
+            damage: None,
+            clock,
+            release,
+            left_out,
+            ended: false,
+        };
+        for cpu in 0..reader.cpus.len() {
+            reader.advance(cpu);
+        }
+        Ok(reader)
+    }
+
+    /// The clock of the times.
+    #[must_use]
+    pub fn clock(&self) -> &str {
+        &self.clock
+    }
+
+    /// What the file has beside the events that are read.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Finds the next event of a CPU.
+    fn advance(&mut self, number: usize) {
+        let Some(cpu) = self.cpus.get_mut(number) else { return };
+        match cpu.next(&mut self.store) {
+            Ok(Some(found)) => self.next.push(Reverse((found.time, number, (found.start, found.end)))),
+            Ok(None) => {}
+            Err(error) => {
+                self.damage.get_or_insert(error);
+            }
+        }
+    }
+
+    fn time_ns(&self, stamp: u64) -> u64 {
+        let ns = match self.cycles {
+            Some(Cycles { multiplier, shift, offset }) => {
+                let ns = u128::from(stamp).wrapping_mul(u128::from(multiplier)) >> shift;
+                (ns as u64).wrapping_add(offset)
+            }
+            None => stamp,
+        };
+        ns.saturating_add_signed(self.time_offset)
+    }
+
+    fn task(&self, pid: u32) -> Comm {
+        match self.tasks.get(&pid) {
+            Some(&comm) => comm,
+            None if pid == 0 => Comm::new(IDLE),
+            None => Comm::new(NAMELESS),
+        }
+    }
+
+    /// What is known only at the end: losses, and damage.
+    fn end(&mut self) -> Result<bool, TraceError> {
+        if !self.ended {
+            self.ended = true;
+            for (number, cpu) in self.cpus.iter().enumerate() {
+                let said = self.overrun.get(number).copied().unwrap_or_default();
+                let lost = cpu.lost.max(said);
+                self.stats.lost_events = self.stats.lost_events.saturating_add(lost);
+                self.stats.lost_lines += u64::from(lost > 0).max(cpu.gaps);
+            }
+        }
+        match self.store.take_damage().or_else(|| self.damage.take()) {
+            Some(damage) => Err(damage),
+            None => Ok(false),
+        }
+    }
+}
+
+impl EventReader for Reader {
+    fn next_record(&mut self, record: &mut Record) -> Result<bool, TraceError> {
+        loop {
+            if let Some(cpu) = self.current.take() {
+                self.advance(cpu);
+            }
+            let Some(Reverse((stamp, number, (start, end)))) = self.next.pop() else { return self.end() };
+            self.current = Some(number);
+            let Some(cpu) = self.cpus.get(number) else { continue };
+            let bytes = cpu.event(Found { time: stamp, start, end });
+            self.stats.bytes += bytes.len() as u64;
+            let order = self.stats.records + self.stats.unparsable + 1;
+            let decoded = self.decoder.decode(bytes, &mut self.stats).zip(self.decoder.pid(bytes));
+            let Some((event, pid)) = decoded else {
+                let what = format!("a record of {} bytes of CPU {}", bytes.len(), cpu.data.cpu);
+                self.stats.unparsable_record(order, what.as_bytes());
+                continue;
+            };
+            if event == Event::Unknown {
+                self.stats.unknown_record(order, self.decoder.name(bytes));
+            }
+            let cpu = CpuId(cpu.data.cpu);
+            self.stats.records += 1;
+            *record =
+                Record { task: self.task(pid), pid, cpu, time_ns: self.time_ns(stamp), line: order, event };
+            return Ok(true);
+        }
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+}
+
+/// Events that a CPU's buffer lost, of the text of its statistics.
+fn overrun(text: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(text);
+    let value = |line: &str| {
+        ["overrun: ", "dropped events: "]
+            .iter()
+            .find_map(|key| line.strip_prefix(key)?.trim().parse::<u64>().ok())
+    };
+    text.lines().filter_map(value).fold(0, u64::saturating_add)
+}

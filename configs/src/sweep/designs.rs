@@ -55,6 +55,12 @@ impl Design {
     pub fn set(&self, of_all: &[String]) -> Vec<String> {
         of_all.iter().chain(self.levels.iter().flat_map(|level| &level.set)).cloned().collect()
     }
+
+    /// Every range that maps a DAX file.
+    #[must_use]
+    pub fn maps(&self, of_all: &[String]) -> Vec<String> {
+        of_all.iter().chain(self.levels.iter().flat_map(|level| &level.maps)).cloned().collect()
+    }
 }
 
 impl Sweep {

@@ -33,6 +33,8 @@ pub struct Level {
     pub text: String,
     /// The settings.
     pub set: Vec<String>,
+    /// Of traces of accesses: ranges that map a DAX file.
+    pub maps: Vec<String>,
     /// What it costs.
     pub cost: f64,
 }
@@ -71,7 +73,7 @@ impl Range {
     fn level(&self, number: f64) -> Level {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let text = format!("{number}{unit}");
-        Level { set: vec![format!("{}={text}", self.key)], text, cost: 0.0 }
+        Level { set: vec![format!("{}={text}", self.key)], text, ..Level::default() }
     }
 
     /// Some levels spread evenly from the first to the last, without repetition.
@@ -112,20 +114,37 @@ fn listed(f: &Fields, name: &str, unit: &str) -> Option<Values> {
     }
     let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
     let texts: Vec<String> = texts.into_iter().map(|text| text + &unit).collect();
-    let level = |text: &String, set: Vec<String>| Level { text: text.clone(), set, cost: 0.0 };
-    if !f.has("set") {
-        let levels: Vec<Level> =
-            texts.iter().map(|text| level(text, vec![format!("{name}={text}")])).collect();
+    if !f.has("set") && !f.has("maps") {
+        let level = |text: &String| Level {
+            text: text.clone(),
+            set: vec![format!("{name}={text}")],
+            ..Level::default()
+        };
+        let levels: Vec<Level> = texts.iter().map(level).collect();
         settable(f, &levels)?;
         return Some(Values::Listed(levels));
     }
-    let sets = settings_in(f, "set", "an array with an array of settings for each of values")?;
-    if sets.len() != texts.len() {
-        let expected = format!("as many as there are values, {}", texts.len());
-        f.bad("set", format!("{} arrays", sets.len()), &expected);
-        return None;
-    }
-    Some(Values::Listed(texts.iter().zip(sets).map(|(text, set)| level(text, set)).collect()))
+    let of_each = |key: &'static str, read: &dyn Fn() -> Option<Vec<Vec<String>>>| {
+        let lists = if f.has(key) { read()? } else { vec![Vec::new(); texts.len()] };
+        if lists.len() != texts.len() {
+            let expected = format!("as many as there are values, {}", texts.len());
+            f.bad(key, format!("{} arrays", lists.len()), &expected);
+            return None;
+        }
+        Some(lists)
+    };
+    let sets =
+        of_each("set", &|| settings_in(f, "set", "an array with an array of settings for each of values"))?;
+    let maps = of_each("maps", &|| {
+        f.lists_of_texts("maps", "an array with an array of FILE@ADDRESS+LENGTH for each of values")
+    })?;
+    let level = |((text, set), maps): ((&String, Vec<String>), Vec<String>)| Level {
+        text: text.clone(),
+        set,
+        maps,
+        cost: 0.0,
+    };
+    Some(Values::Listed(texts.iter().zip(sets).zip(maps).map(level).collect()))
 }
 
 /// A key that machine or kernel has.

@@ -15,6 +15,9 @@ const MACHINE: &str = "skylake-sp-optane";
 /// Names of constraints that are no keys.
 const PLACES: [&str; 3] = ["machine", "kernel", "semantics"];
 
+/// Columns of the results that every sweep has.
+const COLUMNS: [&str; 8] = ["id", "input", "machine", "kernel", "semantics", "accesses", "cost", "error"];
+
 /// The sweep of a file, or everything that is wrong with it.
 pub(super) fn sweep(source: &str, text: &str) -> Result<Sweep, ConfigError> {
     let (top, tables) = parse_tables(source, text, &["key", "objective"]).map_err(ConfigError::new)?;
@@ -225,6 +228,11 @@ fn together(f: &Fields, sweep: &Sweep) {
     for (what, names) in lists {
         if let Some(name) = twice(names) {
             f.bad(what, format!("{name:?} twice"), "each once");
+        }
+    }
+    for name in keys() {
+        if COLUMNS.contains(&name) || sweep.metrics.iter().any(|metric| metric == name) {
+            f.bad("key", format!("the name {name:?}"), "a name that no other column of the results has");
         }
     }
     let cost = "cost".to_owned();

@@ -71,6 +71,14 @@ fn a_grid_has_every_combination_that_the_constraints_allow() {
 }
 
 #[test]
+fn a_level_can_map_files() {
+    let sweep = with("cost = [0, 5]", "maps = [[], [\"db@0x1000+4K\"]]").unwrap();
+    let designs = sweep.designs().unwrap().designs;
+    assert_eq!(designs[0].maps(&["a@0+4K".to_owned()]), ["a@0+4K"]);
+    assert_eq!(designs[1].maps(&["a@0+4K".to_owned()]), ["a@0+4K", "db@0x1000+4K"]);
+}
+
+#[test]
 fn ranges_are_spread_evenly_or_by_factors() {
     let texts = |key: &str| -> Vec<String> {
         let sweep =
@@ -163,6 +171,16 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
             "budgets = [1, 2]",
             "[search]\nmethod = \"halving\"\nfirst = 100\nobjective = \"speed\"",
             "search.objective: \"speed\"",
+        ),
+        (
+            "name = \"flush\"",
+            "name = \"cycles\"",
+            "key: the name \"cycles\": expected a name that no other column",
+        ),
+        (
+            "cost = [0, 5]",
+            "maps = [[\"db@0x1000+4K\"]]",
+            "maps: 1 arrays: expected as many as there are values, 2",
         ),
         ("budgets = [1, 2]", "[sample]\nmethod = \"random\"", "sample.count"),
     ] {

@@ -256,15 +256,14 @@ fn cells(values: &[f64], of: &[usize], groups: usize) -> Vec<(f64, u64)> {
 
 /// Every factor with at least two groups.
 fn factors(sweep: &Sweep, valued: &[(usize, &Point, f64)]) -> Vec<Factor> {
-    let named: [(&str, fn(&Point) -> String); 3] = [
-        ("machine", |p| p.machine.clone()),
-        ("kernel", |p| p.kernel.clone()),
-        ("semantics", |p| p.semantics.clone()),
+    let texts = |of: fn(&Point) -> &str| -> Vec<String> {
+        valued.iter().map(|(_, point, _)| of(point).to_owned()).collect()
+    };
+    let mut all: Vec<(String, Vec<String>)> = vec![
+        ("machine".to_owned(), texts(|p| &p.machine)),
+        ("kernel".to_owned(), texts(|p| &p.kernel)),
+        ("semantics".to_owned(), texts(|p| &p.semantics)),
     ];
-    let mut all: Vec<(String, Vec<String>)> = named
-        .into_iter()
-        .map(|(name, of)| (name.to_owned(), valued.iter().map(|(_, point, _)| of(point)).collect()))
-        .collect();
     for (at, key) in sweep.keys.iter().enumerate() {
         let level = |point: &Point| point.levels.get(at).cloned().unwrap_or_default();
         all.push((key.clone(), valued.iter().map(|(_, point, _)| level(point)).collect()));

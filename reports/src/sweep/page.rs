@@ -20,7 +20,7 @@ const MOST_DOTS: usize = 2000;
 /// [`ReportError::Chart`] if the charting library refuses a value.
 pub fn render(sweep: &Sweep) -> Result<String, ReportError> {
     let overview = html! {
-        p.answer { @if sweep.question.is_empty() { (sweep.title) } @else { (sweep.question) } }
+        @if !sweep.question.is_empty() { p.answer { (sweep.question) } }
         @for paragraph in &sweep.findings { p { (paragraph) } }
         p { (sweep.extent()) }
         @if !sweep.set.is_empty() { p { "Settings of all: " code { (sweep.set.join(" ")) } } }
@@ -63,16 +63,16 @@ fn body(sweep: &Sweep, id: &str, analysis: &Analysis) -> Result<Markup, ReportEr
             h3 { "Best by each objective" }
             ul { @for line in &best { li { (line) } } }
         }
-        @for chart in charts.iter().flatten() { figure { (chart) } }
+        @for chart in charts.iter().flatten() { figure { (chart) figcaption { "Each point is a run. Those that no other beats in every objective are large, and joined." } } }
         @for rows in &tables {
-            @if !rows.rows.is_empty() { h3 { (rows.title) } (shown(rows)) }
+            @if !rows.rows.is_empty() { (shown(rows)) }
         }
         details { summary { "Points" } (shown(&sweep.all(&analysis.input))) }
     })
 }
 
 fn shown(rows: &Rows) -> Markup {
-    let set = |at: usize| if at >= rows.numbers { Set::Number } else { Set::Text };
+    let set = |at: usize| if rows.numbers.contains(&at) { Set::Number } else { Set::Text };
     let columns: Vec<(&str, Set)> =
         rows.head.iter().enumerate().map(|(at, head)| (head.as_str(), set(at))).collect();
     table(&rows.title, &columns, &rows.rows)

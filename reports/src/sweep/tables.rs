@@ -1,17 +1,22 @@
 //! The tables of a sweep, as page and terminal show them.
 
+use std::ops::Range;
+
 use super::{Analysis, Point, Sweep};
 use crate::units::{number, percent};
 
 /// Points of a table that people read; the files have all.
 pub(super) const MOST_ROWS: usize = 200;
 
-/// A table, and from which column on there are numbers.
+/// Means of a key that are told of one by one.
+const MOST_MEANS: usize = 8;
+
+/// A table, and which columns are numbers.
 pub(super) struct Rows {
     pub title: String,
     pub head: Vec<String>,
     pub rows: Vec<Vec<String>>,
-    pub numbers: usize,
+    pub numbers: Range<usize>,
 }
 
 impl Sweep {
@@ -23,9 +28,11 @@ impl Sweep {
 
     /// Machine, kernel and semantics where there are several.
     fn varying(&self) -> Vec<&'static str> {
+        // Of a point that failed, the kernel may not be known.
         let differ = |of: fn(&Point) -> &str| {
-            let first = self.points.first().map(of);
-            self.points.iter().any(|point| Some(of(point)) != first)
+            let mut all = self.points.iter().filter(|point| point.error.is_none()).map(of);
+            let first = all.next();
+            all.any(|text| Some(text) != first)
         };
         let all = [
             ("machine", differ(|p| &p.machine)),
@@ -79,7 +86,7 @@ impl Sweep {
         };
         Rows {
             title,
-            numbers: 1 + heads.len(),
+            numbers: 1 + heads.len()..usize::MAX,
             head: std::iter::once("row".to_owned()).chain(heads).chain(self.objective_heads()).collect(),
             rows: rows.iter().take(MOST_ROWS).filter_map(row).collect(),
         }
@@ -111,15 +118,22 @@ impl Sweep {
             title: "The best point within each budget".to_owned(),
             head: ["objective", "budget", "cost", "value", "point"].map(str::to_owned).to_vec(),
             rows: rows.collect(),
-            numbers: 1,
+            numbers: 1..4,
         }
     }
 
     /// What each key does.
     pub(super) fn effects(analysis: &Analysis) -> Rows {
+        let shown = |(level, mean): &(String, f64)| format!("{level}: {}", number(*mean));
         let means = |means: &[(String, f64)]| {
-            let shown = means.iter().map(|(level, mean)| format!("{level}: {}", number(*mean)));
-            shown.collect::<Vec<_>>().join(", ")
+            if means.len() <= MOST_MEANS {
+                return means.iter().map(shown).collect::<Vec<_>>().join(", ");
+            }
+            let mut sorted: Vec<&(String, f64)> = means.iter().collect();
+            sorted.sort_by(|a, b| a.1.total_cmp(&b.1));
+            let ends = [("least", sorted.first()), ("most", sorted.last())];
+            let ends = ends.into_iter().filter_map(|(word, mean)| Some(format!("{word} {}", shown(mean?))));
+            ends.collect::<Vec<_>>().join(", ")
         };
         let rows = analysis.effects.iter().map(|effect| {
             vec![
@@ -135,7 +149,7 @@ impl Sweep {
             title: "What each key does by itself".to_owned(),
             head: head.map(str::to_owned).to_vec(),
             rows: rows.collect(),
-            numbers: 2,
+            numbers: 2..4,
         }
     }
 
@@ -148,7 +162,7 @@ impl Sweep {
             title: "What two keys do together and neither alone".to_owned(),
             head: ["objective", "keys", "share of the variance"].map(str::to_owned).to_vec(),
             rows: rows.collect(),
-            numbers: 2,
+            numbers: 2..3,
         }
     }
 
@@ -159,7 +173,7 @@ impl Sweep {
             title: "Points that failed".to_owned(),
             head: ["row", "point", "why"].map(str::to_owned).to_vec(),
             rows: failures.map(|f| vec![(f.row + 1).to_string(), f.what.clone(), f.why.clone()]).collect(),
-            numbers: usize::MAX,
+            numbers: 0..0,
         }
     }
 

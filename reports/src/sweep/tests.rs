@@ -137,6 +137,20 @@ fn json_lines_and_parquet_say_the_same() {
 }
 
 #[test]
+fn of_many_means_the_ends_are_shown() {
+    let mut sweep = sweep();
+    let one = sweep.points[0].clone();
+    let point = |n: u32| Point {
+        levels: vec![format!("kind {n}"), String::new()],
+        objectives: vec![Some(f64::from(n)), None],
+        ..one.clone()
+    };
+    sweep.points = (1..=9).map(point).collect();
+    let text = summary(&sweep.analysed(&[]));
+    assert!(text.contains("least kind 1: 1, most kind 9: 9"), "{text}");
+}
+
+#[test]
 fn the_page_shows_chart_tables_and_failures() {
     let page = html(&sweep()).unwrap();
     assert_eq!(page.matches("<circle").count(), 6);

@@ -15,6 +15,7 @@ use crate::record::{RECORD_EXAMPLES, RecordArgs};
 use crate::report::{REPORT_EXAMPLES, ReportArgs};
 use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs};
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
+use crate::sweep::{SWEEP_EXAMPLES, SweepArgs};
 use crate::timeline::TimelineArgs;
 
 /// Simulates the Linux DAX fault path on an x86 machine.
@@ -59,6 +60,9 @@ pub enum Command {
     /// Measure variants of machine or kernel as a function of cores or of any key, and compare them
     #[command(after_help = STUDY_EXAMPLES)]
     Study(StudyArgs),
+    /// Run inputs on many configurations and find the best ones, by all keys of machine and kernel
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(SweepArgs),
     /// Make a .dxt of a trace
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),

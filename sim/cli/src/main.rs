@@ -24,12 +24,14 @@ mod probe_kernel_args;
 mod probe_memory;
 mod probe_memory_args;
 mod record;
+mod recording;
 mod replay;
 mod report;
 mod semantics;
 mod shell;
 mod size;
 mod study;
+mod sweep;
 mod timeline;
 mod validate;
 
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Study(args) => study::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
-use daxsim_reports::model::{Agreement, Divergence, Mode, Replay, Warning};
+use daxsim_reports::model::{Agreement, Divergence, Input, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, json, write_atomically};
 use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
@@ -16,7 +16,7 @@ use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
 use daxsim_sim::program::script::{self as driver, Layout};
 use daxsim_sim::{Results, Simulation};
 use daxsim_traces::fault_table::{self, FaultRow};
-use daxsim_traces::ftrace::{self, Record, Stats};
+use daxsim_traces::ftrace::{Record, Stats};
 use daxsim_traces::script::Script;
 use daxsim_traces::{InputKind, layout};
 use daxsim_types::{FileSystem, Time};
@@ -28,6 +28,7 @@ use crate::assemble::{self, Setup};
 use crate::config::{parse_overrides, with_semantics};
 use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
+use crate::recording::Recording;
 use crate::report as saved;
 use crate::timeline::{self, TimelineArgs};
 use crate::{Status, accesses, output};
@@ -123,7 +124,7 @@ pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Op
 /// Machine, kernel and file system of a run, with what was assumed about them.
 pub(crate) struct Choice {
     pub machine: daxsim_configs::machine::MachineSpec,
-    kernel: daxsim_configs::kernel::KernelSpec,
+    pub kernel: daxsim_configs::kernel::KernelSpec,
     pub fs: FileSystem,
     machine_overrides: Vec<String>,
     kernel_overrides: Vec<String>,
@@ -134,7 +135,8 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    fn new(args: &ReplayArgs, by_content: Origin, by_path: Origin) -> Result<Self> {
+    /// Of arguments, and of what an input and its place tell.
+    pub fn new(args: &ReplayArgs, by_content: Origin, by_path: Origin) -> Result<Self> {
         let overrides = with_semantics(&args.setup.overrides, args.semantics.as_deref());
         let (machine_set, kernel_set) = parse_overrides(&overrides)?;
         let mut assumptions = Vec::new();
@@ -206,12 +208,7 @@ impl Choice {
         }
     }
 
-    pub fn report(
-        &self,
-        mode: Mode,
-        input: daxsim_reports::model::Input,
-        results: &Results,
-    ) -> Result<RunReport> {
+    pub fn report(&self, mode: Mode, input: Input, results: &Results) -> Result<RunReport> {
         let setup = Setup {
             machine: &self.machine,
             machine_overrides: &self.machine_overrides,
@@ -259,6 +256,17 @@ fn followed_ways(machine: &MachineSpec, plain: &MachineSpec, overrides: &[String
 /// Runs a script; the report and its fault table.
 fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport, Option<Vec<u8>>)> {
     let script = Script::open(input)?;
+    predict_script(args, input, &script, inputs::provenance(input, "script")?, choice)
+}
+
+/// The same of a script that was read before.
+pub(crate) fn predict_script(
+    args: &ReplayArgs,
+    input: &Path,
+    script: &Script,
+    mut provenance: Input,
+    choice: Choice,
+) -> Result<(RunReport, Option<Vec<u8>>)> {
     let layouts = match &args.setup.layout {
         Some(path) => read_layouts(path)?,
         None => BTreeMap::new(),
@@ -267,13 +275,12 @@ fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport
     sim.set_seed(args.setup.seed);
     choice.crash(&mut sim, args.crash_at);
     let outcome =
-        driver::run(&mut sim, &script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
+        driver::run(&mut sim, script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
     let results = sim.finish();
-    let mut provenance = inputs::provenance(input, "script")?;
     provenance.lines = Some(script.line_count() as u64);
     let mut report = choice.report(Mode::Predict, provenance, &results)?;
     report.seed = args.setup.seed;
-    durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Script(&script));
+    durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Script(script));
     report.assumptions.push("making the files (file lines) is set-up and takes no simulated time".into());
     if outcome.laid_out < layouts.len() as u32 {
         report.warnings.push(Warning {
@@ -348,37 +355,44 @@ fn row(fault: &FaultRecord) -> FaultRow {
 
 /// Replays a trace.
 fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> Result<RunReport> {
+    replay_recording(args, input, Recording::open(input)?, inputs::provenance(input, kind.name())?, choice)
+}
+
+/// Replays records.
+pub(crate) fn replay_recording(
+    args: &ReplayArgs,
+    input: &Path,
+    mut recording: Recording<'_>,
+    mut provenance: Input,
+    choice: Choice,
+) -> Result<RunReport> {
     let mut sim = choice.simulation(true);
     choice.crash(&mut sim, args.crash_at);
-    let mut reader = ftrace::open(input)?;
     let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
-    let mut record = Record::default();
-    let bar = progress();
+    let bar = if matches!(recording, Recording::Read(..)) { progress() } else { ProgressBar::hidden() };
     let mut damage = None;
     let mut backwards = Backwards::default();
     loop {
-        match reader.next_record(&mut record) {
-            Ok(true) => {
-                backwards.see(&record);
-                replayer.push(&mut sim, &record).with_context(|| input.display().to_string())?;
+        match recording.next_record()? {
+            Ok(record) => {
+                backwards.see(record);
+                replayer.push(&mut sim, record).with_context(|| input.display().to_string())?;
             }
-            Ok(false) => break,
-            Err(error) if error.is_damage() => {
-                damage = Some(error.to_string());
+            Err(damaged) => {
+                damage = damaged;
                 break;
             }
-            Err(error) => return Err(error.into()),
         }
         if sim.crash().is_some() {
             break;
         }
-        if reader.stats().records.is_multiple_of(65_536) {
-            bar.set_position(reader.stats().records);
+        if recording.stats().records.is_multiple_of(65_536) {
+            bar.set_position(recording.stats().records);
         }
     }
     let outcome = replayer.finish(&mut sim).with_context(|| input.display().to_string())?;
     bar.finish_and_clear();
-    let stats = reader.stats();
+    let stats = recording.stats();
     if outcome.dax.recorded == 0 && sim.crash().is_none() {
         let hint = if choice.fs == FileSystem::Devdax {
             "faults of device-dax raise no fs_dax events and cannot be replayed from a trace; run the workload script"
@@ -389,7 +403,6 @@ fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> R
         let lines = if stats.lines > 0 { format!(" of {} lines", stats.lines) } else { String::new() };
         bail!("{}: no DAX fault in {} records{lines}: {why}", input.display(), stats.records);
     }
-    let mut provenance = inputs::provenance(input, kind.name())?;
     (provenance.lines, provenance.events) =
         (Some(stats.lines).filter(|&lines| lines > 0), Some(stats.records));
     let results = sim.finish();

@@ -18,7 +18,9 @@ fn top() -> PathBuf {
 /// Runs the arguments of a command line as a shell at the top of the tree would, away from the tree's own results.
 fn run(arguments: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(top().join("traces"), folder.path().join("traces")).unwrap();
+    for name in ["traces", "configs"] {
+        std::os::unix::fs::symlink(top().join(name), folder.path().join(name)).unwrap();
+    }
     let output = Command::new("sh")
         .args(["-c", &format!("\"$DAXSIM\"{arguments}")])
         .env("DAXSIM", env!("CARGO_BIN_EXE_daxsim"))

@@ -1,7 +1,8 @@
 //! `daxsim replay` of a trace of accesses.
 
 mod args;
-mod map;
+mod kept;
+pub mod map;
 mod proc_maps;
 mod queue;
 mod sidecar;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::RunReport;
-use daxsim_reports::model::{Mode, Warning};
+use daxsim_reports::model::{Input, Mode, Warning};
 use daxsim_sim::program::trace::{self, Expander};
 use daxsim_traces::access::{self, AccessCounts, AccessReader, Fetches};
 use daxsim_traces::{InputKind, dxt};
@@ -20,6 +21,7 @@ use queue::{Decoded, Decoder, Epochs, Job};
 use sidecar::Maps;
 
 pub use self::args::AccessArgs;
+pub use self::kept::Kept;
 use crate::args::ReplayArgs;
 use crate::replay::{Choice, damage_warning};
 use crate::{durability, inputs};
@@ -29,12 +31,38 @@ const SLIP: u64 = 8192;
 
 /// Runs the accesses of a trace.
 pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice) -> Result<RunReport> {
+    let readers = readers(input, kind, args.setup.accesses.fetches())?;
+    predict_from(args, input, readers, inputs::provenance(input, kind.name())?, choice)
+}
+
+/// Runs accesses that were read before.
+pub fn predict_kept(
+    args: &ReplayArgs,
+    input: &Path,
+    kept: &Kept,
+    provenance: Input,
+    choice: &Choice,
+) -> Result<RunReport> {
+    predict_from(args, input, kept.readers(), provenance, choice)
+}
+
+/// The maps that a run of a trace has, as text: what its result depends on beside the trace.
+pub fn maps_of(args: &ReplayArgs, input: &Path) -> Result<String> {
+    Ok(format!("{:?}", sidecar::all(&args.setup.accesses, input, args.setup.fs)?.maps))
+}
+
+fn predict_from(
+    args: &ReplayArgs,
+    input: &Path,
+    readers: Readers,
+    mut provenance: Input,
+    choice: &Choice,
+) -> Result<RunReport> {
     let asked = &args.setup.accesses;
     let name = || input.display().to_string();
     let mut sim = choice.simulation(false);
     choice.crash(&mut sim, args.crash_at);
     let found = sidecar::all(asked, input, args.setup.fs)?;
-    let readers = readers(input, kind, asked.fetches())?;
     let threads = readers.threads.len();
     let slip = NonZeroU64::new(asked.slip.unwrap_or(SLIP)).filter(|_| readers.ordered && threads > 1);
     let (mut decoders, mut epochs) = (Vec::new(), Epochs::default());
@@ -71,7 +99,6 @@ pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice
         let why = damage.first().map_or("the recorder wrote none", String::as_str);
         bail!("{}: no access in it: {why}", input.display());
     }
-    let mut provenance = inputs::provenance(input, kind.name())?;
     provenance.events = (!crashed).then(|| counts.records());
     let results = sim.finish();
     let mut report = choice.report(Mode::Predict, provenance, &results)?;

@@ -1,0 +1,179 @@
+//! `--engine slurm`: shards as the tasks of a job array, submitted again until every point has an outcome.
+//!
+//! A shard is every so-manieth point. It is an ordinary `daxsim sweep` on the same folder, which runs these points alone, into a journal
+//! of its own, and writes no results. What a lost shard had finished stays finished; the next attempt runs the rest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::args::SweepArgs;
+use super::journal::Outcome;
+use super::plan::Point;
+use super::store::Store;
+use super::work::Place;
+use crate::output;
+
+/// How often the queue and the journals are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Questions to the queue without an answer after which it is given up.
+const PATIENCE: u32 = 30;
+
+/// One shard of several: `3/16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 0.
+    pub at: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Shard {
+    /// As typed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(at, of)| Some((at.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((at, of)) if at < of => Ok(Self { at, of }),
+            _ => Err(format!("`{text}`: expected a shard of several, such as 3/16, counted from 0")),
+        }
+    }
+
+    /// Whether a point is in it.
+    pub const fn has(self, index: usize) -> bool {
+        index % self.of == self.at
+    }
+}
+
+/// Runs the points on a cluster; the outcome of each by its name.
+pub fn run(args: &SweepArgs, points: &[Point], place: &Place<'_>) -> Result<BTreeMap<String, Outcome>> {
+    let mut store = Store::open(place.out)?;
+    store.forget_failures();
+    for attempt in 1..=args.attempts {
+        let left = unfinished(points, &store);
+        if left == 0 {
+            break;
+        }
+        let shards = left.min(usize::from(args.shards));
+        let job = submit(args, place, attempt, shards)?;
+        output::note(&format!("daxsim: attempt {attempt}: {left} points in {shards} shards, job {job}"));
+        follow(&job, points, &mut store)?;
+    }
+    let mut outcomes = BTreeMap::new();
+    for what in points.iter().filter_map(|point| point.what.as_ref().ok()) {
+        let missing = || Err(format!("no shard finished it in {} attempts", args.attempts));
+        if store.conflicts().contains(&what.id) {
+            bail!("two runs of point {} differ: the nodes have different programs", what.id);
+        }
+        outcomes.insert(what.id.clone(), store.outcome(&what.id).cloned().unwrap_or_else(missing));
+    }
+    Ok(outcomes)
+}
+
+/// Points without an outcome.
+fn unfinished(points: &[Point], store: &Store) -> usize {
+    let known = points.iter().filter_map(|point| point.what.as_ref().ok());
+    known.filter(|what| store.outcome(&what.id).is_none()).count()
+}
+
+/// Submits the shards; the number of the job.
+fn submit(args: &SweepArgs, place: &Place<'_>, attempt: u16, shards: usize) -> Result<String> {
+    let folder = place.out.join("slurm");
+    fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    let script = folder.join(format!("attempt-{attempt}.sh"));
+    fs::write(&script, text(place, shards)?)
+        .with_context(|| format!("{}: cannot be written", script.display()))?;
+    let log = folder.join(format!("attempt-{attempt}-%a.log"));
+    let output = Command::new("sbatch")
+        .arg("--parsable")
+        .arg(format!("--array=0-{}", shards.saturating_sub(1)))
+        .arg(format!("--cpus-per-task={}", place.threads))
+        .arg(format!("--output={}", log.display()))
+        .args(&args.sbatch)
+        .arg(&script)
+        .output()
+        .context("sbatch cannot be run: --engine slurm needs the commands of Slurm")?;
+    if !output.status.success() {
+        bail!("sbatch refused the job: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    // The number, then perhaps the cluster's name.
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let job = text.split(';').next().unwrap_or_default().to_owned();
+    if job.is_empty() || !job.chars().all(|c| c.is_ascii_digit()) {
+        bail!("sbatch answered {text:?}: expected the number of a job");
+    }
+    Ok(job)
+}
+
+/// What a task of the array runs.
+fn text(place: &Place<'_>, shards: usize) -> Result<String> {
+    let whole = |path: &Path| -> Result<PathBuf> { Ok(std::path::absolute(path)?) };
+    let quoted = |path: PathBuf| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    Ok(format!(
+        "#!/bin/sh\ncd {} || exit 1\nexec {} sweep {} --out {} --threads {} --memory {} --quiet --shard \"$SLURM_ARRAY_TASK_ID/{shards}\"\n",
+        quoted(std::env::current_dir()?),
+        quoted(std::env::current_exe()?),
+        // As typed: errors name the inputs by it, and results have errors.
+        quoted(place.spec.to_owned()),
+        quoted(whole(place.out)?),
+        place.threads,
+        place.memory,
+    ))
+}
+
+/// Waits until no task of the job is left.
+fn follow(job: &str, points: &[Point], store: &mut Store) -> Result<()> {
+    let mut silent = 0;
+    let mut before = usize::MAX;
+    loop {
+        std::thread::sleep(LOOK);
+        let output = Command::new("squeue")
+            .args(["-h", "-j", job, "-o", "%T"])
+            .output()
+            .context("squeue cannot be run")?;
+        let states = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // A job that ended long enough ago is not known any more.
+        let is_gone = output.status.success() && states.is_empty() || error.contains("Invalid job id");
+        store.refresh()?;
+        let left = unfinished(points, store);
+        if left != before {
+            let tasks = states.lines().count();
+            output::note(&format!(
+                "daxsim: {} of {} points, {tasks} groups of tasks in the queue",
+                points.len() - left,
+                points.len()
+            ));
+            before = left;
+        }
+        if is_gone {
+            store.refresh()?;
+            return Ok(());
+        }
+        silent = if output.status.success() { 0 } else { silent + 1 };
+        if silent >= PATIENCE {
+            bail!(
+                "squeue does not answer: {error}; run the same command again when it does: finished points are kept"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_all_points_once() {
+        let shards: Vec<Shard> = (0..4).map(|n| Shard::parse(&format!("{n}/4")).unwrap()).collect();
+        for index in 0..100 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(index)).count(), 1);
+        }
+        for bad in ["", "4/4", "1", "-1/4", "a/b", "0/0"] {
+            assert!(Shard::parse(bad).unwrap_err().contains("expected a shard"), "{bad}");
+        }
+    }
+}

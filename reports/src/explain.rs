@@ -180,7 +180,7 @@ mod tests {
         let text = summary(&fault);
         for part in [
             "1,500.007 ns, 3,000 cycles",
-            "1,000.000  500.007  page_fault           load j_state_lock  fs 0.007, memory 500.000",
+            "1,000.000    500.007  page_fault           load j_state_lock  fs 0.007, memory 500.000",
             "1,000.007  66.7 %",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

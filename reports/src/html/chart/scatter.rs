@@ -98,8 +98,9 @@ fn round(value: f64) -> String {
 fn linear_axis(values: impl Iterator<Item = f64>) -> Axis {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    let width = if high > low { high - low } else { high.abs().max(1.0) };
-    let (low, high) = (low - width * 0.05, high + width * 0.05);
+    let margin = if high > low { (high - low) * 0.05 } else { high.abs().max(1.0) / 2.0 };
+    let (low, high) = (low - margin, high + margin);
+    let width = high - low;
     let size = 10_f64.powf((width / 6.0).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|n| n * size).into_iter().find(|step| width / step <= 7.0);
     let step = step.unwrap_or(width);

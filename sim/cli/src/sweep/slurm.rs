@@ -92,6 +92,8 @@ fn submit(args: &SweepArgs, place: &Place<'_>, attempt: u16, shards: usize) -> R
         .arg(format!("--array=0-{}", shards.saturating_sub(1)))
         .arg(format!("--cpus-per-task={}", place.threads))
         .arg(format!("--output={}", log.display()))
+        // The next attempt runs what is missing; Slurm would hold a task of a lost node back for two minutes first.
+        .arg("--no-requeue")
         .args(&args.sbatch)
         .arg(&script)
         .output()

@@ -12,20 +12,20 @@ use crate::size;
 pub enum GenName {
     /// Say what there is to generate, and with which options
     List,
-    /// Accesses: line after line of --bytes [1G], round and round
+    /// Accesses: line after line of --bytes (default 1G), round and round
     #[value(alias = "sequential")]
     Seq,
-    /// Accesses: --stride bytes apart [4K], round and round in --bytes [1G]
+    /// Accesses: --stride bytes apart (default 4K), round and round in --bytes (default 1G)
     Stride,
-    /// Accesses: any line of --bytes [1G]
+    /// Accesses: any line of --bytes (default 1G)
     Uniform,
-    /// Accesses: any line of pages of --bytes [4G], a few of them often (Zipf, --theta)
+    /// Accesses: any line of pages of --bytes (default 4G), a few of them often (Zipf, --theta)
     Zipf,
-    /// Accesses: loads along one random cycle through all lines of --bytes [1G], each of which needs the one before
+    /// Accesses: loads along one random cycle through all lines of --bytes (default 1G), each of which needs the one before
     Chase,
     /// Accesses: runs in a page, 30 % stores; half of the runs in 8,192 hot pages, the others anywhere in 1 GiB or in the next page
     Mixed,
-    /// Accesses: --threads that take turns in loads and stores of any line of --bytes [4K]
+    /// Accesses: --threads that take turns in loads and stores of any line of --bytes (default 4K)
     Shared,
     /// Script: pages that are loaded, and in each round stored to by all threads and written back
     MkwriteStorm,

@@ -12,17 +12,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use daxsim_types::VirtAddr;
 
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessOp, AccessReader, AccessRecord, BATCH, Fetches, Reading};
+use crate::fixed::FixedRecords;
 
 /// Bytes of an entry.
 const ENTRY: usize = 12;
-/// Entries read at once.
-const CHUNK: usize = 4096;
+/// What an entry that cannot be one is not.
+const EXPECTED: &str = "entries of 12 bytes, of known kinds";
 /// Most records of an entry: a bundle of instructions has up to 8.
 const MOST: usize = 8;
 /// Most threads whose instructions are kept apart.
@@ -73,15 +74,8 @@ fn entry(bytes: &[u8]) -> (u16, u16, u64) {
 
 /// A streaming reader of such a trace.
 pub struct DrMemTrace<R> {
-    input: R,
-    file: PathBuf,
+    input: FixedRecords<R, ENTRY>,
     fetches: Fetches,
-    buffer: Vec<u8>,
-    /// Bytes of the buffer that are used up, and that are there.
-    at: usize,
-    end: usize,
-    /// Decompressed bytes before the buffer's.
-    offset: u64,
     thread: u32,
     /// Instructions of each thread since its last record.
     gaps: BTreeMap<u32, u32>,
@@ -94,13 +88,8 @@ impl<R: Read> DrMemTrace<R> {
     /// Reads `input`; messages name `file`.
     pub fn new(input: R, file: impl AsRef<Path>, fetches: Fetches) -> Self {
         Self {
-            input,
-            file: file.as_ref().to_owned(),
+            input: FixedRecords::new(input, file.as_ref()),
             fetches,
-            buffer: vec![0; ENTRY * CHUNK],
-            at: 0,
-            end: 0,
-            offset: 0,
             thread: 0,
             gaps: BTreeMap::new(),
             next_pc: 0,
@@ -110,37 +99,12 @@ impl<R: Read> DrMemTrace<R> {
 
     /// The next entry, which stays until it is used.
     fn peek(&mut self) -> Result<Option<(u16, u16, u64)>, TraceError> {
-        if self.end - self.at < ENTRY {
-            self.buffer.copy_within(self.at..self.end, 0);
-            self.offset += self.at as u64;
-            self.end -= self.at;
-            self.at = 0;
-        }
-        while self.end - self.at < ENTRY {
-            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match self.input.read(room) {
-                Ok(0) if self.end == 0 => return Ok(None),
-                Ok(0) => return Err(self.malformed(format!("{} bytes and the end of the file", self.end))),
-                Ok(n) => self.end += n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(TraceError::from_io(e, &self.file)),
-            }
-        }
-        let found = entry(self.buffer.get(self.at..self.at + ENTRY).unwrap_or_default());
+        let Some(bytes) = self.input.peek(EXPECTED)? else { return Ok(None) };
+        let found = entry(&bytes);
         if found.0 >= kind::END {
-            return Err(self.malformed(format!("an entry of kind {}", found.0)));
+            return Err(self.input.malformed(0, format!("an entry of kind {}", found.0), EXPECTED));
         }
         Ok(Some(found))
-    }
-
-    fn malformed(&self, found: String) -> TraceError {
-        let expected = "entries of 12 bytes, of known kinds".into();
-        TraceError::Malformed {
-            file: self.file.clone(),
-            offset: self.offset + self.at as u64,
-            found,
-            expected,
-        }
     }
 
     /// Uses an entry.
@@ -200,7 +164,7 @@ impl<R: Read + Send> AccessReader for DrMemTrace<R> {
                 }
                 batch.thread = entry.2 as u32;
             }
-            self.at += ENTRY;
+            self.input.advance();
             self.take(entry, &mut batch.records);
         }
         Ok(!batch.records.is_empty())

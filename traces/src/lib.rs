@@ -19,6 +19,7 @@ pub mod script;
 pub mod tracedat;
 
 mod error;
+mod fixed;
 mod lines;
 mod sniff;
 mod store;

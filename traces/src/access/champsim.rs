@@ -14,17 +14,16 @@
 //! register whose value goes back, through registers, to the access before.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use daxsim_types::VirtAddr;
 
 use super::{AccessBatch, AccessOp, AccessReader, AccessRecord, BATCH, Fetches, Reading};
 use crate::TraceError;
+use crate::fixed::FixedRecords;
 
 /// Bytes of a record.
 pub(crate) const RECORD: usize = 64;
-/// Records read at once.
-const CHUNK: usize = 1024;
 /// Most accesses of an instruction: its fetch, four loads, two stores.
 const MOST: usize = 7;
 /// The instruction pointer (`REG_INSTRUCTION_POINTER`): its value is predicted, so that nothing waits for it.
@@ -32,15 +31,8 @@ const INSTRUCTION_POINTER: u8 = 26;
 
 /// A streaming reader of a ChampSim trace.
 pub struct ChampSim<R> {
-    input: R,
-    file: PathBuf,
+    input: FixedRecords<R, RECORD>,
     fetches: Fetches,
-    buffer: Vec<u8>,
-    /// Bytes of the buffer that are used up, and that are there.
-    at: usize,
-    end: usize,
-    /// Decompressed bytes before the buffer's.
-    offset: u64,
     registers: Registers,
     /// Instructions since the last record.
     gap: u32,
@@ -59,65 +51,26 @@ impl<R: Read> ChampSim<R> {
     /// Reads `input`; messages name `file`.
     pub fn new(input: R, file: impl AsRef<Path>, fetches: Fetches) -> Self {
         Self {
-            input,
-            file: file.as_ref().to_owned(),
+            input: FixedRecords::new(input, file.as_ref()),
             fetches,
-            buffer: vec![0; RECORD * CHUNK],
-            at: 0,
-            end: 0,
-            offset: 0,
             registers: Registers { from: [0; 256], last: 0 },
             gap: 0,
             reading: Reading::default(),
         }
     }
 
-    /// Reads until there is a whole record; whether there is one.
-    fn refill(&mut self) -> Result<bool, TraceError> {
-        if self.end - self.at >= RECORD {
-            return Ok(true);
-        }
-        self.buffer.copy_within(self.at..self.end, 0);
-        self.offset += self.at as u64;
-        self.end -= self.at;
-        self.at = 0;
-        while self.end < RECORD {
-            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match self.input.read(room) {
-                Ok(0) => return self.ended(),
-                Ok(n) => self.end += n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(TraceError::from_io(e, &self.file)),
-            }
-        }
-        Ok(true)
-    }
-
-    /// The input has ended, which it should between two records.
-    fn ended(&mut self) -> Result<bool, TraceError> {
-        if self.end == 0 {
+    /// Takes one record; whether there was one.
+    fn instruction(&mut self, records: &mut Vec<AccessRecord>) -> Result<bool, TraceError> {
+        let Some(record) = self.input.peek("a record of 64 bytes")? else {
             self.reading.trailing_instructions += u64::from(std::mem::take(&mut self.gap));
             return Ok(false);
-        }
-        let found = format!("{} bytes and the end of the file", self.end);
-        Err(self.malformed(0, found, "a record of 64 bytes"))
-    }
-
-    fn malformed(&self, at: usize, found: String, expected: &str) -> TraceError {
-        let offset = self.offset + (self.at + at) as u64;
-        TraceError::Malformed { file: self.file.clone(), offset, found, expected: expected.into() }
-    }
-
-    /// Takes one record.
-    fn instruction(&mut self, records: &mut Vec<AccessRecord>) -> Result<(), TraceError> {
-        let mut record = [0; RECORD];
-        record.copy_from_slice(self.buffer.get(self.at..self.at + RECORD).unwrap_or(&[0; RECORD]));
+        };
         if let Some(at) = [8, 9].into_iter().find(|at| record[*at] > 1) {
             let found = format!("byte {:#04x}", record[at]);
             let what = if at == 8 { "0 or 1 (is_branch)" } else { "0 or 1 (branch_taken)" };
-            return Err(self.malformed(at, found, what));
+            return Err(self.input.malformed(at, found, what));
         }
-        self.at += RECORD;
+        self.input.advance();
         self.gap = self.gap.saturating_add(1);
         let dependent = self.registers.depends(&record);
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| record[at + byte]));
@@ -136,7 +89,7 @@ impl<R: Read> ChampSim<R> {
             stored = true;
         }
         self.registers.write(&record, loaded);
-        Ok(())
+        Ok(true)
     }
 
     fn push(&mut self, op: AccessOp, va: u64, dependent: bool, records: &mut Vec<AccessRecord>) {
@@ -174,13 +127,7 @@ impl<R: Read + Send> AccessReader for ChampSim<R> {
         batch.records.clear();
         batch.order.clear();
         while batch.records.len() + MOST <= BATCH {
-            let more = self.refill().and_then(|more| {
-                if more {
-                    self.instruction(&mut batch.records)?;
-                }
-                Ok(more)
-            });
-            match more {
+            match self.instruction(&mut batch.records) {
                 Ok(true) => {}
                 Ok(false) => break,
                 // What failed once fails again: first what came before.

@@ -185,7 +185,14 @@ impl Producer {
         Ok(())
     }
 
-    /// Shows the reader all that was pushed, and how many instructions the vCPU began so far.
+    /// Shows the reader all that was pushed. For a thread that goes on with another vCPU: then stamps are in the order of all accesses.
+    pub fn hand_over(&mut self) {
+        if self.filled > 0 {
+            self.show(false);
+        }
+    }
+
+    /// Shows the reader all that was pushed, wakes it, and says how many instructions the vCPU began so far.
     ///
     /// # Errors
     ///

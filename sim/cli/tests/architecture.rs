@@ -6,13 +6,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("daxsim", &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types"]),
     ("daxsim-host", &["daxsim-configs", "daxsim-sim", "daxsim-types"]),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),
     ("daxsim-traces", &["daxsim-types"]),
     ("daxsim-configs", &["daxsim-types"]),
     ("daxsim-reports", &["daxsim-types"]),
+    ("daxsim-qemu-plugin", &["daxsim-ring", "daxsim-types"]),
+    ("daxsim-ring", &["daxsim-types"]),
     ("daxsim-types", &[]),
 ];
 

@@ -6,11 +6,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     (
         "daxsim",
         &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types", "daxsim-vm"],
     ),
+    ("daxsim-host", &["daxsim-configs", "daxsim-sim", "daxsim-types"]),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),
     ("daxsim-traces", &["daxsim-types"]),
     ("daxsim-configs", &["daxsim-types"]),

@@ -6,6 +6,7 @@ use daxsim_configs::kernel::PathLength;
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{Pfn, Time, VirtAddr};
 
+use crate::alike::Follower;
 use crate::apic::{Interrupt, Vector};
 use crate::engine::Foresight;
 use crate::kernel::call_function::Call;
@@ -101,6 +102,16 @@ impl Cpu {
             answered: Time::ZERO,
             posted: Time::ZERO,
             stop: Time::MAX,
+        }
+    }
+
+    /// Gives a follower, which may follow (`alike::may_follow`), what it has of its own of the CPU.
+    pub(crate) fn follow(&mut self, follower: &Follower, own: &MachineSpec, other: &MachineSpec) {
+        if own.tlb.stlb != other.tlb.stlb {
+            self.tlbs.follow(follower.clone(), &other.tlb);
+        }
+        if own.psc != other.psc {
+            self.psc.follow(follower.clone(), Psc::new(&other.psc, other.mmu.levels));
         }
     }
 

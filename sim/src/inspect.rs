@@ -141,7 +141,7 @@ impl Machine {
     /// The kernel that runs.
     #[must_use]
     pub fn kernel_spec(&self) -> &KernelSpec {
-        &self.kernel
+        self.kernel.ask(|kernel| kernel)
     }
 
     /// The zero page of a size.

@@ -11,6 +11,7 @@
 //! * [`engine`] interleaves the CPUs by simulated time: kernel code is written as `async` functions that read top to
 //!   bottom and give way wherever another CPU is behind in time.
 
+pub mod alike;
 pub mod apic;
 pub mod bare;
 pub mod consistency;

@@ -6,6 +6,7 @@ use daxsim_types::{AccessKind, CacheLine, CpuId, FileSystem, PageSize, Pfn, Time
 
 use rustc_hash::FxHashMap;
 
+use crate::alike::{Asked, Followed, Follower, Other, may_follow};
 use crate::apic::{Fabric, RarTable};
 use crate::cpu::Cpu;
 use crate::durability::Ledger;
@@ -42,7 +43,9 @@ mod layout {
 /// A simulated machine with its kernel.
 pub struct Machine {
     pub(crate) spec: MachineSpec,
-    pub(crate) kernel: KernelSpec,
+    pub(crate) kernel: Asked<KernelSpec>,
+    /// Configurations that follow this one.
+    pub(crate) followed: Vec<Followed>,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) turns: Turns,
     pub(crate) recalled_hits: u64,
@@ -84,6 +87,33 @@ impl Machine {
     /// A machine at rest, with an empty file system of kind `fs` on its persistent memory.
     #[must_use]
     pub fn new(spec: MachineSpec, kernel: KernelSpec, fs: FileSystem) -> Self {
+        Self::followed(spec, kernel, fs, Vec::new())
+    }
+
+    /// The same with configurations that follow it. Those that [`may_follow`] refuses are not alike from the start.
+    pub(crate) fn followed(
+        spec: MachineSpec,
+        kernel: KernelSpec,
+        fs: FileSystem,
+        others: Vec<(Follower, Other)>,
+    ) -> Self {
+        let (mut kernel, mut followers) = (Asked::new(kernel), Vec::new());
+        for (follower, other) in others {
+            follower.answers(may_follow(&spec, &other.machine));
+            if follower.is_alike() {
+                kernel.follow(follower.clone(), other.kernel);
+                followers.push((follower, other.machine));
+            }
+        }
+        let mut machine = Self::at_rest(spec, kernel, fs);
+        for (follower, other) in followers {
+            machine.cpus.iter_mut().for_each(|cpu| cpu.follow(&follower, &machine.spec, &other));
+            machine.followed.push(Followed { follower, walkers: other.mmu.walkers, by_walker: Vec::new() });
+        }
+        machine
+    }
+
+    fn at_rest(spec: MachineSpec, kernel: Asked<KernelSpec>, fs: FileSystem) -> Self {
         let sixteenth = (spec.dram.capacity / 16).max(1 << 20) & !0xfff;
         let mut lines = KernelLines::new(layout::OBJECTS, sixteenth);
         let mut locks = Locks::default();
@@ -105,24 +135,26 @@ impl Machine {
             pgmap_ref_lines: Vec::new(),
         };
         // Where it is never taken it needs no line of its own, so that the lines of other objects lie as without it.
-        let in_use = (kernel.tree.invlpgb && spec.mmu.has_invlpgb())
-            || (kernel.tlb_flush.rar && spec.ipi.rar_entries > 0);
+        let in_use = kernel.ask(|k| {
+            (k.tree.invlpgb && spec.mmu.has_invlpgb()) || (k.tlb_flush.rar && spec.ipi.rar_entries > 0)
+        });
         let asid_line = match in_use {
             true => lines.fresh(LineName::Lock(LockClass::GlobalAsid)),
             false => globals.resource_line,
         };
         let asid_lock = locks.create(LockClass::GlobalAsid, asid_line);
-        let global_asids = GlobalAsids::new(&kernel.tree, asid_lock);
+        let global_asids = GlobalAsids::new(kernel.ask(|k| k.tree.asids), asid_lock);
         Self {
             turns: Turns::new(usize::from(count)),
             cpus: (0..count).map(|index| Cpu::new(&spec, index, boot_root)).collect(),
             trails: (0..count).map(|_| FaultTrail::default()).collect(),
-            call_lines: CallLines::new(count, &mut lines, kernel.tlb_flush.consolidated_lines),
+            call_lines: CallLines::new(count, &mut lines, kernel.ask(|k| k.tlb_flush.consolidated_lines)),
             rar: RarTable::new(spec.ipi.rar_entries, count, &mut lines),
             lazy: LazyFlushes::new(
-                kernel.tlb_flush.mechanism == FlushMechanism::Lazy,
+                kernel.ask(|k| {
+                    (k.tlb_flush.mechanism == FlushMechanism::Lazy).then_some(k.tlb_flush.lazy_states)
+                }),
                 count,
-                kernel.tlb_flush.lazy_states,
                 &mut lines,
             ),
             sleepers: (0..count).map(|_| SleeperLines::new(&mut lines)).collect(),
@@ -156,6 +188,7 @@ impl Machine {
             ledger: Ledger::default(),
             spec,
             kernel,
+            followed: Vec::new(),
             tables,
             locks,
             lines,
@@ -184,7 +217,7 @@ impl Machine {
     /// (`kernel/locking/rwsem.c:rwsem_set_reader_owned`, `rwsem_set_owner`).
     pub(crate) fn new_lock(&mut self, class: LockClass) -> LockId {
         let line = self.lines.fresh(LineName::Lock(class));
-        let counted = class == LockClass::Vma && !self.kernel.tree.vma_lock_rwsem;
+        let counted = class == LockClass::Vma && !self.kernel.ask(|k| k.tree.vma_lock_rwsem);
         let owner = (class.is_rwsem() && !counted).then_some(line);
         self.locks.create_split(class, line, owner)
     }
@@ -236,7 +269,7 @@ impl Machine {
             global_asid: None,
             asid_transition: false,
             cpumask: CpuSet::default(),
-            next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.tree.hz),
+            next_trim_cpumask: self.now_in_jiffies() + u64::from(self.kernel.ask(|k| k.tree.hz)),
             mmap_lock: self.new_mmap_lock(),
             pmd_lock: self.new_lock(LockClass::Pmd),
             gen_line: self.lines.fresh(LineName::TlbGen),
@@ -299,9 +332,8 @@ impl Machine {
     pub(crate) fn preset_read_only(&mut self, mm: MmId, va: VirtAddr, pfn: Pfn, huge: bool) -> bool {
         let level = u32::from(huge);
         let Some(slot) = self.free_slot(mm, va, level) else { return false };
-        let knobs = &self.kernel.dax;
-        let (sw, leaf) =
-            if huge { (knobs.pmd_block_sw_bits, Entry::PS) } else { (knobs.pte_block_sw_bits, 0) };
+        let sw = self.kernel.ask(|k| if huge { k.dax.pmd_block_sw_bits } else { k.dax.pte_block_sw_bits });
+        let leaf = if huge { Entry::PS } else { 0 };
         let special = if sw.special { Entry::SPECIAL } else { 0 };
         let devmap = if sw.devmap { Entry::DEVMAP } else { 0 };
         let head = if huge { Pfn(pfn.0 & !(PageSize::Size2M.pages() - 1)) } else { pfn };
@@ -332,7 +364,7 @@ impl Machine {
 
     /// Counts one mapping of a frame of the device more or less, where the variant counts them, in no time.
     pub(crate) fn count_at_once(&mut self, mm: MmId, entry: Entry, level: u32, by: i64) {
-        let refs = i64::from(self.kernel.dax.refcount_per_map);
+        let refs = i64::from(self.kernel.ask(|k| k.dax.refcount_per_map));
         let pfn = entry.pfn_at(level);
         if refs == 0 || !entry.is_mapped() || !self.is_device_frame(pfn) {
             return;

@@ -7,6 +7,8 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_types::{CpuId, FileSystem, Time};
 use thiserror::Error;
 
+use crate::alike::{Follower, Found, Other};
+use crate::cpu::Cpu;
 use crate::durability::{Call, Durability};
 use crate::engine::{Cx, Deadlock, Ended, Jitter, LockClass, LockUse, Lookahead, Sys, Task, run};
 use crate::inject::Injection;
@@ -113,6 +115,8 @@ pub struct Simulation {
     jitter: Option<Jitter>,
     /// Where the machine lost power.
     crash: Option<Crash>,
+    /// Configurations that follow this one.
+    followers: Vec<Follower>,
 }
 
 /// The machine lost power.
@@ -151,15 +155,40 @@ pub struct Results {
     pub crash: Option<Crash>,
     /// What an observer saw, if one looked on ([`Simulation::watch`]).
     pub seen: Option<Seen>,
+    /// Of each configuration that followed: what its own run finds otherwise, if it is alike in all else.
+    pub followers: Vec<Option<Found>>,
+}
+
+impl Results {
+    /// What the own run of a follower finds, in place of what this one found.
+    pub fn become_those_of(&mut self, found: Found) {
+        self.translation = found.translation;
+        self.measurements.walk_queue.by_walker = found.by_walker;
+    }
 }
 
 impl Simulation {
     /// A machine at rest. `keep_faults` records every fault, for fault tables and comparison.
     #[must_use]
     pub fn new(machine: MachineSpec, kernel: KernelSpec, fs: FileSystem, keep_faults: bool) -> Self {
-        let mut machine = Machine::new(machine, kernel, fs);
+        Self::followed(machine, kernel, fs, keep_faults, Vec::new())
+    }
+
+    /// The same with configurations that follow it: [`Results::followers`] says which of them would have found what, without a run
+    /// of their own. What the run finds does not depend on them.
+    #[must_use]
+    pub fn followed(
+        machine: MachineSpec,
+        kernel: KernelSpec,
+        fs: FileSystem,
+        keep_faults: bool,
+        others: Vec<Other>,
+    ) -> Self {
+        let followers = Follower::several(others.len());
+        let others = followers.iter().cloned().zip(others).collect();
+        let mut machine = Machine::followed(machine, kernel, fs, others);
         machine.measure.keep_faults = keep_faults;
-        Self { sys: Sys::new(machine), time: Time::ZERO, jitter: None, crash: None }
+        Self { sys: Sys::new(machine), time: Time::ZERO, jitter: None, crash: None, followers }
     }
 
     /// Lets the threads of parallel sections start, and go from step to step, with delays drawn from `seed`. Without it they
@@ -263,8 +292,9 @@ impl Simulation {
 
     /// The one pair of machine and kernel that cannot work together.
     fn check_access_flags(&self) -> Result<(), SimError> {
-        let never =
-            self.sys.with(|m| !m.cpu_has_hw_af() && m.kernel.arch.set_access_flags == SetAccessFlags::X86);
+        let never = self
+            .sys
+            .with(|m| !m.cpu_has_hw_af() && m.kernel.ask(|k| k.arch.set_access_flags) == SetAccessFlags::X86);
         if never { Err(SimError::FlagsNeverSet) } else { Ok(()) }
     }
 
@@ -383,17 +413,8 @@ impl Simulation {
         }
         debug_assert_eq!(machine.memory.check_balance(), Ok(()));
         debug_assert_eq!(machine.check_walks(), Ok(()));
-        let mut translation: Vec<(&'static str, TlbStats)> = Vec::new();
-        for cpu in &machine.cpus {
-            debug_assert_eq!(cpu.tlbs.check_balance().and_then(|()| cpu.check_walk_caches()), Ok(()));
-            let nested = cpu.nested.as_ref().map_or_else(Vec::new, NestedCaches::stats);
-            for (name, stats) in cpu.tlbs.stats().into_iter().chain(cpu.psc.stats()).chain(nested) {
-                match translation.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, sum)) => sum.add(&stats),
-                    None => translation.push((name, stats)),
-                }
-            }
-        }
+        let translation = translation(&machine, |cpu| (cpu.tlbs.stats(), cpu.psc.stats()));
+        let followers = self.followers.iter().map(|follower| found(&machine, follower)).collect();
         Results {
             cpus: machine.cpus.iter().map(|c| c.parts).collect(),
             end,
@@ -408,9 +429,43 @@ impl Simulation {
             },
             crash: self.crash,
             seen,
+            followers,
             measurements: machine.measure,
         }
     }
+}
+
+/// Counts of translation, summed over the CPUs: those of TLBs and paging-structure caches are asked for.
+fn translation(
+    machine: &Machine,
+    stats: impl Fn(&Cpu) -> (Vec<(&'static str, TlbStats)>, Vec<(&'static str, TlbStats)>),
+) -> Vec<(&'static str, TlbStats)> {
+    let mut all: Vec<(&'static str, TlbStats)> = Vec::new();
+    for cpu in &machine.cpus {
+        debug_assert_eq!(cpu.tlbs.check_balance().and_then(|()| cpu.check_walk_caches()), Ok(()));
+        let nested = cpu.nested.as_ref().map_or_else(Vec::new, NestedCaches::stats);
+        let (tlbs, psc) = stats(cpu);
+        for (name, stats) in tlbs.into_iter().chain(psc).chain(nested) {
+            match all.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => sum.add(&stats),
+                None => all.push((name, stats)),
+            }
+        }
+    }
+    all
+}
+
+/// What a follower has found, if it is alike.
+fn found(machine: &Machine, follower: &Follower) -> Option<Found> {
+    let number = follower.number();
+    let of_its_own = machine.followed.iter().find(|f| f.follower.number() == number)?;
+    follower.is_alike().then(|| Found {
+        translation: translation(machine, |cpu| (cpu.tlbs.stats_of(number), cpu.psc.stats_of(number))),
+        by_walker: match of_its_own.walkers == machine.spec.mmu.walkers {
+            true => machine.measure.walk_queue.by_walker.clone(),
+            false => of_its_own.by_walker.clone(),
+        },
+    })
 }
 
 /// The work of one thread.
@@ -533,7 +588,7 @@ impl Machine {
         if state.loaded_mm != Some(mm) || state.lazy {
             let before = std::mem::replace(&mut self.cpus[cpu.index()].part, Part::Dispatch);
             self.enter_kernel_half(cpu.index());
-            self.cpus[cpu.index()].work(self.kernel.path_length.common.task_switch);
+            self.cpus[cpu.index()].work(self.kernel.ask(|k| k.path_length.common.task_switch));
             self.switch_mm(cpu, mm);
             self.cpus[cpu.index()].part = before;
         }

@@ -210,6 +210,23 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
+impl ReplayArgs {
+    /// One of several runs of a command: in one thread of the host, with nothing written or printed.
+    pub fn of_one(input: PathBuf, setup: SetupArgs, semantics: Option<String>) -> Self {
+        Self {
+            inputs: vec![input],
+            setup,
+            semantics,
+            crash_at: None,
+            threads: 1,
+            out: None,
+            timeline: TimelineArgs::default(),
+            quiet: true,
+            json: false,
+        }
+    }
+}
+
 /// `daxsim conform`
 #[derive(Debug, Args)]
 pub struct ConformArgs {

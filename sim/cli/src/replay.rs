@@ -10,6 +10,7 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_configs::{Override, load_kernel, load_machine};
 use daxsim_reports::model::{Agreement, Divergence, Input, Mode, Replay, Warning};
 use daxsim_reports::{RunReport, json, write_atomically};
+use daxsim_sim::alike::Other;
 use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
 use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
@@ -108,6 +109,17 @@ fn one(args: &ReplayArgs, input: &Path, folder: &Path) -> Result<String> {
 pub(crate) fn simulate(args: &ReplayArgs, input: &Path) -> Result<(RunReport, Option<Vec<u8>>)> {
     let kind = inputs::kind(input)?;
     let choice = Choice::new(args, inputs::origin(input, kind)?, inputs::origin_by_path(input))?;
+    let (reports, table) = simulate_as(args, input, kind, choice)?;
+    Ok((reports.own, table))
+}
+
+/// The same of a choice that was made.
+pub(crate) fn simulate_as(
+    args: &ReplayArgs,
+    input: &Path,
+    kind: InputKind,
+    choice: Choice,
+) -> Result<(Reports, Option<Vec<u8>>)> {
     if !kind.is_accesses() && !args.setup.accesses.is_default() {
         bail!(
             "{}: {kind}: --map, --maps, --dax, --fetches, --accesses and --slip are for traces of accesses",
@@ -132,6 +144,16 @@ pub(crate) struct Choice {
     /// Threads of the host for this one run.
     threads: usize,
     timeline: TimelineArgs,
+    /// Others that one run may serve as well.
+    followers: Vec<Self>,
+}
+
+/// Reports of a run.
+pub(crate) struct Reports {
+    /// Its own.
+    pub own: RunReport,
+    /// Those of the followers that it serves.
+    pub followers: Vec<Option<RunReport>>,
 }
 
 impl Choice {
@@ -189,11 +211,15 @@ impl Choice {
             // Several inputs keep the threads busy by themselves.
             threads: if args.inputs.len() > 1 { 1 } else { threads(args) },
             timeline: args.timeline.clone(),
+            followers: Vec::new(),
         })
     }
 
     pub fn simulation(&self, keep_faults: bool) -> Simulation {
-        let mut sim = Simulation::new(self.machine.clone(), self.kernel.clone(), self.fs, keep_faults);
+        let other = |choice: &Self| Other { machine: choice.machine.clone(), kernel: choice.kernel.clone() };
+        let others = self.followers.iter().map(other).collect();
+        let (machine, kernel) = (self.machine.clone(), self.kernel.clone());
+        let mut sim = Simulation::followed(machine, kernel, self.fs, keep_faults, others);
         sim.set_lookahead(Lookahead::in_threads(self.threads));
         if let Some(watch) = self.timeline.watch() {
             sim.watch(watch);
@@ -206,6 +232,30 @@ impl Choice {
         if let Some(cycle) = cycle {
             sim.crash_at(Time(cycle.saturating_mul(self.machine.cpu.clock.period_ps())));
         }
+    }
+
+    /// Lets others follow the run, which have the same file system.
+    pub fn followed_by(self, followers: Vec<Self>) -> Self {
+        Self { followers, ..self }
+    }
+
+    /// The report of the run, made by `report`, and those of the followers that it serves.
+    pub fn reports(
+        &self,
+        mut results: Results,
+        report: impl Fn(&Self, &Results) -> Result<RunReport>,
+    ) -> Result<Reports> {
+        let own = report(self, &results)?;
+        let mut followers = Vec::new();
+        for (choice, found) in self.followers.iter().zip(std::mem::take(&mut results.followers)) {
+            let Some(found) = found else {
+                followers.push(None);
+                continue;
+            };
+            results.become_those_of(found);
+            followers.push(Some(report(choice, &results)?));
+        }
+        Ok(Reports { own, followers })
     }
 
     pub fn report(&self, mode: Mode, input: Input, results: &Results) -> Result<RunReport> {
@@ -254,7 +304,7 @@ fn followed_ways(machine: &MachineSpec, plain: &MachineSpec, overrides: &[String
 }
 
 /// Runs a script; the report and its fault table.
-fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(RunReport, Option<Vec<u8>>)> {
+fn predict(args: &ReplayArgs, input: &Path, choice: Choice) -> Result<(Reports, Option<Vec<u8>>)> {
     let script = Script::open(input)?;
     predict_script(args, input, &script, inputs::provenance(input, "script")?, choice)
 }
@@ -266,7 +316,7 @@ pub(crate) fn predict_script(
     script: &Script,
     mut provenance: Input,
     choice: Choice,
-) -> Result<(RunReport, Option<Vec<u8>>)> {
+) -> Result<(Reports, Option<Vec<u8>>)> {
     let layouts = match &args.setup.layout {
         Some(path) => read_layouts(path)?,
         None => BTreeMap::new(),
@@ -278,14 +328,33 @@ pub(crate) fn predict_script(
         driver::run(&mut sim, script, choice.fs, &layouts).with_context(|| input.display().to_string())?;
     let results = sim.finish();
     provenance.lines = Some(script.line_count() as u64);
-    let mut report = choice.report(Mode::Predict, provenance, &results)?;
+    let mut table = Vec::new();
+    let rows: Vec<FaultRow> = results.measurements.fault_log.iter().map(row).collect();
+    fault_table::write(&mut table, &rows).context("writing the fault table")?;
+    let reports = choice.reports(results, |choice, results| {
+        script_report(args, script, choice, results, &provenance, &outcome, layouts.len())
+    })?;
+    Ok((reports, Some(table)))
+}
+
+/// The report of a script that ran.
+fn script_report(
+    args: &ReplayArgs,
+    script: &Script,
+    choice: &Choice,
+    results: &Results,
+    provenance: &Input,
+    outcome: &driver::ScriptOutcome,
+    layouts: usize,
+) -> Result<RunReport> {
+    let mut report = choice.report(Mode::Predict, provenance.clone(), results)?;
     report.seed = args.setup.seed;
-    durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Script(script));
+    durability::add(&mut report, results, choice.machine.cpu.clock, args.crash_at, &Source::Script(script));
     report.assumptions.push("making the files (file lines) is set-up and takes no simulated time".into());
-    if outcome.laid_out < layouts.len() as u32 {
+    if outcome.laid_out < layouts as u32 {
         report.warnings.push(Warning {
             what: "files of the layout that the script does not make".into(),
-            count: layouts.len() as u64 - u64::from(outcome.laid_out),
+            count: layouts as u64 - u64::from(outcome.laid_out),
             detail: "their extents were not used; names are compared without their folders".into(),
         });
     }
@@ -310,10 +379,7 @@ pub(crate) fn predict_script(
             detail: "they are counted and costed all the same; the table holds the first ones".into(),
         });
     }
-    let mut table = Vec::new();
-    let rows: Vec<FaultRow> = results.measurements.fault_log.iter().map(row).collect();
-    fault_table::write(&mut table, &rows).context("writing the fault table")?;
-    Ok((report, Some(table)))
+    Ok(report)
 }
 
 /// Extents by file name, from `filefrag -v`.
@@ -354,7 +420,7 @@ fn row(fault: &FaultRecord) -> FaultRow {
 }
 
 /// Replays a trace.
-fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> Result<RunReport> {
+fn replay(args: &ReplayArgs, input: &Path, kind: InputKind, choice: Choice) -> Result<Reports> {
     replay_recording(args, input, Recording::open(input)?, inputs::provenance(input, kind.name())?, choice)
 }
 
@@ -365,7 +431,7 @@ pub(crate) fn replay_recording(
     mut recording: Recording<'_>,
     mut provenance: Input,
     choice: Choice,
-) -> Result<RunReport> {
+) -> Result<Reports> {
     let mut sim = choice.simulation(true);
     choice.crash(&mut sim, args.crash_at);
     let mut replayer = Replayer::new(choice.fs, choice.machine.cpu.count);
@@ -406,16 +472,18 @@ pub(crate) fn replay_recording(
     (provenance.lines, provenance.events) =
         (Some(stats.lines).filter(|&lines| lines > 0), Some(stats.records));
     let results = sim.finish();
-    let mut report = choice.report(Mode::Replay, provenance, &results)?;
-    durability::add(&mut report, &results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);
-    report.warnings.extend(reading_warnings(stats, damage));
-    report.warnings.extend(backwards.warning());
-    add_outcome(&mut report, input, &outcome);
-    report.assumptions.push(
-        "steps run one after another in recorded order, as fast as the machine can; hits between faults are not in a trace"
-            .into(),
-    );
-    Ok(report)
+    choice.reports(results, |choice, results| {
+        let mut report = choice.report(Mode::Replay, provenance.clone(), results)?;
+        durability::add(&mut report, results, choice.machine.cpu.clock, args.crash_at, &Source::Trace);
+        report.warnings.extend(reading_warnings(stats, damage.clone()));
+        report.warnings.extend(backwards.warning());
+        add_outcome(&mut report, input, &outcome);
+        report.assumptions.push(
+            "steps run one after another in recorded order, as fast as the machine can; hits between faults are not in a trace"
+                .into(),
+        );
+        Ok(report)
+    })
 }
 
 /// Events that are earlier than one before them.

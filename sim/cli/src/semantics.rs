@@ -12,7 +12,6 @@ use rayon::prelude::*;
 
 use crate::args::{ReplayArgs, SemanticsArgs, SetupArgs};
 use crate::config::{parse_overrides, with_semantics};
-use crate::timeline::TimelineArgs;
 use crate::{Status, inputs, output, replay};
 
 /// Runs `daxsim semantics`.
@@ -189,17 +188,8 @@ fn knobs(spec: &KernelSpec) -> String {
 
 /// The arguments of one run.
 fn one(args: &SemanticsArgs, tree: &Tree<'_>, semantics: &str) -> ReplayArgs {
-    ReplayArgs {
-        inputs: vec![args.input.clone()],
-        setup: SetupArgs { kernel: Some(tree.name.clone()), ..args.setup.clone() },
-        semantics: Some(semantics.to_owned()),
-        crash_at: None,
-        threads: 1,
-        out: None,
-        timeline: TimelineArgs::default(),
-        quiet: true,
-        json: false,
-    }
+    let setup = SetupArgs { kernel: Some(tree.name.clone()), ..args.setup.clone() };
+    ReplayArgs::of_one(args.input.clone(), setup, Some(semantics.to_owned()))
 }
 
 fn document(

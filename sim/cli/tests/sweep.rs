@@ -295,3 +295,65 @@ fn the_example_of_the_documentation_runs_on_the_results() {
         "{out}"
     );
 }
+
+/// Differences that one run often serves, in all that can be followed.
+fn alike() -> String {
+    let script = |name: &str| recorded(&format!("kernel-7.2/ext4/{name}/script.txt")).display().to_string();
+    let recording = recorded("kernel-7.2/ext4/s10_msync_loop/trace.txt.xz").display().to_string();
+    format!(
+        r#"
+title = "Much of it alike"
+inputs = ["a.lackey", {:?}, {recording:?}]
+kernels = ["linux-7.2"]
+semantics = ["merged", "merged+hole_2m_busy@pre-series", "merged+upgrade_sets_d_4k@pre-series"]
+metrics = ["cycles", "instructions", "tlb.stlb.misses", "tlb.stlb.evictions", "tlb.stlb_main.fills", "psc.psc_pde.hits",
+    "psc.psc_pde.lookups", "psc.psc_pml4e.fills", "walks.cycles", "walks.by_walker.0", "walks.by_walker.1", "walks.by_walker.2",
+    "latency.mkwrite.p99", "kernel_work.struct_page_rmws", "shootdowns.full_flushes"]
+
+[[key]]
+name = "tlb.stlb.entries"
+values = [192, 1536, 3072]
+
+[[key]]
+name = "sizes"
+values = ["plain", "psc", "walkers"]
+set = [[], ["psc.pml4e=4"], ["mmu.walkers=3"]]
+
+[[key]]
+name = "tree.flush_ceiling_pages"
+values = [33, 34]
+"#,
+        script("s23_mprotect")
+    )
+}
+
+#[test]
+fn points_that_one_run_serves_have_the_results_of_runs_of_their_own() {
+    let trace: String = (0..20_000)
+        .map(|n| {
+            format!(" {} {:x},8\n", if n % 3 == 0 { 'S' } else { 'L' }, 0x10000 + n * 4096 * 7 % 4_915_200)
+        })
+        .collect();
+    let folder = folder(&alike());
+    fs::write(folder.path().join("a.lackey"), trace).unwrap();
+    let run = sweep(folder.path(), &["--out", "alone", "-q", "--each-alone"]);
+    run.exits(0);
+    assert!(!run.err.contains("served"), "{}", run.err);
+    for threads in ["1", "3"] {
+        let run = sweep(folder.path(), &["--out", threads, "-q", "--threads", threads]);
+        run.exits(0);
+        let served = run
+            .err
+            .lines()
+            .find_map(|line| line.strip_prefix("daxsim: ")?.strip_suffix(" runs served 162 points"));
+        let runs: u32 = served.unwrap_or_else(|| panic!("{}", run.err)).parse().unwrap();
+        assert!(
+            (6..110).contains(&runs),
+            "{runs} runs of 162 points: sizes that decide nothing serve each other"
+        );
+        assert_eq!(files(folder.path(), threads), files(folder.path(), "alone"), "{threads} threads");
+    }
+    sweep(folder.path(), &["--out", "dry", "--dry-run"])
+        .exits(0)
+        .shows(&["162 points of 54 configurations", "may serve"]);
+}

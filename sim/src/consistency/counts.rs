@@ -69,7 +69,7 @@ impl Machine {
                 rss.file += leaf.pages() as i64;
                 let counts = sums.counts.entry(leaf.pfn()).or_default();
                 counts.maps += 1;
-                counts.refs += i64::from(self.kernel.dax.refcount_per_map);
+                counts.refs += i64::from(self.kernel.ask(|k| k.dax.refcount_per_map));
             }
         }
         for mm in &self.mms {

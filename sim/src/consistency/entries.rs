@@ -75,16 +75,13 @@ impl Machine {
         if leaf.entry.is_writable() && (is_zero || !vma.shared) {
             return wrong("RW=0, for only a block of a shared mapping is stored to");
         }
-        let knobs = &self.kernel.dax;
-        self.check_bits(
-            leaf,
-            match (leaf.level, is_zero) {
-                (0, false) => knobs.pte_block_sw_bits,
-                (0, true) => knobs.pte_zero_sw_bits,
-                (_, false) => knobs.pmd_block_sw_bits,
-                (_, true) => knobs.pmd_zero_sw_bits,
-            },
-        )?;
+        let bits = self.kernel.ask(|k| match (leaf.level, is_zero) {
+            (0, false) => k.dax.pte_block_sw_bits,
+            (0, true) => k.dax.pte_zero_sw_bits,
+            (_, false) => k.dax.pmd_block_sw_bits,
+            (_, true) => k.dax.pmd_zero_sw_bits,
+        });
+        self.check_bits(leaf, bits)?;
         self.check_mark(leaf, file, page)
     }
 

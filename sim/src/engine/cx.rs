@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use daxsim_configs::kernel::{CommonPath, PathLength};
+use daxsim_configs::kernel::{CommonPath, DaxKnobs, PathLength};
 use daxsim_types::{CacheLine, CpuId, Time};
 
 use super::touch::{GiveWay, TakeLock, Touch, Unlock};
@@ -204,21 +204,26 @@ impl<'s> Cx<'s> {
         self.sys.with(|m| self.sys.wake(m, self.cpu.index(), index));
     }
 
+    /// What follows from the knobs of the insert.
+    pub(crate) fn knob<R: PartialEq>(&self, question: impl Fn(&DaxKnobs) -> R) -> R {
+        self.sys.with(|m| m.kernel.ask(|k| question(&k.dax)))
+    }
+
     /// Executes a named building block of the kernel's path.
     #[track_caller]
-    pub(crate) fn step(&self, block: impl FnOnce(&CommonPath) -> PathLength) {
+    pub(crate) fn step(&self, block: impl Fn(&CommonPath) -> PathLength) {
         self.begins_op(MicroOp::Block);
         self.sys.with(|m| {
-            let block = block(&m.kernel.path_length.common);
+            let block = m.kernel.ask(|k| block(&k.path_length.common));
             m.cpus[self.cpu.index()].work(block);
         });
     }
 
     /// Counts a string operation over a page, whose time is that of its lines, and begins it.
     #[track_caller]
-    pub(crate) fn string_step(&self, block: impl FnOnce(&CommonPath) -> PathLength) -> StringOp<'s> {
+    pub(crate) fn string_step(&self, block: impl Fn(&CommonPath) -> PathLength) -> StringOp<'s> {
         self.sys.with(|m| {
-            let block = block(&m.kernel.path_length.common);
+            let block = m.kernel.ask(|k| block(&k.path_length.common));
             m.cpus[self.cpu.index()].count(block);
         });
         self.string_op()

@@ -22,7 +22,7 @@ pub(crate) async fn ptep_set_access_flags(
     old: Entry,
     new: Entry,
 ) -> bool {
-    let rule = cx.with(|m| m.kernel.arch.set_access_flags);
+    let rule = cx.with(|m| m.kernel.ask(|k| k.arch.set_access_flags));
     let changed = new != old;
     if changed && (vmf.write || rule != SetAccessFlags::X86) {
         store_flags(cx, slot, new, rule).await;
@@ -64,7 +64,7 @@ fn with_flags(current: Entry, wanted: Entry) -> Entry {
 
 async fn flush(cx: &Cx<'_>, vmf: &Vmf, size: PageSize) {
     let start = vmf.address.align_down(size);
-    match cx.with(|m| m.kernel.arch.access_flags_flush) {
+    match cx.with(|m| m.kernel.ask(|k| k.arch.access_flags_flush)) {
         AccessFlagsFlush::None => {}
         AccessFlagsFlush::Local => {
             cx.with(|m| m.local_flush_tlb_page(cx.cpu().index(), vmf.mm, start));

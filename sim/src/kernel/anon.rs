@@ -47,7 +47,7 @@ fn thp_vma_allowable_order(cx: &Cx<'_>, vmf: &Vmf) -> bool {
     vma.backing == Backing::Anonymous
         && !vma.no_huge
         && vma.covers_huge(vmf.address, PageSize::Size2M)
-        && cx.with(|m| m.kernel.tree.thp_always)
+        && cx.with(|m| m.kernel.ask(|k| k.tree.thp_always))
 }
 
 /// `do_anonymous_page`: the zero page for a read, a zeroed page for a write.
@@ -169,7 +169,7 @@ async fn do_huge_pmd_wp_page(cx: &Cx<'_>, vmf: &Vmf, slot: Slot, orig: Entry) ->
     cx.step(|p| p.wp_page);
     let (zero, replaces, exclusive) = cx.with(|m| {
         let zero = orig.pfn() == m.globals.huge_zero_page;
-        (zero, m.kernel.tree.thp_zero_page_replaced, !zero && m.is_exclusive(orig.pfn()))
+        (zero, m.kernel.ask(|k| k.tree.thp_zero_page_replaced), !zero && m.is_exclusive(orig.pfn()))
     });
     if exclusive {
         let lock = cx.with(|m| m.mm(vmf.mm).pmd_lock);
@@ -289,7 +289,7 @@ impl Machine {
 
     /// The stack that would grow down to an address: the next VMA above, within `RLIMIT_STACK`.
     pub(crate) fn stack_above(&self, mm: MmId, va: VirtAddr) -> Option<Vma> {
-        let limit = self.kernel.tree.stack_limit;
+        let limit = self.kernel.ask(|k| k.tree.stack_limit);
         let space = self.mm(mm);
         let next = space.find_vma_from(va).copied()?;
         (next.grows_down && va.0 < next.start && next.end - va.0 <= limit).then_some(next)

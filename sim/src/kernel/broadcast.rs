@@ -1,7 +1,7 @@
 //! TLB flushes by INVLPGB under global ASIDs: the same PCID for an address space on every CPU, so that one instruction
 //! reaches its entries wherever they are (spec 5.9; arch/x86/mm/tlb.c of 7.2).
 
-use daxsim_configs::kernel::{FlushMechanism, TreeKnobs};
+use daxsim_configs::kernel::FlushMechanism;
 use daxsim_types::{CpuId, Time};
 
 use super::flush::{FlushInfo, flush_tlb_multi};
@@ -34,8 +34,8 @@ pub struct GlobalAsids {
 impl GlobalAsids {
     /// None in use. The first allocation begins with a flush, as the kernel's does.
     #[must_use]
-    pub fn new(knobs: &TreeKnobs, lock: LockId) -> Self {
-        let asids = knobs.asids as usize;
+    pub fn new(asids: u32, lock: LockId) -> Self {
+        let asids = asids as usize;
         let available = asids.saturating_sub(DYNAMIC_ASIDS + 1);
         Self { used: vec![false; asids], freed: vec![false; asids], last: asids, available, lock }
     }
@@ -161,7 +161,7 @@ pub(super) async fn broadcast_tlb_flush(cx: &Cx<'_>, info: FlushInfo, asid: usiz
         finish_asid_transition(cx, info, asid).await;
         return;
     }
-    let (pti, most) = cx.with(|m| (m.kernel.tree.pti, u64::from(m.spec.mmu.invlpgb_pages)));
+    let (pti, most) = cx.with(|m| (m.kernel.ask(|k| k.tree.pti), u64::from(m.spec.mmu.invlpgb_pages)));
     let pcids = [Some(kern_pcid(asid)), pti.then(|| user_pcid(asid))];
     if info.is_full() {
         for pcid in pcids.into_iter().flatten() {
@@ -184,7 +184,7 @@ pub(super) async fn broadcast_tlb_flush(cx: &Cx<'_>, info: FlushInfo, asid: usiz
 /// The same by a remote action request to the CPUs of the mask (R. van Riel's series of 2025): one for each PCID.
 async fn remote_action_flush(cx: &Cx<'_>, info: FlushInfo, asid: usize) {
     let (pcids, targets, how) = cx.with(|m| {
-        let pti = m.kernel.tree.pti.then(|| user_pcid(asid));
+        let pti = m.kernel.ask(|k| k.tree.pti).then(|| user_pcid(asid));
         let targets: Vec<CpuId> = m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()).collect();
         let how = m.addressing(targets.len());
         ([Some(kern_pcid(asid)), pti], targets, how)
@@ -224,26 +224,26 @@ impl Machine {
     /// Whether flushes may go by INVLPGB: the tree knows it and the CPUs have it.
     #[must_use]
     pub fn uses_invlpgb(&self) -> bool {
-        let knobs = &self.kernel.tlb_flush;
-        self.kernel.tree.invlpgb && self.spec.mmu.has_invlpgb() && knobs.mechanism == FlushMechanism::Ipi
+        self.spec.mmu.has_invlpgb()
+            && self.kernel.ask(|k| k.tree.invlpgb && k.tlb_flush.mechanism == FlushMechanism::Ipi)
     }
 
     /// Whether address spaces on many CPUs get a global ASID: for INVLPGB, or for remote action requests.
     #[must_use]
     pub fn uses_global_asids(&self) -> bool {
-        let knobs = &self.kernel.tlb_flush;
         let has_rar = self.spec.ipi.rar_entries > 0 && self.spec.mmu.pcid;
-        self.uses_invlpgb() || (knobs.rar && has_rar && knobs.mechanism == FlushMechanism::Ipi)
+        let rar = || self.kernel.ask(|k| k.tlb_flush.rar && k.tlb_flush.mechanism == FlushMechanism::Ipi);
+        self.uses_invlpgb() || (has_rar && rar())
     }
 
     /// `jiffies` as a CPU reads it.
     pub(super) fn jiffies(&self, cpu: CpuId) -> u64 {
-        ticks(self.cpus[cpu.index()].now, self.kernel.tree.hz)
+        ticks(self.cpus[cpu.index()].now, self.kernel.ask(|k| k.tree.hz))
     }
 
     /// `jiffies` between steps.
     pub(crate) fn now_in_jiffies(&self) -> u64 {
-        ticks(self.memory.acting().time, self.kernel.tree.hz)
+        ticks(self.memory.acting().time, self.kernel.ask(|k| k.tree.hz))
     }
 
     /// `mm_needs_global_asid`: whether a CPU must reload CR3 because its address space got a global ASID, or lost it.
@@ -261,11 +261,9 @@ mod tests {
     use super::*;
 
     fn asids(count: u32) -> GlobalAsids {
-        let mut kernel = daxsim_configs::load_kernel("linux-7.2", &[]).unwrap();
-        kernel.tree.asids = count;
         let mut locks = crate::engine::Locks::default();
         GlobalAsids::new(
-            &kernel.tree,
+            count,
             locks.create(crate::engine::LockClass::GlobalAsid, daxsim_types::CacheLine(1)),
         )
     }

@@ -89,7 +89,7 @@ pub(super) async fn call_function_many(
 ) -> Vec<CpuId> {
     let me = cx.cpu();
     let (path, info_line) =
-        cx.with(|m| (m.kernel.path_length.common.flush_send_target, m.call_lines.info(me)));
+        cx.with(|m| (m.kernel.ask(|k| k.path_length.common.flush_send_target), m.call_lines.info(me)));
     // Plain stores leave the core side by side; the locked operation waits for those before it.
     let mut stores = cx.stores();
     if let Some(line) = info_line {
@@ -182,11 +182,11 @@ impl Machine {
     /// How the kernel addresses an interrupt to so many CPUs: `native_send_call_func_single_ipi`, `native_send_call_func_ipi`,
     /// `__x2apic_send_IPI_mask`. All CPUs are online.
     pub(super) fn addressing(&self, targets: usize) -> Addressing {
-        let knobs = &self.kernel.tlb_flush;
-        if knobs.shorthand && targets > 1 && targets + 1 == self.cpus.len() {
+        let all = targets > 1 && targets + 1 == self.cpus.len();
+        if all && self.kernel.ask(|k| k.tlb_flush.shorthand) {
             return Addressing::AllButSelf;
         }
-        match knobs.destination {
+        match self.kernel.ask(|k| k.tlb_flush.destination) {
             IpiDestination::Cluster => Addressing::Cluster,
             IpiDestination::Unicast => Addressing::Unicast,
         }
@@ -232,7 +232,7 @@ impl Machine {
     /// `flush_smp_call_function_queue`: the flushes that are asked for, oldest first.
     fn flush_smp_call_function_queue(&mut self, sys: &Sys, index: usize) {
         let target = CpuId(index as u16);
-        let early_ack = self.kernel.tlb_flush.early_ack;
+        let early_ack = self.kernel.ask(|k| k.tlb_flush.early_ack);
         let access = |m: &mut Self, line, access| m.kernel_access_as(index, line, access, Part::IpiHandler);
         // llist_del_all
         access(self, self.call_lines.queue(target), Access::Rmw);

@@ -29,7 +29,7 @@ pub(crate) async fn copy_page(
     cx: &Cx<'_>,
     source: Option<Pfn>,
     frame: Pfn,
-    copy: impl FnOnce(&CommonPath) -> PathLength,
+    copy: impl Fn(&CommonPath) -> PathLength,
 ) {
     let before = cx.set_part(Part::Insert);
     if let Some(source) = source {
@@ -134,7 +134,8 @@ async fn write_through(cx: &Cx<'_>, vmf: &Vmf) {
 pub(crate) async fn wp_page_copy(cx: &Cx<'_>, vmf: &Vmf, slot: Slot) -> VmFault {
     let old_frame = vmf.orig_pte.pfn();
     let zero = cx.with(|m| old_frame == m.globals.zero_page);
-    let (device, counted) = cx.with(|m| (m.is_device_frame(old_frame), m.kernel.dax.refcount_per_map > 0));
+    let (device, counted) =
+        cx.with(|m| (m.is_device_frame(old_frame), m.kernel.ask(|k| k.dax.refcount_per_map > 0)));
     let frame = allocate_page(cx);
     let copied = if device && !counted {
         // vm_normal_page finds none.

@@ -262,8 +262,10 @@ async fn iomap_begin(cx: &Cx<'_>, vmf: &Vmf, page: u64, size: PageSize) -> Resul
     let before = cx.set_part(Part::Fs);
     let (path, alloc_path, lock, line) = cx.with(|m| {
         let file = m.file(vmf.file);
-        let paths = m.kernel.path_length.of(file.fs);
-        (paths.iomap, paths.block_alloc, file.extent_lock, file.extent_line)
+        let fs = file.fs;
+        let (iomap, block_alloc) =
+            m.kernel.ask(|k| (k.path_length.of(fs).iomap, k.path_length.of(fs).block_alloc));
+        (iomap, block_alloc, file.extent_lock, file.extent_line)
     });
     cx.work(path);
     // A private copy reads its source: IOMAP_WRITE is not set (spec 4.3, step 3).
@@ -384,7 +386,8 @@ async fn fault_iter(
         _ => return load_hole(cx, vmf, head, size).await.map(|ret| (ret, false)),
     };
     cx.step(|p| p.direct_access);
-    let refused = cx.with(|m| m.kernel.dax.pmd_block_sw_bits.devmap && m.injections.is_not_devmap(block));
+    let refused =
+        cx.with(|m| m.kernel.ask(|k| k.dax.pmd_block_sw_bits.devmap) && m.injections.is_not_devmap(block));
     if size == PageSize::Size2M && (block.0 % PMD_PAGES != 0 || refused) {
         return Ok((VmFault::FALLBACK, false));
     }
@@ -489,7 +492,7 @@ fn shrink(cx: &Cx<'_>, vmf: &Vmf, head: &mut u64) {
 /// `dax_associate_entry`: every struct page of the block is written, in all variants (spec 4.7).
 async fn associate(cx: &Cx<'_>, pfn: Pfn, size: PageSize, shared: bool) {
     let pages = size.pages();
-    let first_counted = cx.with(|m| m.kernel.tree.first_share_counted);
+    let first_counted = cx.with(|m| m.kernel.ask(|k| k.tree.first_share_counted));
     for page in 0..pages {
         cx.step(|p| if pages == 1 { p.associate_4k } else { p.associate_2m.share(page, pages) });
         let frame = Pfn(pfn.0 + page);

@@ -107,7 +107,7 @@ pub(crate) fn general_protection(cx: &Cx<'_>) {
 /// The entry; whether it switched from the tables of user mode.
 fn enter_kernel(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
-        let (entry, path) = (m.spec.cost.exception_entry, m.kernel.path_length.common.entry);
+        let (entry, path) = (m.spec.cost.exception_entry, m.kernel.ask(|k| k.path_length.common.entry));
         let index = cx.cpu().index();
         m.cpus[index].spend_as(Part::Entry, entry);
         let from_user = m.enter_kernel_half(index);
@@ -122,7 +122,7 @@ fn enter_kernel(cx: &Cx<'_>) -> bool {
 fn leave_kernel(cx: &Cx<'_>, to_user: bool) {
     cx.begins_op(MicroOp::Return);
     cx.with(|m| {
-        let (iret, path) = (m.spec.cost.iret, m.kernel.path_length.common.exit);
+        let (iret, path) = (m.spec.cost.iret, m.kernel.ask(|k| k.path_length.common.exit));
         let index = cx.cpu().index();
         m.cpus[index].part = Part::Entry;
         m.cpus[index].work(path);
@@ -375,7 +375,7 @@ async fn do_pte_missing(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault 
 async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf, has_table: bool) -> VmFault {
     let fs = cx.with(|m| m.file(vmf.file).fs);
     if !vmf.write {
-        let scan = cx.with(|m| m.kernel.path_length.of(fs).fault_around);
+        let scan = cx.with(|m| m.kernel.ask(|k| k.path_length.of(fs).fault_around));
         cx.work(scan);
     }
     if let Err(retry) = can_call_fault(cx, vmf).await {
@@ -426,8 +426,8 @@ async fn do_wp_page(cx: &Cx<'_>, vmf: &mut Vmf, slot: Slot) -> VmFault {
         return ret;
     }
     let (fs, callback, counted) = cx.with(|m| {
-        let counted = m.kernel.dax.refcount_per_map > 0;
-        (m.file(vmf.file).fs, m.kernel.dax.wp_callback_fsdax, counted)
+        let counted = m.kernel.ask(|k| k.dax.refcount_per_map > 0);
+        (m.file(vmf.file).fs, m.kernel.ask(|k| k.dax.wp_callback_fsdax), counted)
     });
     let ret = if fs == FileSystem::Devdax {
         wp_page_reuse(cx, vmf, slot).await

@@ -124,7 +124,7 @@ async fn write_reflinked(cx: &Cx<'_>, file: FileId, start: u64, end: u64) -> u64
         let found = cx.with(|m| m.file(file).extents.lookup(page));
         let Trimmed { mapping, shared } = trim_around_shared(cx, file, found);
         let run = if shared {
-            cx.work(cx.with(|m| m.kernel.path_length.of(m.file(file).fs).iomap));
+            cx.work(cx.with(|m| m.kernel.ask(|k| k.path_length.of(m.file(file).fs).iomap)));
             write_shared(cx, file, page, mapping, (start, end)).await.unwrap_or(0)
         } else {
             let run = write_run(cx, file, page, mapping.len.min(end.div_ceil(PAGE) - page)).await;
@@ -143,8 +143,10 @@ async fn write_reflinked(cx: &Cx<'_>, file: FileId, start: u64, end: u64) -> u64
 /// One iomap iteration of a write: the pages that it covers. New blocks replace the zero pages of every mapping.
 async fn write_run(cx: &Cx<'_>, file: FileId, page: u64, most: u64) -> u64 {
     let (path, alloc, mapping) = cx.with(|m| {
-        let paths = m.kernel.path_length.of(m.file(file).fs);
-        (paths.iomap, paths.block_alloc, m.file(file).extents.lookup(page))
+        let fs = m.file(file).fs;
+        let (iomap, block_alloc) =
+            m.kernel.ask(|k| (k.path_length.of(fs).iomap, k.path_length.of(fs).block_alloc));
+        (iomap, block_alloc, m.file(file).extents.lookup(page))
     });
     cx.work(path);
     let run = mapping.len.min(most);
@@ -173,7 +175,7 @@ async fn invalidate_range(cx: &Cx<'_>, file: FileId, first: u64, pages: u64) {
 /// pread: the lines of the range are loaded.
 pub(crate) async fn pread(cx: &Cx<'_>, file: FileId, start: u64, len: u64) {
     let before = cx.set_part(Part::Fs);
-    let path = cx.with(|m| m.kernel.path_length.of(m.file(file).fs).iomap);
+    let path = cx.with(|m| m.kernel.ask(|k| k.path_length.of(m.file(file).fs).iomap));
     cx.work(path);
     let end = start.saturating_add(len).min(cx.with(|m| m.file(file).size));
     copy_lines(cx, file, start, end, false).await;
@@ -221,7 +223,7 @@ impl Machine {
         pages: u64,
         end: u64,
     ) -> PathLength {
-        let work = self.kernel.path_length.of(self.file(file).fs).block_alloc;
+        let work = self.kernel.ask(|k| k.path_length.of(self.file(file).fs).block_alloc);
         match mode {
             FallocMode::Punch => self.unmap_blocks(file, first, pages),
             FallocMode::Allocate | FallocMode::Zero => {

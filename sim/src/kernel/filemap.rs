@@ -178,7 +178,7 @@ pub(super) async fn do_fault(cx: &Cx<'_>, vmf: &mut Vmf) -> VmFault {
 /// `do_fault_around` with `filemap_map_pages`: maps what the page cache has of an aligned window around the fault. Whether
 /// the page of the fault is mapped then.
 async fn do_fault_around(cx: &Cx<'_>, vmf: &Vmf) -> bool {
-    let window = cx.with(|m| u64::from(m.kernel.tree.fault_around_pages));
+    let window = cx.with(|m| u64::from(m.kernel.ask(|k| k.tree.fault_around_pages)));
     if window < 2 {
         return false;
     }

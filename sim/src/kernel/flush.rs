@@ -85,18 +85,17 @@ pub(super) async fn flush_tlb_for(
     let began = cx.now();
     let (path, gen_line, mask_line) = cx.with(|m| {
         let space = m.mm(mm);
-        (m.kernel.path_length.common.flush_request, space.gen_line, space.mask_line)
+        (m.kernel.ask(|k| k.path_length.common.flush_request), space.gen_line, space.mask_line)
     });
     cx.work(path);
     cx.rmw(gen_line).await;
     cx.load(mask_line).await;
     let (mut info, others) = cx.with(|m| {
         m.measure.shootdowns.requests += 1;
-        let ceiling = m.kernel.tree.flush_ceiling_pages;
+        let (start, end) = m.kernel.ask(|k| widened(range, shift, k.tree.flush_ceiling_pages));
         let space = m.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
-        let (start, end) = widened(range, shift, ceiling);
         let others = space.cpumask.iter().filter(|cpu| *cpu != cx.cpu()).count();
         (
             FlushInfo { mm, start, end, stride_shift: shift, freed_tables, generation, trim_cpumask: false },
@@ -133,7 +132,7 @@ pub(super) async fn flush_tlb_multi(cx: &Cx<'_>, info: FlushInfo) {
         m.flush_event(cx.cpu(), FlushReason::RemoteSendIpi, pages);
         let mut candidates = Vec::with_capacity(m.cpus.len());
         candidates.extend(m.mm(info.mm).cpumask.iter().filter(|cpu| *cpu != cx.cpu()));
-        (candidates, m.kernel.tlb_flush.concurrent)
+        (candidates, m.kernel.ask(|k| k.tlb_flush.concurrent))
     });
     if !concurrent {
         cx.with(|m| m.local_flush(cx.cpu(), &info));
@@ -154,15 +153,15 @@ fn widened(range: (u64, u64), shift: u32, ceiling: u32) -> (u64, u64) {
 impl Machine {
     /// `tlb_flush.mechanism = "ideal"`: no CPU has the translations any more, and nobody did anything for it. Whether it is so.
     fn flush_at_once(&mut self, mm: MmId, range: (u64, u64), shift: u32) -> bool {
-        if self.kernel.tlb_flush.mechanism != FlushMechanism::Ideal {
+        if self.kernel.ask(|k| k.tlb_flush.mechanism != FlushMechanism::Ideal) {
             return false;
         }
         self.measure.shootdowns.requests += 1;
-        let (start, end) = widened(range, shift, self.kernel.tree.flush_ceiling_pages);
+        let (start, end) = self.kernel.ask(|k| widened(range, shift, k.tree.flush_ceiling_pages));
         let space = self.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;
-        let (pcids, halves) = (self.spec.mmu.pcid, self.kernel.tree.pti);
+        let (pcids, halves) = (self.spec.mmu.pcid, self.kernel.ask(|k| k.tree.pti));
         self.recall();
         for cpu in &mut self.cpus {
             let slots = cpu.tlb_state.slots.iter_mut().enumerate();
@@ -189,7 +188,7 @@ impl Machine {
         let current = self.mm(info.mm).tlb_gen;
         let state = &self.cpus[cpu.index()].tlb_state;
         let next = info.generation == state.generation() + 1 && info.generation == current;
-        if !self.kernel.tlb_flush.cow_avoids_flush || state.loaded_mm != Some(info.mm) || !next {
+        if !self.kernel.ask(|k| k.tlb_flush.cow_avoids_flush) || state.loaded_mm != Some(info.mm) || !next {
             return false;
         }
         let cpu = &mut self.cpus[cpu.index()];
@@ -217,7 +216,7 @@ impl Machine {
 
     /// `should_trim_cpumask`: once a second.
     fn should_trim_cpumask(&mut self, cpu: CpuId, mm: MmId) -> bool {
-        let (now, second) = (self.jiffies(cpu), u64::from(self.kernel.tree.hz));
+        let (now, second) = (self.jiffies(cpu), u64::from(self.kernel.ask(|k| k.tree.hz)));
         let space = self.mm_mut(mm);
         let due = now > space.next_trim_cpumask;
         if due {
@@ -236,12 +235,12 @@ impl Machine {
     /// `flush_tlb_func` (spec 5.4).
     pub(super) fn flush_tlb_func(&mut self, cpu: CpuId, info: &FlushInfo, remote: bool) {
         let index = cpu.index();
-        let path = self.kernel.path_length.common.flush_func;
+        let path = self.kernel.ask(|k| k.path_length.common.flush_func);
         self.cpus[index].work(path);
         let reason = if remote { FlushReason::RemoteShootdown } else { FlushReason::LocalMmShootdown };
         let state = &self.cpus[index].tlb_state;
         if state.loaded_mm != Some(info.mm) {
-            if remote && !self.kernel.tree.cpumask_cleared_on_switch {
+            if remote && !self.kernel.ask(|k| k.tree.cpumask_cleared_on_switch) {
                 self.mm_mut(info.mm).cpumask.remove(cpu);
                 self.flush_event(cpu, FlushReason::RemoteWrongCpu, Some(0));
             }
@@ -286,7 +285,7 @@ impl Machine {
     /// What `should_flush_tlb` reads of another CPU first, since the mask holds CPUs that have left the address space; before that
     /// (`tlb_is_not_lazy`) only whether it is lazy.
     pub(super) fn line_of_loaded_mm(&self, cpu: CpuId) -> Option<CacheLine> {
-        (!self.kernel.tree.cpumask_cleared_on_switch).then(|| self.call_lines.own_tlb_state(cpu))
+        (!self.kernel.ask(|k| k.tree.cpumask_cleared_on_switch)).then(|| self.call_lines.own_tlb_state(cpu))
     }
 
     /// The load of `mm->context.tlb_gen` in `flush_tlb_func`, which the function makes only where the flush is needed. No address that it
@@ -338,7 +337,7 @@ impl Machine {
             return;
         }
         if let Some(old) = loaded
-            && self.kernel.tree.cpumask_cleared_on_switch
+            && self.kernel.ask(|k| k.tree.cpumask_cleared_on_switch)
         {
             self.mm_mut(old).cpumask.remove(cpu);
         }

@@ -194,7 +194,7 @@ impl Machine {
         if !self.is_counted(vma, old) {
             return None;
         }
-        let refs = i64::from(self.kernel.dax.refcount_per_map);
+        let refs = i64::from(self.kernel.ask(|k| k.dax.refcount_per_map));
         self.pages.update(old.pfn(), |c| {
             c.refs += refs;
             c.maps += 1;

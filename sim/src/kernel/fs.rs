@@ -1,6 +1,7 @@
 //! The fault handlers of the file systems: `ext4_dax_huge_fault`, `xfs_filemap_*` and `dev_dax_huge_fault`
 //! (spec 4.1, 4.2, 4.10).
 
+use daxsim_configs::kernel::{FsPath, PathLength};
 use daxsim_types::{FileSystem, PageSize, VmFault};
 
 use super::dax_fault::{dax_finish_sync_fault, dax_iomap_pmd_fault, dax_iomap_pte_fault};
@@ -39,11 +40,15 @@ pub(crate) async fn fs_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFaul
     ret
 }
 
+/// Prologue and epilogue of a fault.
+const fn frame_of(paths: &FsPath, write: bool) -> PathLength {
+    if write { paths.write } else { paths.read }
+}
+
 async fn fsdax_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order, fs: FileSystem) -> VmFault {
     let write = vmf.write && vmf.vma.shared;
     let (frame, lock) = cx.with(|m| {
-        let paths = m.kernel.path_length.of(fs);
-        (if write { paths.write } else { paths.read }, m.file(vmf.file).invalidate_lock)
+        (m.kernel.ask(|k| frame_of(k.path_length.of(fs), write)), m.file(vmf.file).invalidate_lock)
     });
     // Half of what was counted comes before the handler's body, half after.
     cx.work(frame.share(0, 2));
@@ -119,8 +124,7 @@ async fn dev_dax_huge_fault(cx: &Cx<'_>, vmf: &mut Vmf, order: Order) -> VmFault
     let (frame, mapping, alignment) = cx.with(|m| {
         let file = m.file(vmf.file);
         let head = vmf.pgoff & !(size.pages() - 1);
-        let paths = m.kernel.path_length.of(file.fs);
-        let frame = if vmf.write { paths.write } else { paths.read };
+        let frame = m.kernel.ask(|k| frame_of(k.path_length.of(file.fs), vmf.write));
         (frame, file.extents.lookup(head), m.allocator.device_alignment)
     });
     cx.work(frame.share(0, 2));

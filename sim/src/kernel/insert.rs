@@ -97,24 +97,24 @@ enum Outcome {
 /// Inserts or upgrades a 4 KiB PTE (spec 3.2.2, 3.3.3, 3.4.3).
 pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs));
+    let fs = cx.with(|m| m.file(vmf.file).fs);
     let fsdax = fs != FileSystem::Devdax;
-    request.write &= fsdax || knobs.devdax_4k_honours_write;
-    let counted = !request.zero || knobs.zero_page_refcounted_4k;
-    let temp_ref = knobs.temp_ref_around_insert
-        && fsdax
+    request.write = request.write && (fsdax || cx.knob(|k| k.devdax_4k_honours_write));
+    let counted = !request.zero || cx.knob(|k| k.zero_page_refcounted_4k);
+    let temp_ref = fsdax
         && counted
+        && cx.knob(|k| k.temp_ref_around_insert)
         && !cx.with(|m| m.injections.drops_reference(request.pfn));
     if temp_ref {
         cx.step(|p| p.temp_ref);
         folio_get(cx, request.pfn).await;
     }
-    let ret = match prologue_4k(cx, request, &knobs, fsdax).await {
+    let ret = match prologue_4k(cx, request, fsdax).await {
         Ok(()) => {
-            let outcome = insert_4k_locked(cx, vmf, request, &knobs).await;
-            finish_4k(cx, request, &knobs, &outcome)
+            let outcome = insert_4k_locked(cx, vmf, request).await;
+            finish_4k(cx, request, &outcome)
         }
-        Err(refused) => returned_4k(cx, request, &knobs, refused),
+        Err(refused) => returned_4k(cx, request, refused),
     };
     if temp_ref {
         folio_put(cx, request.pfn).await;
@@ -124,14 +124,14 @@ pub(crate) async fn insert_4k(cx: &Cx<'_>, vmf: &Vmf, mut request: Insert) -> Vm
 }
 
 /// What the helpers test before they take the page-table lock (spec 3.2.1, 3.3.1, 3.4.2).
-async fn prologue_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, fsdax: bool) -> Result<(), VmFault> {
-    let helper = Helper::of(knobs);
+async fn prologue_4k(cx: &Cx<'_>, request: Insert, fsdax: bool) -> Result<(), VmFault> {
+    let helper = cx.knob(Helper::of);
     let zero_write = request.zero && request.write;
     // vm_mixed_ok
     if helper == Helper::Mixed && (zero_write || cx.with(|m| m.injections.is_not_devmap(request.pfn))) {
         return Err(VmFault::SIGBUS);
     }
-    if knobs.memtype_lookup {
+    if cx.knob(|k| k.memtype_lookup) {
         memtype_lookup(cx, request.zero).await;
     }
     if helper == Helper::DaxPfn && zero_write {
@@ -146,14 +146,14 @@ async fn prologue_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, fsdax: bool
 }
 
 /// The trace token of the helper that the file system calls.
-fn returned_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, ret: VmFault) -> VmFault {
-    let names = Helper::of(knobs).names();
+fn returned_4k(cx: &Cx<'_>, request: Insert, ret: VmFault) -> VmFault {
+    let names = cx.knob(Helper::of).names();
     cx.note(PathStep::Returned(if request.write { names.outer_write } else { names.outer_read }, ret));
     ret
 }
 
 /// The part under the page-table lock.
-async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKnobs) -> Outcome {
+async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert) -> Outcome {
     let Some(table) = ensure_table(cx, vmf.mm, vmf.address, 0).await else { return Outcome::NoMemory };
     let slot = Slot::of(table, vmf.address, 0);
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return Outcome::Busy };
@@ -167,15 +167,15 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
     });
     let outcome = if old.is_none() {
         let prot = cx.with(|m| m.vm_page_prot(&vmf.vma));
-        let entry = fresh_pte(vmf, request, knobs, prot);
+        let entry = cx.knob(|k| fresh_pte(vmf, request, k, prot));
         cx.step(|p| if request.zero { p.insert_4k_zero } else { p.insert_4k_fresh });
-        if !request.zero || knobs.zero_page_refcounted_4k {
-            count_mapping(cx, vmf, request.pfn, PageSize::Size4K, knobs).await;
+        if !request.zero || cx.knob(|k| k.zero_page_refcounted_4k) {
+            count_mapping(cx, vmf, request.pfn, PageSize::Size4K).await;
         }
         store_entry(cx, slot, entry).await;
         let writes = request.write && !request.zero;
         cx.trail(|t| t.kind = Some(if writes { FaultKind::Write } else { FaultKind::Read }));
-        if knobs.hook_on_fresh_4k {
+        if cx.knob(|k| k.hook_on_fresh_4k) {
             update_mmu_cache(cx, vmf.mm, vmf.address, slot, PageSize::Size4K);
         }
         Outcome::Fresh
@@ -192,7 +192,7 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
         Outcome::Mismatch
     } else {
         cx.step(|p| p.insert_4k_upgrade);
-        let entry = upgraded(old, vmf, knobs.upgrade_sets_d_4k);
+        let entry = cx.knob(|k| upgraded(old, vmf, k.upgrade_sets_d_4k));
         let changed = upgrade_entry(cx, vmf, slot, PageSize::Size4K, old, entry).await;
         cx.trail(|t| t.kind = Some(if changed { FaultKind::Mkwrite } else { FaultKind::Spurious }));
         Outcome::Upgraded
@@ -202,11 +202,11 @@ async fn insert_4k_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, knobs: &DaxKn
 }
 
 /// Return value and trace tokens of the helper and its caller.
-fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) -> VmFault {
-    let helper = Helper::of(knobs);
+fn finish_4k(cx: &Cx<'_>, request: Insert, outcome: &Outcome) -> VmFault {
+    let helper = cx.knob(Helper::of);
     let names = helper.names();
     let ret = match outcome {
-        Outcome::Mismatch if knobs.mismatch_4k == Mismatch::Sigbus => VmFault::SIGBUS,
+        Outcome::Mismatch if cx.knob(|k| k.mismatch_4k == Mismatch::Sigbus) => VmFault::SIGBUS,
         Outcome::NoMemory => VmFault::OOM,
         _ => VmFault::NOPAGE,
     };
@@ -219,32 +219,32 @@ fn finish_4k(cx: &Cx<'_>, request: Insert, knobs: &DaxKnobs, outcome: &Outcome) 
         (_, Outcome::Mismatch) => cx.note(PathStep::Value(names.inner, -14)),
         (_, Outcome::Fresh | Outcome::Upgraded) => cx.note(PathStep::Value(names.inner, 0)),
     }
-    returned_4k(cx, request, knobs, ret)
+    returned_4k(cx, request, ret)
 }
 
 /// Inserts or upgrades a 2 MiB PMD (spec 3.2.3, 3.2.7, 3.4.4) or a 1 GiB PUD (3.2.4, 3.4.5), which differ in their level alone.
 pub(crate) async fn insert_huge(cx: &Cx<'_>, vmf: &Vmf, request: Insert, size: PageSize) -> VmFault {
     let before = cx.set_part(Part::Insert);
-    let (knobs, fs) = cx.with(|m| (m.kernel.dax, m.file(vmf.file).fs));
-    let temp_ref = knobs.temp_ref_around_insert && fs != FileSystem::Devdax && !request.zero;
+    let fs = cx.with(|m| m.file(vmf.file).fs);
+    let temp_ref = fs != FileSystem::Devdax && !request.zero && cx.knob(|k| k.temp_ref_around_insert);
     if temp_ref {
         cx.step(|p| p.temp_ref);
         folio_get(cx, request.pfn).await;
     }
     // Before the series, and as first posted, a huge hole is opened-coded in dax_pmd_load_hole: no helper, no lookup.
-    let through_helper = !request.zero || knobs.hook_on_2m_hole;
-    if knobs.memtype_lookup && through_helper {
+    let through_helper = !request.zero || cx.knob(|k| k.hook_on_2m_hole);
+    if through_helper && cx.knob(|k| k.memtype_lookup) {
         memtype_lookup(cx, request.zero).await;
     }
     let ret =
-        if Helper::of(&knobs) == Helper::Page && !request.zero && !is_folio_of(cx, vmf, request.pfn, size) {
+        if cx.knob(Helper::of) == Helper::Page && !request.zero && !is_folio_of(cx, vmf, request.pfn, size) {
             cx.with(|m| m.measure.warnings.warn(KernelWarning::FolioOrder));
             VmFault::SIGBUS
         } else {
-            insert_huge_locked(cx, vmf, request, size, &knobs).await
+            insert_huge_locked(cx, vmf, request, size).await
         };
     if through_helper {
-        let names = Helper::of(&knobs).names();
+        let names = cx.knob(Helper::of).names();
         let name = if size == PageSize::Size1G { names.pud } else { names.pmd };
         cx.note(PathStep::Returned(name, ret));
     }
@@ -271,13 +271,7 @@ fn huge_kinds(size: PageSize) -> [FaultKind; 3] {
     }
 }
 
-async fn insert_huge_locked(
-    cx: &Cx<'_>,
-    vmf: &Vmf,
-    request: Insert,
-    size: PageSize,
-    knobs: &DaxKnobs,
-) -> VmFault {
+async fn insert_huge_locked(cx: &Cx<'_>, vmf: &Vmf, request: Insert, size: PageSize) -> VmFault {
     let level = size.level();
     let [read, write, upgrade] = huge_kinds(size);
     let Some(table) = ensure_table(cx, vmf.mm, vmf.address, level).await else { return VmFault::OOM };
@@ -290,17 +284,17 @@ async fn insert_huge_locked(
     cx.trail(|t| (t.old, t.new, t.refs_at_insert) = (Some(old), Some(old), Some(refs)));
     let ret = if old.is_none() {
         let prot = cx.with(|m| m.vm_page_prot(&vmf.vma));
-        let entry = fresh_huge(vmf, request, knobs, prot);
+        let entry = cx.knob(|k| fresh_huge(vmf, request, k, prot));
         if !request.zero {
-            count_mapping(cx, vmf, request.pfn, size, knobs).await;
+            count_mapping(cx, vmf, request.pfn, size).await;
         }
         store_entry(cx, slot, entry).await;
         cx.trail(|t| t.kind = Some(if request.write { write } else { read }));
-        if !request.zero || knobs.hook_on_2m_hole {
+        if !request.zero || cx.knob(|k| k.hook_on_2m_hole) {
             update_mmu_cache(cx, vmf.mm, vmf.address, slot, size);
         }
         VmFault::NOPAGE
-    } else if request.zero && knobs.hole_2m_busy == HolePmdBusy::Fallback {
+    } else if request.zero && cx.knob(|k| k.hole_2m_busy == HolePmdBusy::Fallback) {
         VmFault::FALLBACK
     } else if !request.write {
         cx.trail(|t| t.kind = Some(FaultKind::Spurious));
@@ -312,12 +306,12 @@ async fn insert_huge_locked(
                 m.measure.warnings.warn(KernelWarning::Mismatch2m);
             }
         });
-        match knobs.mismatch_2m {
+        match cx.knob(|k| k.mismatch_2m) {
             Mismatch::NoPage => VmFault::NOPAGE,
             Mismatch::Sigbus => VmFault::SIGBUS,
         }
     } else {
-        let entry = upgraded(old, vmf, knobs.upgrade_sets_d_2m);
+        let entry = cx.knob(|k| upgraded(old, vmf, k.upgrade_sets_d_2m));
         let changed = upgrade_entry(cx, vmf, slot, size, old, entry).await;
         cx.trail(|t| t.kind = Some(if changed { upgrade } else { FaultKind::Spurious }));
         VmFault::NOPAGE
@@ -383,8 +377,8 @@ async fn store_entry(cx: &Cx<'_>, slot: Slot, entry: Entry) {
 }
 
 /// `folio_get`, file rmap and RSS of a new mapping, in the variants that count mappings (spec 3.4.3).
-async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: &DaxKnobs) {
-    if knobs.refcount_per_map == 0 {
+async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize) {
+    if cx.knob(|k| k.refcount_per_map == 0) {
         return;
     }
     cx.step(|p| if size == PageSize::Size4K { p.count_mapping_4k } else { p.count_mapping_2m });
@@ -400,7 +394,7 @@ async fn count_mapping(cx: &Cx<'_>, vmf: &Vmf, pfn: Pfn, size: PageSize, knobs: 
         }
     }
     cx.with(|m| {
-        let refs = i64::from(m.kernel.dax.refcount_per_map);
+        let refs = i64::from(m.kernel.ask(|k| k.dax.refcount_per_map));
         m.pages.update(pfn, |c| {
             c.refs += refs;
             c.maps += 1;

@@ -35,7 +35,7 @@ pub(super) async fn break_layouts(cx: &Cx<'_>, file: FileId) {
             given_up.insert(busy.0);
         }
     }
-    if cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
+    if cx.with(|m| m.kernel.ask(|k| k.dax.break_layout_deletes_entries)) {
         delete_entries(cx, file, 0, ALL).await;
     }
 }
@@ -43,7 +43,7 @@ pub(super) async fn break_layouts(cx: &Cx<'_>, file: FileId) {
 /// The same for a file whose lock is not to be dropped: the page that is in the way, if there is one.
 pub(super) async fn try_break_layouts(cx: &Cx<'_>, file: FileId, given_up: &BTreeSet<u64>) -> Option<Pfn> {
     let busy = dax_layout_busy_page(cx, file, given_up).await;
-    if busy.is_none() && cx.with(|m| m.kernel.dax.break_layout_deletes_entries) {
+    if busy.is_none() && cx.with(|m| m.kernel.ask(|k| k.dax.break_layout_deletes_entries)) {
         delete_entries(cx, file, 0, ALL).await;
     }
     busy
@@ -52,7 +52,8 @@ pub(super) async fn try_break_layouts(cx: &Cx<'_>, file: FileId, given_up: &BTre
 /// `dax_layout_busy_page`: unmaps the file, then looks for a page that is still referred to. Entries that are locked, as by
 /// writeback, are waited for.
 async fn dax_layout_busy_page(cx: &Cx<'_>, file: FileId, given_up: &BTreeSet<u64>) -> Option<Pfn> {
-    let skipped = cx.with(|m| m.kernel.dax.break_layout_skips_unmapped && m.mappings_of(file).is_empty());
+    let skipped =
+        cx.with(|m| m.kernel.ask(|k| k.dax.break_layout_skips_unmapped) && m.mappings_of(file).is_empty());
     if skipped {
         return None;
     }
@@ -82,7 +83,7 @@ async fn dax_busy_page(cx: &Cx<'_>, entry: &DaxEntry, given_up: &BTreeSet<u64>) 
     if entry.kind != EntryKind::Block {
         return None;
     }
-    let test = cx.with(|m| m.kernel.dax.busy_test);
+    let test = cx.with(|m| m.kernel.ask(|k| k.dax.busy_test));
     let frames = if test == BusyTest::RefNotMapcount { 1 } else { entry.pages() };
     for frame in (entry.pfn.0..entry.pfn.0 + frames).map(Pfn) {
         let line = cx.with(|m| m.pages.line(frame));
@@ -176,7 +177,7 @@ pub(super) async fn dax_disassociate_entry(cx: &Cx<'_>, entry: &DaxEntry, trunca
         cx.store(line).await;
         cx.with(|m| {
             let counts = m.pages.update(frame, PageCounts::disassociate);
-            let folio = entry.pmd && m.kernel.dax.refcount_per_map > 0 && counts.share == 0;
+            let folio = entry.pmd && m.kernel.ask(|k| k.dax.refcount_per_map > 0) && counts.share == 0;
             if counts.refs != 0 && (truncation || folio) {
                 m.measure.warnings.warn(KernelWarning::BusyPageFreed);
             }

@@ -40,9 +40,9 @@ pub(crate) struct LazyFlushes {
 
 impl LazyFlushes {
     /// Room for `each` states of each of `cpus`, if they are used.
-    pub fn new(used: bool, cpus: u16, each: u32, lines: &mut KernelLines) -> Self {
+    pub fn new(each: Option<u32>, cpus: u16, lines: &mut KernelLines) -> Self {
         let mut flushes = Self::default();
-        if used {
+        if let Some(each) = each {
             let (first, count) = lines.reserve(u64::from(cpus) * u64::from(each), LineName::LazyStates);
             flushes.lines = (0..count).map(|n| CacheLine(first.0 + n)).collect();
         }
@@ -63,9 +63,8 @@ impl LazyFlushes {
 pub(super) async fn flush_lazily(cx: &Cx<'_>, info: FlushInfo) -> bool {
     let me = cx.cpu();
     let line = cx.with(|m| {
-        let knobs = &m.kernel.tlb_flush;
-        let lazy = knobs.mechanism == FlushMechanism::Lazy && !info.freed_tables;
-        if !lazy || m.lazy.of(me) >= knobs.lazy_states as usize {
+        let lazy = !info.freed_tables && m.kernel.ask(|k| k.tlb_flush.mechanism == FlushMechanism::Lazy);
+        if !lazy || m.kernel.ask(|k| m.lazy.of(me) >= k.tlb_flush.lazy_states as usize) {
             return None;
         }
         m.lazy.next = (m.lazy.next + 1) % m.lazy.lines.len().max(1);
@@ -96,7 +95,7 @@ impl Machine {
     }
 
     fn tick(&self) -> Time {
-        Time(1_000_000_000_000 / u64::from(self.kernel.tree.hz))
+        Time(1_000_000_000_000 / u64::from(self.kernel.ask(|k| k.tree.hz)))
     }
 
     /// Sweeps every state that waits for a CPU. The tick and the task switch that do so are there anyway: only the states cost.
@@ -127,7 +126,7 @@ impl Machine {
 
     /// Keeps a frame from use for two ticks, where flushes are lazy. Whether it does.
     pub(crate) fn keep_frame(&mut self, frame: Pfn) -> bool {
-        let lazy = self.kernel.tlb_flush.mechanism == FlushMechanism::Lazy;
+        let lazy = self.kernel.ask(|k| k.tlb_flush.mechanism == FlushMechanism::Lazy);
         if lazy {
             let until = Time(self.latest().0 + 2 * self.tick().0);
             self.lazy.frames.push_back((until, frame));

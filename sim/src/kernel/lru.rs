@@ -85,12 +85,12 @@ impl PageLists {
 pub(super) async fn allocate_and_charge(cx: &Cx<'_>) {
     let index = cx.cpu().index();
     let (zone_lock, usage, refill, charge) = cx.with(|m| {
-        let knobs = &m.kernel.tree;
-        let (pcp, memcg) = (knobs.pcp_batch, knobs.memcg_batch);
-        let own = &mut m.page_lists.cpus[index];
+        let own = &m.page_lists.cpus[index];
         let (refill, charge) = (own.free == 0, own.stock == 0);
-        own.free = if refill { pcp } else { own.free } - 1;
-        own.stock = if charge { memcg } else { own.stock } - 1;
+        let free = if refill { m.kernel.ask(|k| k.tree.pcp_batch) } else { own.free } - 1;
+        let stock = if charge { m.kernel.ask(|k| k.tree.memcg_batch) } else { own.stock } - 1;
+        let own = &mut m.page_lists.cpus[index];
+        (own.free, own.stock) = (free, stock);
         (m.page_lists.zone_lock, m.page_lists.usage, refill, charge)
     });
     if refill {
@@ -107,7 +107,7 @@ pub(super) async fn allocate_and_charge(cx: &Cx<'_>) {
 pub(super) async fn add_to_lru(cx: &Cx<'_>, pfn: Pfn) {
     let index = cx.cpu().index();
     let full = cx.with(|m| {
-        let size = m.kernel.tree.lru_batch;
+        let size = m.kernel.ask(|k| k.tree.lru_batch);
         m.page_lists.batch(index, pfn, size)
     });
     if !full {
@@ -135,7 +135,7 @@ pub(super) async fn put_pages(cx: &Cx<'_>, pages: u32) {
     });
     let mut left = pages;
     while left > 0 {
-        let now = cx.with(|m| m.kernel.tree.lru_batch).max(1).min(left);
+        let now = cx.with(|m| m.kernel.ask(|k| k.tree.lru_batch)).max(1).min(left);
         left -= now;
         // __page_cache_release of each, under one lock for all.
         cx.lock(lru_lock, LockMode::Exclusive).await;
@@ -144,7 +144,7 @@ pub(super) async fn put_pages(cx: &Cx<'_>, pages: u32) {
         // uncharge_batch
         cx.rmw(usage).await;
         let spills = cx.with(|m| {
-            let (batch, high) = (m.kernel.tree.pcp_batch, m.kernel.tree.pcp_high);
+            let (batch, high) = (m.kernel.ask(|k| k.tree.pcp_batch), m.kernel.ask(|k| k.tree.pcp_high));
             let own = &mut m.page_lists.cpus[index];
             own.free += now;
             let spills = own.free > high;

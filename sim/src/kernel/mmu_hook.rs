@@ -28,7 +28,7 @@ pub(crate) fn update_mmu_tlb(cx: &Cx<'_>, mm: MmId, va: VirtAddr, slot: Slot) {
 
 impl Machine {
     fn run_mmu_hook(&mut self, index: usize, mm: MmId, va: VirtAddr, slot: Slot, size: PageSize) {
-        let levels = match self.kernel.arch.update_mmu_cache {
+        let levels = match self.kernel.ask(|k| k.arch.update_mmu_cache) {
             MmuHook::Noop => return,
             MmuHook::LocalInvalidate => return self.local_flush_tlb_page(index, mm, va),
             MmuHook::Preload => TlbLevels::Both,

@@ -165,7 +165,7 @@ async fn change_huge(
 impl Machine {
     /// `vma->vm_page_prot`; PROT_NONE is a non-present entry with the protnone bit (`PAGE_NONE`).
     pub(crate) fn vm_page_prot(&self, vma: &Vma) -> u64 {
-        let accessed = self.kernel.arch.prot_accessed;
+        let accessed = self.kernel.ask(|k| k.arch.prot_accessed);
         if !vma.read && !vma.write {
             return if accessed { Entry::G | Entry::A } else { Entry::G };
         }

@@ -162,7 +162,7 @@ pub(crate) async fn folio_put(cx: &Cx<'_>, pfn: Pfn) {
 pub(crate) fn drop_counts(cx: &Cx<'_>, pfn: Pfn, change: impl FnOnce(&mut PageCounts)) {
     let woken = cx.with(|m| {
         let counts = m.pages.update(pfn, change);
-        if counts.refs == 0 && m.kernel.dax.refcount_per_map > 0 && m.is_device_frame(pfn) {
+        if counts.refs == 0 && m.kernel.ask(|k| k.dax.refcount_per_map > 0) && m.is_device_frame(pfn) {
             m.note_in_fault(cx.cpu(), PathStep::Event("free_zone_device_folio"));
         }
         if m.is_free(pfn) { m.pages.waiters.remove(&pfn.0).unwrap_or_default() } else { Vec::new() }
@@ -179,7 +179,7 @@ impl Machine {
     /// at the file removes.
     pub(crate) fn is_free(&self, pfn: Pfn) -> bool {
         let counts = self.pages.counts(pfn);
-        match self.kernel.dax.busy_test {
+        match self.kernel.ask(|k| k.dax.busy_test) {
             BusyTest::RefNonZero => counts.refs <= counts.maps,
             BusyTest::RefAboveOne | BusyTest::RefNotMapcount => counts.refs == 0,
         }
@@ -196,7 +196,7 @@ impl Machine {
             }
             _ => PageSize::Size4K,
         };
-        let counted = self.kernel.dax.refcount_per_map > 0;
+        let counted = self.kernel.ask(|k| k.dax.refcount_per_map > 0);
         let order = if counted { size.pages().trailing_zeros() as u8 } else { 0 };
         let head = Pfn(pfn.0 >> order << order);
         Folio { head, order: self.injections.order_of(head).unwrap_or(order) }

@@ -41,7 +41,7 @@ impl Machine {
     /// write of CR3 empties the TLB anyway.
     pub(crate) fn enter_user_half(&mut self, index: usize) {
         let state = &mut self.cpus[index].tlb_state;
-        if !self.kernel.tree.pti || std::mem::replace(&mut state.user_half, true) {
+        if !self.kernel.ask(|k| k.tree.pti) || std::mem::replace(&mut state.user_half, true) {
             return;
         }
         let asid = state.asid;
@@ -70,7 +70,7 @@ impl Machine {
             return;
         }
         let asid = self.cpus[index].tlb_state.asid;
-        if self.kernel.tlb_flush.in_context_user_flush {
+        if self.kernel.ask(|k| k.tlb_flush.in_context_user_flush) {
             self.invalidate_in_context(index, va, asid);
         } else {
             self.invpcid(index, Invpcid::Address(user_pcid(asid), va));
@@ -80,9 +80,10 @@ impl Machine {
     /// `tlb_flush.in_context_user_flush`: the page goes by INVLPG when the user half is loaded; of more pages than are flushed one
     /// by one, everything goes then.
     fn invalidate_in_context(&mut self, index: usize, va: VirtAddr, asid: usize) {
-        let most = self.kernel.tree.flush_ceiling_pages as usize;
+        let due = self.cpus[index].user_pages_due.len();
+        let has_room = self.kernel.ask(|k| due < k.tree.flush_ceiling_pages as usize);
         let due = &mut self.cpus[index].user_pages_due;
-        if due.len() < most {
+        if has_room {
             due.push(va);
         } else {
             due.clear();
@@ -130,8 +131,8 @@ impl Machine {
         }
     }
 
-    const fn has_user_pcids(&self) -> bool {
-        self.kernel.tree.pti && self.spec.mmu.pcid
+    fn has_user_pcids(&self) -> bool {
+        self.spec.mmu.pcid && self.kernel.ask(|k| k.tree.pti)
     }
 }
 

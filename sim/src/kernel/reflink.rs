@@ -46,7 +46,7 @@ pub(super) fn allocate_cow(
     if found.block.is_some() {
         return Ok(Mapping { block: found.block, len: found.len.min(len) });
     }
-    cx.work(cx.with(|m| m.kernel.path_length.of(m.file(file).fs).block_alloc));
+    cx.work(cx.with(|m| m.kernel.ask(|k| k.path_length.of(m.file(file).fs).block_alloc)));
     cx.with(|m| m.allocate_cow(file, page, len))
 }
 

@@ -28,7 +28,7 @@ impl Machine {
     pub(crate) fn try_to_wake_up(&mut self, index: usize, sleeper: usize) {
         let (lines, part) = (self.sleepers[sleeper], self.cpus[index].part);
         let queue = self.call_lines.queue(CpuId(sleeper as u16));
-        self.cpus[index].work(self.kernel.path_length.common.wake_up);
+        self.cpus[index].work(self.kernel.ask(|k| k.path_length.common.wake_up));
         for line in [lines.task, queue, lines.idle_flags] {
             self.kernel_access_as(index, line, Access::Rmw, part);
         }

@@ -562,7 +562,7 @@ pub(crate) async fn sync_file_range(
         let dirty = std::mem::take(&mut f.metadata_dirty);
         let fs = f.fs;
         m.measure.kernel.commits += u64::from(dirty);
-        if dirty { m.kernel.path_length.of(fs).commit } else { PathLength::NONE }
+        if dirty { m.kernel.ask(|k| k.path_length.of(fs).commit) } else { PathLength::NONE }
     });
     cx.work(commit);
     cx.set_part(before);

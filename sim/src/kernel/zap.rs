@@ -326,7 +326,7 @@ async fn zap_pte_range(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64,
 /// before the lock is dropped, and its reverse mapping goes after that flush (`tlb_delay_rmap`). Returns where it got to.
 async fn zap_ptes(cx: &Cx<'_>, vma: &Vma, table: Pfn, start: u64, end: u64, gather: &mut Gather) -> u64 {
     let Some(ptl) = cx.with(|m| m.tables.lock(table)) else { return end };
-    let forces = cx.with(|m| m.kernel.dax.zap_forces_flush_if_dirty);
+    let forces = cx.with(|m| m.kernel.ask(|k| k.dax.zap_forces_flush_if_dirty));
     cx.lock(ptl, LockMode::Exclusive).await;
     // flush_tlb_batched_pending: mm->tlb_flush_batched, beside tlb_flush_pending.
     let pending = cx.with(|m| m.mm(gather.mm).gathers_line);
@@ -391,7 +391,7 @@ pub(super) async fn uncount(cx: &Cx<'_>, mm: MmId, old: Entry, size: PageSize) {
     cx.rmw_struct_page(line).await;
     let refs = cx.with(|m| {
         m.mm_mut(mm).rss_file -= size.pages() as i64;
-        i64::from(m.kernel.dax.refcount_per_map)
+        i64::from(m.kernel.ask(|k| k.dax.refcount_per_map))
     });
     drop_counts(cx, pfn, |c| {
         c.refs -= refs;
@@ -445,14 +445,14 @@ async fn free_table_at(cx: &Cx<'_>, va: VirtAddr, level: u32, span: u64, gather:
 impl Machine {
     /// See [`is_counted`].
     pub(crate) fn is_counted(&self, vma: &Vma, old: Entry) -> bool {
-        let (knobs, pfn) = (&self.kernel.dax, old.pfn());
+        let pfn = old.pfn();
         let dax = matches!(vma.backing, super::vma::Backing::Dax { .. }) && !self.is_private_copy(vma, old);
         let counted = if pfn == self.globals.huge_zero_page {
             false
         } else {
-            pfn != self.globals.zero_page || knobs.zero_page_refcounted_4k
+            pfn != self.globals.zero_page || self.kernel.ask(|k| k.dax.zero_page_refcounted_4k)
         };
-        dax && counted && knobs.refcount_per_map > 0
+        dax && counted && self.kernel.ask(|k| k.dax.refcount_per_map > 0)
     }
 
     /// Gives a page table back to the page allocator.

@@ -14,6 +14,7 @@ use super::lru::Lru;
 use super::rights::Rights;
 use super::tlb::TlbStats;
 use super::tlbs::Unbalanced;
+use crate::alike::Follower;
 
 /// Names of the caches, by level of the entries they hold less one.
 const NAMES: [&str; 4] = ["psc_pde", "psc_pdpte", "psc_pml4e", "psc_pml5e"];
@@ -46,6 +47,8 @@ pub struct Psc {
     caches: Vec<Lru>,
     names: &'static [&'static str; 4],
     resume: PscResume,
+    /// Those of followers.
+    twins: Vec<(Follower, Self)>,
 }
 
 /// The address bits above what an entry of `level` covers: at most 43, so that the PCID fits beside them.
@@ -70,7 +73,7 @@ impl Psc {
         ];
         let used = sizes.into_iter().take(levels as usize - 1);
         let caches = used.map(|(entries, ways)| Lru::new(entries, ways)).collect();
-        Self { caches, names: &NAMES, resume: spec.resume }
+        Self { caches, names: &NAMES, resume: spec.resume, twins: Vec::new() }
     }
 
     /// Those of the second stage. Entries that map a page are no part of them.
@@ -81,7 +84,34 @@ impl Psc {
             let points_to_a_table = level > spec.page_size.level();
             Lru::new(if points_to_a_table { entries } else { 0 }, 0)
         });
-        Self { caches: caches.collect(), names: &NESTED_NAMES, resume: PscResume::Below }
+        Self { caches: caches.collect(), names: &NESTED_NAMES, resume: PscResume::Below, twins: Vec::new() }
+    }
+
+    /// Keeps those of a follower beside: fed with the same, and compared whenever they are asked.
+    pub(crate) fn follow(&mut self, follower: Follower, other: Self) {
+        self.twins.push((follower, other));
+    }
+
+    /// Does to those of followers what was done to these.
+    #[inline]
+    fn each_twin<R>(&mut self, change: impl Fn(&mut Self) -> R) {
+        self.twins.iter_mut().for_each(|(_, twin)| drop(change(twin)));
+    }
+
+    #[cold]
+    fn compare(&mut self, va: VirtAddr, pcid: u16, found: Option<(u32, Link)>) {
+        self.twins.retain_mut(|(follower, twin)| {
+            if follower.is_alike() {
+                follower.answers(twin.deepest(va, pcid) == found);
+            }
+            follower.is_alike()
+        });
+    }
+
+    /// [`Self::stats`] of a follower that is alike.
+    pub(crate) fn stats_of(&self, follower: usize) -> Vec<(&'static str, TlbStats)> {
+        let twin = self.twins.iter().find(|(twin, _)| twin.number() == follower);
+        twin.map_or_else(|| self.stats(), |(_, twin)| twin.stats())
     }
 
     /// Where the walk for `va` may start: the level of the table to read next (0 = page table,
@@ -91,9 +121,18 @@ impl Psc {
     /// lookup, and only the one that hits is touched. With [`PscResume::Entry`] all are asked, all that hit are touched, and
     /// the answer is the level of the deepest entry found with the table that holds it.
     pub fn deepest(&mut self, va: VirtAddr, pcid: u16) -> Option<(u32, Link)> {
-        if self.resume == PscResume::Entry {
-            return self.deepest_again(va, pcid);
+        let found = match self.resume {
+            PscResume::Below => self.deepest_below(va, pcid),
+            PscResume::Entry => self.deepest_again(va, pcid),
+        };
+        if !self.twins.is_empty() {
+            self.compare(va, pcid, found);
         }
+        found
+    }
+
+    #[inline]
+    fn deepest_below(&mut self, va: VirtAddr, pcid: u16) -> Option<(u32, Link)> {
         (0_u32..).zip(&mut self.caches).find_map(|(next, cache)| {
             let word = cache.lookup(prefix(next + 1, va), tag(next + 1, va, pcid))?;
             Some((next, Link::of_word(word)))
@@ -122,6 +161,7 @@ impl Psc {
     /// Caches an entry that a walk read: of `level` (4 = PML5E, 3 = PML4E, 2 = PDPTE, 1 = PDE), on the way to
     /// `va`. Other levels are not cached.
     pub fn fill(&mut self, level: u32, va: VirtAddr, pcid: u16, link: Link) {
+        self.each_twin(|twin| twin.fill(level, va, pcid, link));
         if let Some(cache) = (level as usize).checked_sub(1).and_then(|i| self.caches.get_mut(i)) {
             cache.fill(prefix(level, va), tag(level, va, pcid), link.word());
         }
@@ -136,16 +176,19 @@ impl Psc {
     /// A #PF at `va`, or INVPCID of it: the entries that would be used for it go (Intel SDM vol. 3, 4.10.4.1).
     /// Returns how many went.
     pub fn drop_page(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.each_twin(|twin| twin.drop_page(va, pcid));
         (1..).zip(&mut self.caches).map(|(level, c)| c.retain(|t| t != tag(level, va, pcid))).sum()
     }
 
     /// A CR3 write without NOFLUSH: every entry of the PCID goes. Returns how many went.
     pub fn flush_pcid(&mut self, pcid: u16) -> u32 {
+        self.each_twin(|twin| twin.flush_pcid(pcid));
         self.caches.iter_mut().map(|c| c.retain(|t| t as u16 != pcid)).sum()
     }
 
     /// INVPCID of all contexts, a change of CR4.PGE: every entry goes. Returns how many went.
     pub fn flush_all(&mut self) -> u32 {
+        self.each_twin(|twin| twin.flush_all());
         self.caches.iter_mut().map(|c| c.retain(|_| false)).sum()
     }
 

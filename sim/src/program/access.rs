@@ -20,7 +20,13 @@ const MOST_FAULTS: u32 = 64;
 pub(crate) async fn run_accesses(cx: &Cx<'_>, origin: Origin, accesses: Accesses, user: bool) -> StepOutcome {
     let index = cx.cpu().index();
     // The kernel's copies stall on every access: what a copy of one page costs is in its path length.
-    cx.with(|m| m.cpus[index].runner = Some(Box::new(Runner::new(accesses, &m.spec, user))));
+    cx.with(|m| {
+        let mut runner = Runner::new(accesses, &m.spec, user);
+        if let Some(window) = &mut runner.window {
+            window.follow(&m.followed);
+        }
+        m.cpus[index].runner = Some(Box::new(runner));
+    });
     let mut outcome = StepOutcome::default();
     let given_up = loop {
         // An interrupt finds nothing in flight.
@@ -124,6 +130,7 @@ fn run_window(
     let due = due(m, index);
     let paused = window.run(&mut OnCpu::new(m, index), cursor, passed(index, limit), due);
     window.count_walks(&mut m.measure.walk_queue);
+    window.count_followed(&mut m.followed);
     paused
 }
 

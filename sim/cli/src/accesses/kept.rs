@@ -54,7 +54,7 @@ impl Kept {
         let one = |thread: &Arc<Thread>| -> Box<dyn AccessReader> {
             Box::new(Again { thread: Arc::clone(thread), at: 0, reading: thread.reading.clone() })
         };
-        Readers { threads: self.threads.iter().map(one).collect(), ordered: self.ordered }
+        Readers { threads: self.threads.iter().map(one).collect(), ordered: self.ordered, are_kept: true }
     }
 }
 
@@ -84,10 +84,26 @@ impl Thread {
             if bytes > most {
                 return Ok(None);
             }
-            batches.push(batch);
+            batches.extend(cut(batch));
         }
         Ok(Some(Self { batches, reading: reader.reading().clone(), damage }))
     }
+}
+
+/// Records handed out at once, if they have no order: who decodes them here has no more of them at a time than fit its L2.
+const AT_ONCE: usize = 8192;
+
+/// A batch as several, unless it is told where its records stand among those of other threads.
+fn cut(batch: AccessBatch) -> Vec<AccessBatch> {
+    if batch.records.len() <= AT_ONCE || !batch.order.is_empty() {
+        return vec![batch];
+    }
+    let part = |records: &[AccessRecord]| AccessBatch {
+        thread: batch.thread,
+        records: records.to_vec(),
+        order: Vec::new(),
+    };
+    batch.records.chunks(AT_ONCE).map(part).collect()
 }
 
 /// Reads what was kept.

@@ -23,14 +23,14 @@ use sidecar::Maps;
 pub use self::args::AccessArgs;
 pub use self::kept::Kept;
 use crate::args::ReplayArgs;
-use crate::replay::{Choice, damage_warning};
+use crate::replay::{Choice, Reports, damage_warning};
 use crate::{durability, inputs};
 
 /// Accesses of all threads in an epoch, unless it is said otherwise.
 const SLIP: u64 = 8192;
 
 /// Runs the accesses of a trace.
-pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice) -> Result<RunReport> {
+pub fn predict(args: &ReplayArgs, input: &Path, kind: InputKind, choice: &Choice) -> Result<Reports> {
     let readers = readers(input, kind, args.setup.accesses.fetches())?;
     predict_from(args, input, readers, inputs::provenance(input, kind.name())?, choice)
 }
@@ -42,7 +42,7 @@ pub fn predict_kept(
     kept: &Kept,
     provenance: Input,
     choice: &Choice,
-) -> Result<RunReport> {
+) -> Result<Reports> {
     predict_from(args, input, kept.readers(), provenance, choice)
 }
 
@@ -57,7 +57,7 @@ fn predict_from(
     readers: Readers,
     mut provenance: Input,
     choice: &Choice,
-) -> Result<RunReport> {
+) -> Result<Reports> {
     let asked = &args.setup.accesses;
     let name = || input.display().to_string();
     let mut sim = choice.simulation(false);
@@ -69,7 +69,11 @@ fn predict_from(
     for reader in readers.threads {
         let expander = Expander::new(&choice.machine);
         let job = Job { reader, expander, limit: asked.limit.unwrap_or(u64::MAX), slip };
-        decoders.push(Decoder::start(job, &mut epochs).context("cannot start a thread")?);
+        decoders.push(match readers.are_kept {
+            // One of many runs, which have the threads of the host among them.
+            true => Decoder::here(job, &mut epochs),
+            false => Decoder::start(job, &mut epochs).context("cannot start a thread")?,
+        });
     }
     let outcomes = trace::run(&mut sim, choice.fs, &found.maps, threads, epochs).with_context(name)?;
     let decoded: Option<Vec<Decoded>> = decoders.into_iter().map(Decoder::finish).collect();
@@ -100,21 +104,18 @@ fn predict_from(
         bail!("{}: no access in it: {why}", input.display());
     }
     provenance.events = (!crashed).then(|| counts.records());
-    let results = sim.finish();
-    let mut report = choice.report(Mode::Predict, provenance, &results)?;
-    durability::add(
-        &mut report,
-        &results,
-        choice.machine.cpu.clock,
-        args.crash_at,
-        &durability::Source::Trace,
-    );
-    warn(&mut report, &decoded, &damage);
     let signals = outcomes.iter().map(|outcome| outcome.signals).sum();
-    add(&mut report, "accesses that got a signal", signals, "no program has memory at such addresses".into());
-    assume(&mut report, asked, &found, &counts);
-    order(&mut report, threads, slip);
-    Ok(report)
+    choice.reports(sim.finish(), |choice, results| {
+        let mut report = choice.report(Mode::Predict, provenance.clone(), results)?;
+        let clock = choice.machine.cpu.clock;
+        durability::add(&mut report, results, clock, args.crash_at, &durability::Source::Trace);
+        warn(&mut report, &decoded, &damage);
+        let detail = "no program has memory at such addresses".into();
+        add(&mut report, "accesses that got a signal", signals, detail);
+        assume(&mut report, asked, &found, &counts);
+        order(&mut report, threads, slip);
+        Ok(report)
+    })
 }
 
 /// The threads of a trace.
@@ -122,23 +123,29 @@ struct Readers {
     threads: Vec<Box<dyn AccessReader>>,
     /// The trace says in which order they made their accesses.
     ordered: bool,
+    /// They only hand out what was decoded before.
+    are_kept: bool,
 }
 
 fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Readers> {
     if kind != InputKind::Dxt {
-        return Ok(Readers { threads: vec![access::open(input, fetches)?], ordered: false });
+        return Ok(Readers { threads: vec![access::open(input, fetches)?], ordered: false, are_kept: false });
     }
     let file = Arc::new(dxt::File::open(input)?);
     let ordered = file.is_ordered();
     if file.blocks().is_empty() {
         // Its reader says what is wrong with it.
-        return Ok(Readers { threads: vec![Box::new(dxt::Reader::of(file, None)?)], ordered });
+        return Ok(Readers {
+            threads: vec![Box::new(dxt::Reader::of(file, None)?)],
+            ordered,
+            are_kept: false,
+        });
     }
     let reader = |thread| -> Result<Box<dyn AccessReader>> {
         Ok(Box::new(dxt::Reader::of(Arc::clone(&file), Some(thread))?))
     };
     let threads = file.threads().into_iter().map(reader).collect::<Result<Vec<_>>>()?;
-    Ok(Readers { threads, ordered })
+    Ok(Readers { threads, ordered, are_kept: false })
 }
 
 fn add(report: &mut RunReport, what: &str, count: u64, detail: String) {

@@ -1,8 +1,9 @@
-//! Decoding on threads of their own, a bounded distance ahead of the simulation.
+//! Decoding, a bounded distance ahead of the simulation: on threads of their own, or by who takes the accesses, when they are needed.
 //!
 //! Where the trace orders its threads, its accesses are cut into epochs: so many of all threads together, in the order of the trace.
 //! The simulation makes one epoch after another, so no thread is further ahead of another than an epoch.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,24 +28,59 @@ struct Chunk {
     accesses: Vec<Access>,
 }
 
+/// Where chunks come from.
+enum Supply {
+    /// A decoder on a thread of its own, and where used chunks go back to.
+    Thread(Receiver<Chunk>, Sender<Vec<Access>>),
+    /// A decoder that is called.
+    Here(Box<Decoding<Ready>>),
+}
+
+impl Supply {
+    /// The next chunk in exchange for a used one.
+    fn next(&mut self, used: Vec<Access>) -> Option<Chunk> {
+        match self {
+            Self::Thread(full, empty) => {
+                let next = full.recv().ok()?;
+                // Whoever made it may be done.
+                let _ = empty.send(used);
+                Some(next)
+            }
+            Self::Here(decoding) => {
+                decoding.out.sink.spare.push(used);
+                loop {
+                    if let Some(next) = decoding.out.sink.full.pop_front() {
+                        return Some(next);
+                    }
+                    if decoding.ended {
+                        return None;
+                    }
+                    decoding.step();
+                }
+            }
+        }
+    }
+}
+
 /// The end of the queue that the simulation takes from.
-struct Queue {
-    full: Receiver<Chunk>,
-    /// Where used chunks go back to.
-    empty: Sender<Vec<Access>>,
+pub struct Queue {
+    supply: Supply,
     chunk: Chunk,
     /// The next of the chunk.
     at: usize,
 }
 
 impl Queue {
+    const fn new(supply: Supply) -> Self {
+        Self { supply, chunk: Chunk { epoch: 0, accesses: Vec::new() }, at: 0 }
+    }
+
     /// The epoch of the next access; `None` if there is none.
     fn epoch(&mut self) -> Option<u64> {
         while self.at >= self.chunk.accesses.len() {
-            let used = std::mem::replace(&mut self.chunk, self.full.recv().ok()?);
             self.at = 0;
-            // Whoever made it may be done.
-            let _ = self.empty.send(used.accesses);
+            let used = std::mem::take(&mut self.chunk.accesses);
+            self.chunk = self.supply.next(used)?;
         }
         Some(self.chunk.epoch)
     }
@@ -119,8 +155,11 @@ pub struct Job {
 }
 
 /// A decoder at work.
-pub struct Decoder {
-    thread: JoinHandle<Decoded>,
+pub enum Decoder {
+    /// On a thread of its own.
+    Thread(JoinHandle<Decoded>),
+    /// Called when accesses are needed.
+    Here(Arc<Mutex<Queue>>),
 }
 
 impl Decoder {
@@ -132,35 +171,100 @@ impl Decoder {
     pub fn start(job: Job, epochs: &mut Epochs) -> std::io::Result<Self> {
         let (to_simulation, full) = sync_channel(WAITING);
         let (empty, used) = channel();
-        let out = Out { full: to_simulation, used, chunk: Chunk::default() };
-        let thread = std::thread::Builder::new().name("decoder".into()).spawn(move || decode(job, out))?;
-        epochs.queues.push(Arc::new(Mutex::new(Queue { full, empty, chunk: Chunk::default(), at: 0 })));
-        Ok(Self { thread })
+        let sink = Ahead { full: to_simulation, used };
+        let decode = move || {
+            let mut decoding = Decoding::new(job, sink);
+            while !decoding.ended {
+                decoding.step();
+            }
+            decoding.decoded
+        };
+        let thread = std::thread::Builder::new().name("decoder".into()).spawn(decode)?;
+        epochs.queues.push(Arc::new(Mutex::new(Queue::new(Supply::Thread(full, empty)))));
+        Ok(Self::Thread(thread))
+    }
+
+    /// The same without a thread: who takes the accesses decodes them.
+    pub fn here(job: Job, epochs: &mut Epochs) -> Self {
+        let decoding = Decoding::new(job, Ready::default());
+        let queue = Arc::new(Mutex::new(Queue::new(Supply::Here(Box::new(decoding)))));
+        epochs.queues.push(Arc::clone(&queue));
+        Self::Here(queue)
     }
 
     /// What it read, once its accesses have ended or nobody wants them. `None` if the decoder broke.
     pub fn finish(self) -> Option<Decoded> {
-        self.thread.join().ok()
+        match self {
+            Self::Thread(thread) => thread.join().ok(),
+            Self::Here(queue) => match &mut lock(&queue).supply {
+                Supply::Here(decoding) => {
+                    decoding.end();
+                    Some(std::mem::take(&mut decoding.decoded))
+                }
+                Supply::Thread(..) => None,
+            },
+        }
+    }
+}
+
+/// Where chunks go that are full.
+trait Sink {
+    /// Takes one.
+    fn put(&mut self, full: Chunk) -> Result<(), Unwanted>;
+    /// Room for another.
+    fn room(&mut self) -> Vec<Access>;
+}
+
+/// To a simulation on another thread.
+struct Ahead {
+    full: SyncSender<Chunk>,
+    used: Receiver<Vec<Access>>,
+}
+
+impl Sink for Ahead {
+    fn put(&mut self, full: Chunk) -> Result<(), Unwanted> {
+        self.full.send(full).map_err(|_| Unwanted)
+    }
+
+    fn room(&mut self) -> Vec<Access> {
+        self.used.try_recv().unwrap_or_default()
+    }
+}
+
+/// To who called.
+#[derive(Default)]
+struct Ready {
+    full: VecDeque<Chunk>,
+    spare: Vec<Vec<Access>>,
+}
+
+impl Sink for Ready {
+    fn put(&mut self, full: Chunk) -> Result<(), Unwanted> {
+        self.full.push_back(full);
+        Ok(())
+    }
+
+    fn room(&mut self) -> Vec<Access> {
+        self.spare.pop().unwrap_or_default()
     }
 }
 
 /// The end of the queue that a decoder puts into.
-struct Out {
-    full: SyncSender<Chunk>,
-    used: Receiver<Vec<Access>>,
+struct Out<S> {
+    sink: S,
     chunk: Chunk,
 }
 
 /// Nobody takes the accesses any more.
 struct Unwanted;
 
-impl Out {
+impl<S: Sink> Out<S> {
     /// Hands the chunk over; the next one is of an epoch.
     fn send(&mut self, epoch: u64) -> Result<(), Unwanted> {
-        let mut accesses = self.used.try_recv().unwrap_or_default();
+        let mut accesses = self.sink.room();
         accesses.clear();
         let full = std::mem::replace(&mut self.chunk, Chunk { epoch, accesses });
-        self.full.send(full).map_err(|_| Unwanted)
+        self.sink.put(full)
     }
 
     /// Puts records that are all of one epoch.
@@ -207,33 +311,61 @@ fn parts(
     put(0, rest)
 }
 
-fn decode(job: Job, mut out: Out) -> Decoded {
-    let Job { mut reader, mut expander, limit, slip } = job;
-    let mut batch = AccessBatch::default();
-    let mut decoded = Decoded::default();
-    let mut left = limit;
-    while left > 0 {
-        match reader.next_batch(&mut batch) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => {
-                decoded.error = Some(error);
-                break;
-            }
-        }
-        batch.records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        left -= batch.records.len() as u64;
-        decoded.counts.add(&batch.records);
-        if parts(&batch, slip, |epoch, records| out.put(epoch, records, &mut expander)).is_err() {
-            break;
+/// The decoding of a thread's accesses.
+struct Decoding<S> {
+    job: Job,
+    out: Out<S>,
+    batch: AccessBatch,
+    decoded: Decoded,
+    /// Records that may still come.
+    left: u64,
+    ended: bool,
+}
+
+impl<S: Sink> Decoding<S> {
+    fn new(job: Job, sink: S) -> Self {
+        let out = Out { sink, chunk: Chunk::default() };
+        Self {
+            left: job.limit,
+            job,
+            out,
+            batch: AccessBatch::default(),
+            decoded: Decoded::default(),
+            ended: false,
         }
     }
-    decoded.reading = reader.reading().clone();
-    let behind = if left > 0 { decoded.reading.trailing_instructions } else { 0 };
-    out.chunk.accesses.extend(expander.finish(behind));
-    // If nobody takes them, nobody wants them.
-    let _ = out.send(0);
-    decoded
+
+    /// Decodes a batch.
+    fn step(&mut self) {
+        let batch = &mut self.batch;
+        match if self.left > 0 { self.job.reader.next_batch(batch) } else { Ok(false) } {
+            Ok(true) => {}
+            Ok(false) => return self.end(),
+            Err(error) => {
+                self.decoded.error = Some(error);
+                return self.end();
+            }
+        }
+        batch.records.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= batch.records.len() as u64;
+        self.decoded.counts.add(&batch.records);
+        let (out, expander) = (&mut self.out, &mut self.job.expander);
+        if parts(batch, self.job.slip, |epoch, records| out.put(epoch, records, expander)).is_err() {
+            self.end();
+        }
+    }
+
+    /// Hands over the last of it.
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.decoded.reading = self.job.reader.reading().clone();
+        let behind = if self.left > 0 { self.decoded.reading.trailing_instructions } else { 0 };
+        self.out.chunk.accesses.extend(self.job.expander.finish(behind));
+        // If nobody takes them, nobody wants them.
+        let _ = self.out.send(0);
+    }
 }
 
 #[cfg(test)]
@@ -321,6 +453,25 @@ mod tests {
         let (decoder, mut epochs) = start(loads(&[10_000], true), u64::MAX);
         assert_eq!(all(&mut epochs)[0][0].len(), 10_000);
         assert!(decoder.finish().unwrap().error.is_some());
+    }
+
+    #[test]
+    fn decoded_by_who_takes_it_it_is_the_same() {
+        for (batches, ends_badly, limit) in [
+            (vec![1, 100_000, 7, 20_000], false, u64::MAX),
+            (vec![10_000], true, u64::MAX),
+            (vec![30_000], true, 9_000),
+        ] {
+            let (decoder, mut epochs) = start(loads(&batches, ends_badly), limit);
+            let expected = (all(&mut epochs), decoder.finish().unwrap());
+            let mut epochs = Epochs::default();
+            let decoder = Decoder::here(job(loads(&batches, ends_badly), limit), &mut epochs);
+            assert_eq!(all(&mut epochs), expected.0);
+            let decoded = decoder.finish().unwrap();
+            assert_eq!(decoded.counts, expected.1.counts);
+            assert_eq!(decoded.reading.other_lines, expected.1.reading.other_lines);
+            assert_eq!(decoded.error.is_some(), expected.1.error.is_some());
+        }
     }
 
     #[test]

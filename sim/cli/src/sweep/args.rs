@@ -22,6 +22,9 @@ pub struct SweepArgs {
     /// Memory for decoded inputs, which all points share; what does not fit is read by each point
     #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = size::parse)]
     pub memory: u64,
+    /// Run every point by itself, also where one run would serve several
+    #[arg(long)]
+    pub each_alone: bool,
     /// Print the points, and the time and memory that they will take, and run none
     #[arg(long)]
     pub dry_run: bool,
@@ -43,6 +46,9 @@ pub struct SweepArgs {
     /// Run one point alone: what a sweep does with those that earlier runs died in
     #[arg(long, value_name = "ID", hide = true)]
     pub only: Option<String>,
+    /// The round of a search that a task of a job array runs
+    #[arg(long, value_name = "N", hide = true, requires = "shard")]
+    pub round: Option<usize>,
     /// Run every so-manieth point, and write no results: what a task of a job array does
     #[arg(long, value_name = "I/N", hide = true, value_parser = Shard::parse)]
     pub shard: Option<Shard>,

@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 const PILOT: u64 = 200_000;
 
 /// What a sweep is and will take.
-pub fn describe(plan: &Plan, points: &[Point], store: &Store, threads: u16) -> Result<String> {
+pub fn describe(plan: &Plan, points: &[Point], store: &Store, threads: u16, alike: bool) -> Result<String> {
     let sweep = &plan.sweep;
     let mut text = format!(
         "{}\n{} of {} on {}",
@@ -34,7 +34,11 @@ pub fn describe(plan: &Plan, points: &[Point], store: &Store, threads: u16) -> R
     if finished > 0 {
         text += &format!("; {} are finished", count(finished as u64));
     }
-    text += "\n\n";
+    text += "\n";
+    if alike {
+        text += &shared(points);
+    }
+    text += "\n";
     for point in points.iter().take(SHOWN) {
         text += &line(plan, point);
     }
@@ -42,6 +46,20 @@ pub fn describe(plan: &Plan, points: &[Point], store: &Store, threads: u16) -> R
         text += &format!("  ... and {} more\n", count((points.len() - SHOWN) as u64));
     }
     Ok(text + "\n" + &estimate(plan, points, threads)?)
+}
+
+/// Points of which one run may serve several.
+fn shared(points: &[Point]) -> String {
+    let all: Vec<&Point> = points.iter().filter(|point| point.what.is_ok()).collect();
+    let (families, points) = (work::pieces(&all, true).len() as u64, all.len() as u64);
+    if families == points {
+        return String::new();
+    }
+    let families = counted(families, "family differs", "families differ");
+    format!(
+        "one run may serve several points: {families} in more than knobs of the kernel, sizes of STLB and paging-structure caches, and \
+         walkers\n"
+    )
 }
 
 fn line(plan: &Plan, point: &Point) -> String {
@@ -72,7 +90,7 @@ fn estimate(plan: &Plan, points: &[Point], threads: u16) -> Result<String> {
         let short = length.map(|length| length.min(PILOT));
         let pilot = Point { accesses: short, ..first.clone() };
         let start = now();
-        if let Err(error) = work::one(plan, &pilot) {
+        if let Err(error) = work::one(plan, &pilot, &[]).0 {
             text += &format!("{name}: the first point fails: {error}\n");
             continue;
         }

@@ -9,7 +9,6 @@ use daxsim_reports::sweep::Round;
 use super::document;
 use super::journal::Outcome;
 use super::plan::{Plan, Point};
-use super::work::{self, Place};
 
 /// What a search ran.
 #[derive(Default)]
@@ -43,14 +42,29 @@ pub fn lengths(plan: &Plan, halving: &Halving) -> Result<Vec<Option<u64>>> {
     Ok(lengths)
 }
 
-/// Runs the rounds.
-pub fn run(plan: &Plan, halving: &Halving, place: &Place<'_>) -> Result<Search> {
+/// The points of a round, as those who run it get them.
+pub struct Heat<'a> {
+    /// Which round, from 0.
+    pub round: usize,
+    /// Accesses of each thread at most.
+    pub accesses: Option<u64>,
+    /// The configurations, by their places.
+    pub designs: &'a [usize],
+    /// The points.
+    pub points: &'a [Point],
+}
+
+/// Runs the rounds, each by `run`.
+pub fn run(
+    plan: &Plan,
+    halving: &Halving,
+    run: impl Fn(&Heat<'_>) -> Result<BTreeMap<String, Outcome>>,
+) -> Result<Search> {
     let mut search = Search::default();
     let mut designs: Vec<usize> = (0..plan.designs.len()).collect();
-    for accesses in lengths(plan, halving)? {
+    for (round, accesses) in lengths(plan, halving)?.into_iter().enumerate() {
         let points = plan.points(&designs, accesses)?;
-        let all: Vec<&Point> = points.iter().collect();
-        let outcomes = work::run(plan, &all, place)?;
+        let outcomes = run(&Heat { round, accesses, designs: &designs, points: &points })?;
         search.rounds.push(Round { accesses, designs: designs.len() as u64 });
         let keep = designs.len().div_ceil(halving.factor as usize);
         designs = best(plan, halving, &designs, &points, &outcomes, keep);

@@ -1,8 +1,10 @@
 //! `daxsim sweep`: many configurations of one question.
 
 mod args;
+mod crew;
 mod document;
 mod dry;
+mod family;
 mod halving;
 mod journal;
 mod metrics;
@@ -20,7 +22,7 @@ use daxsim_configs::sweep::load_sweep;
 use daxsim_reports::sweep as report;
 
 use crate::{Status, output};
-use halving::Search;
+use halving::{Heat, Search};
 use plan::{Plan, Point};
 use store::Store;
 use work::Place;
@@ -54,8 +56,14 @@ fn one(args: &SweepArgs, spec: &Path) -> Result<Status> {
     let plan = Plan::new(load_sweep(&spec.display().to_string())?, args.memory)?;
     let out = folder(args, &plan.sweep.name);
     let designs: Vec<usize> = (0..plan.designs.len()).collect();
-    let place =
-        Place { spec, out: &out, threads: args.threads, memory: args.memory, alone: args.shard.is_some() };
+    let place = Place {
+        spec,
+        out: &out,
+        threads: args.threads,
+        memory: args.memory,
+        alike: !args.each_alone,
+        alone: args.shard.is_some(),
+    };
     if let Some(id) = &args.only {
         only(&plan, &designs, id, &place)?;
         return Ok(Status::Done);
@@ -63,30 +71,25 @@ fn one(args: &SweepArgs, spec: &Path) -> Result<Status> {
     if args.dry_run {
         let store = Store::open(&out)?;
         let points = plan.points(&designs, None)?;
-        output::print(&dry::describe(&plan, &points, &store, args.threads)?)?;
+        output::print(&dry::describe(&plan, &points, &store, args.threads, place.alike)?)?;
         return Ok(Status::Done);
     }
+    if let Some(shard) = args.shard {
+        let points = slurm::points(&plan, &designs, &out, args.round)?;
+        let has = |(index, _): &(usize, &Point)| shard.has(*index);
+        let asked: Vec<&Point> = points.iter().enumerate().filter(has).map(|(_, point)| point).collect();
+        work::run(&plan, &asked, &place)?;
+        return Ok(Status::Done);
+    }
+    let run = |points: &[Point], heat: Option<&Heat<'_>>| match args.engine {
+        Engine::Local => work::run(&plan, &points.iter().collect::<Vec<_>>(), &place),
+        Engine::Slurm => slurm::run(args, points, &place, heat),
+    };
     let search = match &plan.sweep.search {
-        Some(_) if args.shard.is_some() || args.engine == Engine::Slurm => {
-            bail!(
-                "{}: a search runs its rounds one after another in this process: no --engine slurm",
-                plan.sweep.name
-            )
-        }
-        Some(halving) => halving::run(&plan, halving, &place)?,
+        Some(halving) => halving::run(&plan, halving, |heat| run(heat.points, Some(heat)))?,
         None => {
             let points = plan.points(&designs, None)?;
-            let is_asked = |(index, _): &(usize, &Point)| args.shard.is_none_or(|shard| shard.has(*index));
-            let asked: Vec<&Point> =
-                points.iter().enumerate().filter(is_asked).map(|(_, point)| point).collect();
-            let outcomes = match args.engine {
-                Engine::Local => work::run(&plan, &asked, &place)?,
-                Engine::Slurm => slurm::run(args, &points, &place)?,
-            };
-            if args.shard.is_some() {
-                return Ok(Status::Done);
-            }
-            Search { points, outcomes, rounds: Vec::new() }
+            Search { outcomes: run(&points, None)?, points, rounds: Vec::new() }
         }
     };
     let sweep = document::assembled(&plan, &search.points, &search.outcomes, search.rounds);

@@ -11,12 +11,12 @@ use daxsim_types::FileSystem;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::family::Family;
 use super::metrics;
 use super::shared::{Room, Shared};
 use crate::accesses::AccessArgs;
 use crate::args::{ReplayArgs, SetupArgs};
 use crate::replay::Choice;
-use crate::timeline::TimelineArgs;
 use crate::{accesses, output};
 
 /// What names what a point is: a change of it, or of the version, makes other points.
@@ -57,6 +57,8 @@ pub struct Point {
 pub struct What {
     /// SHA-256 of all that its result depends on.
     pub id: String,
+    /// Points of which one run may serve several have the same.
+    pub family: Family,
     /// The kernel's name.
     pub kernel: String,
     /// What it costs.
@@ -132,29 +134,21 @@ impl Plan {
     pub fn args(&self, design: usize, accesses: Option<u64>) -> Result<ReplayArgs> {
         let design = self.designs.get(design).context("no such configuration")?;
         let sweep = &self.sweep;
-        Ok(ReplayArgs {
-            inputs: vec![PathBuf::new()],
-            setup: SetupArgs {
-                machine: sweep.config_path(&design.machine),
-                kernel: design.kernel.as_ref().map(|kernel| sweep.config_path(kernel)),
-                fs: self.fs,
-                overrides: design.set(&sweep.set),
-                layout: None,
-                accesses: AccessArgs {
-                    maps: maps(&design.maps(&sweep.maps))?,
-                    limit: accesses.or(sweep.accesses),
-                    ..AccessArgs::default()
-                },
-                seed: sweep.seed,
+        let setup = SetupArgs {
+            machine: sweep.config_path(&design.machine),
+            kernel: design.kernel.as_ref().map(|kernel| sweep.config_path(kernel)),
+            fs: self.fs,
+            overrides: design.set(&sweep.set),
+            layout: None,
+            accesses: AccessArgs {
+                maps: maps(&design.maps(&sweep.maps))?,
+                limit: accesses.or(sweep.accesses),
+                ..AccessArgs::default()
             },
-            semantics: design.semantics.as_ref().map(|semantics| sweep.config_path(semantics)),
-            crash_at: None,
-            threads: 1,
-            out: None,
-            timeline: TimelineArgs::default(),
-            quiet: true,
-            json: false,
-        })
+            seed: sweep.seed,
+        };
+        let semantics = design.semantics.as_ref().map(|semantics| sweep.config_path(semantics));
+        Ok(ReplayArgs::of_one(PathBuf::new(), setup, semantics))
     }
 
     /// An input that can be read.
@@ -190,8 +184,12 @@ impl Plan {
             &self.sweep.metrics.join("\n"),
         ]);
         let design = self.designs.get(at).context("no such configuration")?;
+        let family = Family::of(
+            &[shared.sha256(), &choice.fs.to_string(), &format!("{limit:?} {}", shared.maps(&args)?)],
+            &settings,
+        );
         let (cost, settings) = self.costed(design, &settings)?;
-        Ok(What { id, kernel: choice.kernel.name.clone(), cost, settings })
+        Ok(What { id, family, kernel: choice.kernel.name.clone(), cost, settings })
     }
 
     /// The cost of a configuration, and the settings that expressions name.

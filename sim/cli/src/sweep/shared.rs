@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Result, anyhow};
-use daxsim_reports::RunReport;
 use daxsim_reports::model::Input;
 use daxsim_traces::InputKind;
 use daxsim_traces::script::Script;
@@ -13,7 +12,7 @@ use crate::accesses::AccessArgs;
 use crate::args::ReplayArgs;
 use crate::inputs::Origin;
 use crate::recording::{Kept, Recording};
-use crate::replay::{Choice, predict_script, replay_recording, simulate};
+use crate::replay::{Choice, Reports, predict_script, replay_recording, simulate_as};
 use crate::{accesses, inputs, output};
 
 /// Bytes that inputs may still take, all together.
@@ -117,20 +116,19 @@ impl Shared {
         })
     }
 
-    /// Simulates it: the same report as a replay makes.
-    pub fn simulate(&self, args: &ReplayArgs, room: &Room) -> Result<RunReport> {
+    /// Simulates it: the same report as a replay makes. Those of the arguments that follow which this run serves, too, have one as
+    /// well; they differ in machine and kernel alone.
+    pub fn simulate(&self, args: &ReplayArgs, following: &[ReplayArgs], room: &Room) -> Result<Reports> {
         let (input, provenance) = (&self.path, self.provenance.clone());
+        let followers = following.iter().map(|args| self.choice(args)).collect::<Result<Vec<_>>>()?;
+        let choice = self.choice(args)?.followed_by(followers);
         match self.body(&args.setup.accesses, room)? {
-            Body::Script(script) => {
-                Ok(predict_script(args, input, script, provenance, self.choice(args)?)?.0)
-            }
+            Body::Script(script) => Ok(predict_script(args, input, script, provenance, choice)?.0),
             Body::Recording(kept) => {
-                replay_recording(args, input, Recording::Kept(kept, 0), provenance, self.choice(args)?)
+                replay_recording(args, input, Recording::Kept(kept, 0), provenance, choice)
             }
-            Body::Accesses(kept) => {
-                accesses::predict_kept(args, input, kept, provenance, &self.choice(args)?)
-            }
-            Body::OnDisk => Ok(simulate(args, input)?.0),
+            Body::Accesses(kept) => accesses::predict_kept(args, input, kept, provenance, &choice),
+            Body::OnDisk => Ok(simulate_as(args, input, self.kind, choice)?.0),
         }
     }
 }

@@ -10,14 +10,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use daxsim_reports::write_atomically;
 
 use super::args::SweepArgs;
+use super::halving::Heat;
 use super::journal::Outcome;
-use super::plan::Point;
+use super::plan::{Plan, Point};
 use super::store::Store;
 use super::work::Place;
 use crate::output;
 
+/// In place of a limit, where there is none.
+const ALL: &str = "all";
 /// How often the queue and the journals are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// Questions to the queue without an answer after which it is given up.
@@ -49,7 +53,16 @@ impl Shard {
 }
 
 /// Runs the points on a cluster; the outcome of each by its name.
-pub fn run(args: &SweepArgs, points: &[Point], place: &Place<'_>) -> Result<BTreeMap<String, Outcome>> {
+pub fn run(
+    args: &SweepArgs,
+    points: &[Point],
+    place: &Place<'_>,
+    heat: Option<&Heat<'_>>,
+) -> Result<BTreeMap<String, Outcome>> {
+    if let Some(heat) = heat {
+        write_round(heat, place)?;
+    }
+    let round = heat.map(|heat| heat.round);
     let mut store = Store::open(place.out)?;
     store.forget_failures();
     for attempt in 1..=args.attempts {
@@ -58,8 +71,9 @@ pub fn run(args: &SweepArgs, points: &[Point], place: &Place<'_>) -> Result<BTre
             break;
         }
         let shards = left.min(usize::from(args.shards));
-        let job = submit(args, place, attempt, shards)?;
-        output::note(&format!("daxsim: attempt {attempt}: {left} points in {shards} shards, job {job}"));
+        let job = submit(args, place, (round, attempt), shards)?;
+        let of = round.map(|round| format!("round {}, ", round + 1)).unwrap_or_default();
+        output::note(&format!("daxsim: {of}attempt {attempt}: {left} points in {shards} shards, job {job}"));
         follow(&job, points, &mut store)?;
     }
     let mut outcomes = BTreeMap::new();
@@ -79,14 +93,58 @@ fn unfinished(points: &[Point], store: &Store) -> usize {
     known.filter(|what| store.outcome(&what.id).is_none()).count()
 }
 
-/// Submits the shards; the number of the job.
-fn submit(args: &SweepArgs, place: &Place<'_>, attempt: u16, shards: usize) -> Result<String> {
+/// Where the points of a round are.
+fn round_file(out: &Path, round: usize) -> PathBuf {
+    out.join("slurm").join(format!("round-{round}.txt"))
+}
+
+/// Says which points a round has: the accesses of each thread, if they are limited, and the configurations by their places.
+fn write_round(heat: &Heat<'_>, place: &Place<'_>) -> Result<()> {
+    let limit = heat.accesses.map_or_else(|| ALL.to_owned(), |limit| limit.to_string());
+    let designs: Vec<String> = heat.designs.iter().map(usize::to_string).collect();
+    let text = format!("{limit}\n{}\n", designs.join(" "));
+    Ok(write_atomically(&round_file(place.out, heat.round), text.as_bytes())?)
+}
+
+/// The points that the shards of a job are of: all, or those of a round.
+pub fn points(plan: &Plan, designs: &[usize], out: &Path, round: Option<usize>) -> Result<Vec<Point>> {
+    let Some(round) = round else {
+        if plan.sweep.search.is_some() {
+            bail!("{}: which round of its search is not said (--round)", plan.sweep.name);
+        }
+        return plan.points(designs, None);
+    };
+    let path = round_file(out, round);
+    let text = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let parsed = round_of(&text).filter(|(_, of_round)| of_round.iter().all(|at| *at < designs.len()));
+    let (limit, of_round) = parsed.with_context(|| {
+        format!("{}: expected the accesses of a round, and places of its configurations", path.display())
+    })?;
+    plan.points(&of_round, limit)
+}
+
+fn round_of(text: &str) -> Option<(Option<u64>, Vec<usize>)> {
+    let (limit, designs) = text.split_once('\n')?;
+    let limit = if limit == ALL { None } else { Some(limit.parse().ok()?) };
+    let designs = designs.split_whitespace().map(|at| at.parse().ok()).collect::<Option<Vec<usize>>>()?;
+    Some((limit, designs))
+}
+
+/// Submits the shards of a round; the number of the job.
+fn submit(
+    args: &SweepArgs,
+    place: &Place<'_>,
+    (round, attempt): (Option<usize>, u16),
+    shards: usize,
+) -> Result<String> {
     let folder = place.out.join("slurm");
     fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
-    let script = folder.join(format!("attempt-{attempt}.sh"));
-    fs::write(&script, text(place, shards)?)
+    let name =
+        round.map(|round| format!("round-{round}-")).unwrap_or_default() + &format!("attempt-{attempt}");
+    let script = folder.join(format!("{name}.sh"));
+    fs::write(&script, text(place, round, shards)?)
         .with_context(|| format!("{}: cannot be written", script.display()))?;
-    let log = folder.join(format!("attempt-{attempt}-%a.log"));
+    let log = folder.join(format!("{name}-%a.log"));
     let output = Command::new("sbatch")
         .arg("--parsable")
         .arg(format!("--array=0-{}", shards.saturating_sub(1)))
@@ -111,11 +169,11 @@ fn submit(args: &SweepArgs, place: &Place<'_>, attempt: u16, shards: usize) -> R
 }
 
 /// What a task of the array runs.
-fn text(place: &Place<'_>, shards: usize) -> Result<String> {
+fn text(place: &Place<'_>, round: Option<usize>, shards: usize) -> Result<String> {
     let whole = |path: &Path| -> Result<PathBuf> { Ok(std::path::absolute(path)?) };
     let quoted = |path: PathBuf| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
     Ok(format!(
-        "#!/bin/sh\ncd {} || exit 1\nexec {} sweep {} --out {} --threads {} --memory {} --quiet --shard \"$SLURM_ARRAY_TASK_ID/{shards}\"\n",
+        "#!/bin/sh\ncd {} || exit 1\nexec {} sweep {} --out {} --threads {} --memory {} {}{}--quiet --shard \"$SLURM_ARRAY_TASK_ID/{shards}\"\n",
         quoted(std::env::current_dir()?),
         quoted(std::env::current_exe()?),
         // As typed: errors name the inputs by it, and results have errors.
@@ -123,6 +181,8 @@ fn text(place: &Place<'_>, shards: usize) -> Result<String> {
         quoted(whole(place.out)?),
         place.threads,
         place.memory,
+        if place.alike { "" } else { "--each-alone " },
+        round.map(|round| format!("--round {round} ")).unwrap_or_default(),
     ))
 }
 
@@ -167,6 +227,15 @@ fn follow(job: &str, points: &[Point], store: &mut Store) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_is_a_limit_and_places() {
+        assert_eq!(round_of("2000\n0 3 17\n"), Some((Some(2000), vec![0, 3, 17])));
+        assert_eq!(round_of("all\n5\n"), Some((None, vec![5])));
+        for bad in ["", "all", "x\n1", "7\n1 -2"] {
+            assert_eq!(round_of(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn shards_are_all_points_once() {

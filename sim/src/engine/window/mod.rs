@@ -48,6 +48,7 @@ use self::entries::Entries;
 use self::entry::{Entry, Phase};
 use self::events::Events;
 use self::walkers::Walkers;
+use crate::alike::Followed;
 use crate::measure::{Part, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Cursor};
@@ -133,6 +134,21 @@ impl Window {
     pub(crate) fn count_walks(&mut self, counts: &mut WalkQueue) {
         counts.merged += std::mem::take(&mut self.merged);
         self.walkers.count(counts);
+    }
+
+    /// Has the walkers of followers beside its own.
+    pub(crate) fn follow(&mut self, followed: &[Followed]) {
+        for one in followed {
+            self.walkers.follow(one.follower.clone(), one.walkers as usize);
+        }
+    }
+
+    /// Adds what the walkers of followers did since the last call.
+    #[inline]
+    pub(crate) fn count_followed(&mut self, followed: &mut [Followed]) {
+        if !followed.is_empty() {
+            self.walkers.count_twins(followed);
+        }
     }
 
     /// Makes accesses until the clock reaches `horizon` or, with nothing in flight, `due`; until one is refused; or to the end.

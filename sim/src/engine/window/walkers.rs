@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use daxsim_types::{Time, VirtAddr};
 
+use crate::alike::{Followed, Follower};
 use crate::measure::WalkQueue;
 
 /// What a walker does.
@@ -33,6 +34,8 @@ pub(super) struct Walkers {
     walks: u64,
     waited: u64,
     waiting: Time,
+    /// Those of followers.
+    twins: Vec<(Follower, Self)>,
 }
 
 /// Several times as many as a window has room for.
@@ -47,6 +50,14 @@ const fn file(page: u64) -> usize {
     (page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILES.trailing_zeros())) as usize
 }
 
+/// Adds what each walker did since the last call.
+fn add_by_walker(sums: &mut Vec<u64>, all: &mut [Walker]) {
+    sums.resize(all.len(), 0);
+    for (sum, walker) in sums.iter_mut().zip(all) {
+        *sum += std::mem::take(&mut walker.walks);
+    }
+}
+
 impl Walkers {
     pub fn new(count: usize) -> Self {
         Self {
@@ -59,12 +70,49 @@ impl Walkers {
             walks: 0,
             waited: 0,
             waiting: Time::ZERO,
+            twins: Vec::new(),
+        }
+    }
+
+    /// Keeps those of a follower, another number, beside: fed with the same, and compared whenever they are asked.
+    pub fn follow(&mut self, follower: Follower, count: usize) {
+        if count != self.all.len() {
+            self.twins.push((follower, Self::new(count)));
+        }
+    }
+
+    /// Asks those of followers the same.
+    #[cold]
+    fn compare<R: PartialEq>(&self, answer: &R, question: impl Fn(&Self) -> R) {
+        for (follower, twin) in self.twins.iter().filter(|(follower, _)| follower.is_alike()) {
+            follower.answers(question(twin) == *answer);
+        }
+    }
+
+    /// Adds what each walker of the followers did since the last call.
+    pub fn count_twins(&mut self, followed: &mut [Followed]) {
+        for (follower, twin) in &mut self.twins {
+            let Some(found) = followed.iter_mut().find(|f| f.follower.number() == follower.number()) else {
+                continue;
+            };
+            if twin.all.iter().any(|walker| walker.walks > 0) {
+                add_by_walker(&mut found.by_walker, &mut twin.all);
+            }
         }
     }
 
     /// When the walk ends that is under way at `now` for the page of `va`.
     #[inline]
     pub fn covering(&self, va: VirtAddr, now: Time) -> Option<Time> {
+        let end = self.end_of(va, now);
+        if !self.twins.is_empty() {
+            self.compare(&end, |twin| twin.end_of(va, now));
+        }
+        end
+    }
+
+    #[inline]
+    fn end_of(&self, va: VirtAddr, now: Time) -> Option<Time> {
         if now >= self.latest {
             return None;
         }
@@ -101,14 +149,21 @@ impl Walkers {
 
     /// When the first walker is free.
     #[inline]
-    pub const fn earliest(&self) -> Time {
+    pub fn earliest(&self) -> Time {
+        if !self.twins.is_empty() {
+            self.compare(&self.earliest, |twin| twin.earliest);
+        }
         self.earliest
     }
 
     /// Whether a walk can begin at `now`.
     #[inline]
     pub fn is_ready(&self, now: Time) -> bool {
-        self.queue.is_empty() && self.earliest <= now
+        let is_free = self.earliest <= now;
+        if self.queue.is_empty() && !self.twins.is_empty() {
+            self.compare(&is_free, |twin| twin.earliest <= now);
+        }
+        self.queue.is_empty() && is_free
     }
 
     /// Queues a walk for a page that is not queued; true if it is the first.
@@ -144,6 +199,7 @@ impl Walkers {
     }
 
     fn occupy(&mut self, va: VirtAddr, shift: u32, end: Time, walks: u64) {
+        self.twins.iter_mut().for_each(|(_, twin)| twin.occupy(va, shift, end, walks));
         let walker = &mut self.all[self.first];
         *walker = Walker { free: end, page: va.0 >> shift, shift, walks: walker.walks + walks };
         self.latest = self.latest.max(end);
@@ -162,10 +218,7 @@ impl Walkers {
         }
         counts.queued += std::mem::take(&mut self.waited);
         counts.time += std::mem::take(&mut self.waiting);
-        counts.by_walker.resize(self.all.len(), 0);
-        for (sum, walker) in counts.by_walker.iter_mut().zip(&mut self.all) {
-            *sum += std::mem::take(&mut walker.walks);
-        }
+        add_by_walker(&mut counts.by_walker, &mut self.all);
     }
 
     pub fn forget_queue(&mut self) {

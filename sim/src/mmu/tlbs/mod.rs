@@ -19,6 +19,7 @@ mod recent;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod twins;
 
 use daxsim_configs::machine::{Inclusion, TlbsSpec};
 use daxsim_types::{AccessKind, PageSize, Pfn, Time, VirtAddr};
@@ -28,6 +29,7 @@ use build::{Built, Group, Unit};
 pub(crate) use foresee::PageHit;
 use recent::{Known, Recent};
 pub use stats::Unbalanced;
+use twins::Twin;
 
 /// Where a lookup hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,10 @@ pub struct Tlbs {
     next_page: bool,
     /// For each set of a second level of two parts: whether the second part is next to make room.
     turns: Vec<bool>,
+    /// The array of the second level that those of followers are compared with: that of `tlb.stlb`.
+    followed: usize,
+    /// Those of followers.
+    twins: Vec<Twin>,
 }
 
 /// Whether an entry allows each kind of access as it is: without a walk, and without a fault.
@@ -76,6 +82,7 @@ impl Tlbs {
     pub fn new(spec: &TlbsSpec) -> Self {
         let Built { units, first, second, asks, behind } = Built::new(spec);
         Self {
+            followed: second[0].units.start,
             recent: Recent::new(first.len()),
             hits: [0; 3],
             span: units.iter().map(|u| u.array.span()).max().unwrap_or(0),
@@ -87,6 +94,7 @@ impl Tlbs {
             inclusion: spec.inclusion,
             smash: spec.smash,
             next_page: spec.next_page_prefetch,
+            twins: Vec::new(),
             turns: vec![false; if spec.stlb_1g.is_some() { spec.stlb.sets() as usize } else { 0 }],
         }
     }
@@ -162,12 +170,15 @@ impl Tlbs {
         kind: AccessKind,
     ) -> Option<(TlbEntry, HitLevel, Time)> {
         let first = self.asks[kind as usize];
-        let group = &mut self.second[self.behind[first]];
-        for at in group.units.clone() {
+        let group = self.behind[first];
+        for at in self.second[group].units.clone() {
             let unit = &mut self.units[at];
-            if let Some(e) = unit.array.touch_any(va, pcid) {
-                group.hits += 1;
-                let penalty = unit.penalty;
+            let (found, penalty) = (unit.array.touch_any(va, pcid), unit.penalty);
+            if at == self.followed && !self.twins.is_empty() {
+                self.compare(va, pcid, found.as_ref());
+            }
+            if let Some(e) = found {
+                self.second[group].hits += 1;
                 if self.inclusion == Inclusion::Exclusive && self.fits_whole(first, &e).is_some() {
                     // First, so that there is room for what the first level evicts.
                     self.units[at].array.give_up(&e);
@@ -176,7 +187,7 @@ impl Tlbs {
                 return Some((e, HitLevel::Stlb, penalty));
             }
         }
-        group.misses += 1;
+        self.second[group].misses += 1;
         None
     }
 
@@ -261,6 +272,9 @@ impl Tlbs {
             (Some((at, _)), _) => at,
             (None, _) => return false,
         };
+        if at == self.followed && !self.twins.is_empty() {
+            self.insert_in_twins(e);
+        }
         let array = &mut self.units[at].array;
         if e.span > 0 && e.span != array.span() {
             // An entry of a first level that coalesces otherwise: its pages one by one.
@@ -342,23 +356,27 @@ impl Tlbs {
     /// INVLPG of `va`, and what a #PF at `va` drops: the entries of any page size that hold it, of
     /// `pcid` or global (Intel SDM vol. 3, 4.10.4.1). Returns how many went.
     pub fn drop_page(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.each_twin(|a| a.invalidate_page(va, pcid));
         self.arrays().map(|a| a.invalidate_page(va, pcid)).sum()
     }
 
     /// INVPCID of `va` under `pcid`: as [`Self::drop_page`], but global pages stay.
     pub fn drop_page_of(&mut self, va: VirtAddr, pcid: u16) -> u32 {
+        self.each_twin(|a| a.invalidate_page_of(va, pcid));
         self.arrays().map(|a| a.invalidate_page_of(va, pcid)).sum()
     }
 
     /// A CR3 write without NOFLUSH: the entries of `pcid` but those of global pages go. Returns how
     /// many went.
     pub fn flush_pcid(&mut self, pcid: u16) -> u32 {
+        self.each_twin(|a| a.invalidate_pcid(pcid));
         self.arrays().map(|a| a.invalidate_pcid(pcid)).sum()
     }
 
     /// INVPCID of all contexts: every entry goes, those of global pages only if `include_global` (as
     /// with a change of CR4.PGE). Returns how many went.
     pub fn flush_all(&mut self, include_global: bool) -> u32 {
+        self.each_twin(|a| a.invalidate_all(include_global));
         self.arrays().map(|a| a.invalidate_all(include_global)).sum()
     }
 }

@@ -19,6 +19,13 @@ pub struct Unbalanced {
     pub live: usize,
 }
 
+fn group_stats(group: &Group, hits: u64, counts: &impl Fn(usize) -> TlbStats) -> TlbStats {
+    let misses = group.misses;
+    let mut sum = TlbStats { lookups: hits + misses, hits, misses, ..TlbStats::default() };
+    group.units.clone().for_each(|at| sum.add(&counts(at)));
+    sum
+}
+
 impl Tlbs {
     /// Counts by structure.
     ///
@@ -28,23 +35,19 @@ impl Tlbs {
     /// without lookups: `dtlb_4k` and its like.
     #[must_use]
     pub fn stats(&self) -> Vec<(&'static str, TlbStats)> {
+        self.stats_by(|at| self.units[at].array.stats())
+    }
+
+    /// The same with counts of arrays by their places.
+    pub(super) fn stats_by(&self, counts: impl Fn(usize) -> TlbStats) -> Vec<(&'static str, TlbStats)> {
         let mut all = Vec::new();
         let first = self.first.iter().zip(self.hits);
         for (group, hits) in first.chain(self.second.iter().map(|group| (group, group.hits))) {
-            all.push((group.name, self.group_stats(group, hits)));
-            let units = &self.units[group.units.clone()];
-            all.extend(units.iter().filter(|u| u.name != group.name).map(|u| (u.name, u.array.stats())));
+            all.push((group.name, group_stats(group, hits, &counts)));
+            let named = group.units.clone().filter(|&at| self.units[at].name != group.name);
+            all.extend(named.map(|at| (self.units[at].name, counts(at))));
         }
         all
-    }
-
-    fn group_stats(&self, group: &Group, hits: u64) -> TlbStats {
-        let misses = group.misses;
-        let mut sum = TlbStats { lookups: hits + misses, hits, misses, ..TlbStats::default() };
-        for unit in &self.units[group.units.clone()] {
-            sum.add(&unit.array.stats());
-        }
-        sum
     }
 
     /// Whether every count of every structure adds up, and each second level was asked exactly for the misses of the first
@@ -63,7 +66,7 @@ impl Tlbs {
         for (i, group) in self.second.iter().enumerate() {
             let before = self.first.iter().zip(&self.behind).filter(|(_, behind)| **behind == i);
             let asked: u64 = before.map(|(first, _)| first.misses).sum();
-            let found = self.group_stats(group, group.hits);
+            let found = group_stats(group, group.hits, &|at| self.units[at].array.stats());
             if found.lookups != asked {
                 return Err(Unbalanced { name: group.name, found, live: 0 });
             }

@@ -13,6 +13,7 @@
 
 pub mod alike;
 pub mod apic;
+pub mod bare;
 pub mod consistency;
 mod cpu;
 pub mod durability;

@@ -167,7 +167,8 @@ impl Document {
             if let Some(builtin) = builtins.iter().find(|b| b.name == name) {
                 return Ok(Ok(Self::of_builtin(category, builtin)));
             }
-            if !path.is_file() {
+            // Without any builtin, a name is a file all the same.
+            if !path.is_file() && !builtins.is_empty() {
                 let names = builtins.iter().map(|b| b.name);
                 return Err(ProblemKind::UnknownName {
                     what: category.what,

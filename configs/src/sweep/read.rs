@@ -185,14 +185,23 @@ fn parsed(f: &Fields, key: &'static str, text: &str) -> Option<Expr> {
     match Expr::parse(text) {
         Ok(expression) => Some(expression),
         Err(ExprError::Syntax { at, found, expected }) => {
-            f.bad(key, format!("{text:?}, at character {at} {found}"), expected);
+            f.bad(key, format!("{}, at character {at} {found}", shown(text)), expected);
             None
         }
         Err(error) => {
-            f.bad(key, format!("{text:?}: {error}"), "an expression");
+            f.bad(key, format!("{}: {error}", shown(text)), "an expression");
             None
         }
     }
+}
+
+/// An expression in a message.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    if text.chars().count() <= MOST {
+        return format!("{text:?}");
+    }
+    format!("{:?} and more", text.chars().take(MOST).collect::<String>())
 }
 
 /// What must hold between the parts of a sweep.

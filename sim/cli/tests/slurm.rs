@@ -57,19 +57,11 @@ impl Drop for Slurm {
     }
 }
 
-fn start(slurm: &Slurm, folder: &Path) -> Child {
+fn start(slurm: &Slurm, folder: &Path, spec: &str, out: &str) -> Child {
     let mut command = slurm.command(env!("CARGO_BIN_EXE_daxsim"));
-    command.current_dir(folder).args([
-        "sweep",
-        "mine.toml",
-        "--out",
-        "cluster",
-        "--engine",
-        "slurm",
-        "--shards",
-        "4",
-        "-q",
-    ]);
+    command
+        .current_dir(folder)
+        .args(["sweep", spec, "--out", out, "--engine", "slurm", "--shards", "4", "-q"]);
     command.stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -98,7 +90,7 @@ fn a_cluster_that_loses_a_node_and_a_task_gives_the_results_of_one_process() {
                 name = \"psc.pde\"\nvalues = [4, 8, 16, 32]\n";
     fs::write(folder.join("mine.toml"), spec).unwrap();
     let Some(slurm) = Slurm::start(folder) else { return };
-    let child = start(&slurm, folder);
+    let child = start(&slurm, folder, "mine.toml", "cluster");
     // As soon as something runs, a node goes, and a task.
     let begin = Instant::now();
     let task = loop {
@@ -119,9 +111,28 @@ fn a_cluster_that_loses_a_node_and_a_task_gives_the_results_of_one_process() {
         "{said}"
     );
     run_in(folder, &["sweep", "mine.toml", "--out", "alone", "-q"]).exits(0);
+    same(folder, "cluster", "alone");
+
+    // A search: each round is a job of its own.
+    let search = "[search]\nmethod = \"halving\"\nfirst = 50000\nfactor = 4\nobjective = \"time\"\n";
+    fs::write(folder.join("search.toml"), format!("{spec}{search}")).unwrap();
+    let (success, said) = ended(start(&slurm, folder, "search.toml", "rounds"), Duration::from_secs(600));
+    assert!(success, "{said}");
+    for round in ["round 1, attempt 1: 20 points in 4 shards", "round 2, attempt 1: 5 points in 4 shards"] {
+        assert!(said.contains(round), "{said}");
+    }
+    run_in(folder, &["sweep", "search.toml", "--out", "at-home", "-q"]).exits(0);
+    same(folder, "rounds", "at-home");
+    // Again: everything is finished, and nothing is submitted.
+    let (success, said) = ended(start(&slurm, folder, "search.toml", "rounds"), Duration::from_secs(60));
+    assert!(success && !said.contains("attempt"), "{said}");
+    same(folder, "rounds", "at-home");
+}
+
+fn same(folder: &Path, one: &str, other: &str) {
     for file in FILES {
         let read = |out: &str| fs::read(folder.join(out).join(file)).unwrap();
-        assert!(read("cluster") == read("alone"), "{file} differs");
+        assert!(read(one) == read(other), "{file} of {one} differs");
     }
 }
 

@@ -144,6 +144,31 @@ fn a_sweep_that_is_killed_again_and_again_ends_as_if_it_never_was() {
 }
 
 #[test]
+fn a_disk_that_is_full_ends_a_sweep_with_the_reason_and_loses_nothing() {
+    let folder = folder(&spec());
+    let limited = |blocks: u32| {
+        // A write beyond the limit is cut short, and the next one fails, as on a full disk.
+        let script = format!(
+            "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" sweep mine.toml --out full -q --threads 2"
+        );
+        let output = Command::new("sh")
+            .current_dir(folder.path())
+            .args(["-c", &script, env!("CARGO_BIN_EXE_daxsim")])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for blocks in [0, 1, 2, 4] {
+        let (code, said) = limited(blocks);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("no journal can be made") || said.contains("cannot be written"), "{said}");
+    }
+    sweep(folder.path(), &["--out", "full", "-q"]).exits(0);
+    sweep(folder.path(), &["--out", "alone", "-q"]).exits(0);
+    assert_eq!(files(folder.path(), "full"), files(folder.path(), "alone"));
+}
+
+#[test]
 fn several_sweeps_at_once_in_one_folder_are_one() {
     let folder = folder(&spec());
     let start = || {
@@ -227,6 +252,14 @@ fn a_wrong_file_is_refused_with_its_place() {
     let run = sweep(folder.path(), &[]);
     run.exits(2);
     assert!(run.err.contains("metric cycels: no report has cycels"), "{}", run.err);
+    let chain = format!("where = [\"{}1 > 5\", ", "1+".repeat(100_000));
+    let folder = self::folder(&spec().replacen("where = [", &chain, 1));
+    let run = sweep(folder.path(), &[]);
+    run.exits(2);
+    assert!(run.err.contains("an expression of at most 4,096 bytes") && run.err.len() < 2000, "{}", run.err);
+    let run = run_in(folder.path(), &["sweep", "."]);
+    run.exits(2);
+    assert!(run.err.contains("cannot read the file"), "{}", run.err);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::{ExprError, FUNCTIONS, Node, Operator, Quantity};
 
 /// Parentheses and signs inside each other at most.
 const DEPTH: usize = 64;
+/// Bytes of an expression at most: a chain of operators is as deep a tree as it is long.
+const LENGTH: usize = 4096;
 
 /// Operators by how tightly they bind, the loosest first; of those that begin alike the longer first.
 const LEVELS: [&[(&str, Operator)]; 5] = [
@@ -24,6 +26,9 @@ const LEVELS: [&[(&str, Operator)]; 5] = [
 /// The tree of an expression.
 pub(super) fn node(text: &str) -> Result<Node, ExprError> {
     let mut parser = Parser { text, at: 0, depth: 0 };
+    if text.len() > LENGTH {
+        return Err(parser.expected("an expression of at most 4,096 bytes"));
+    }
     let node = parser.level(0)?;
     parser.spaces();
     if parser.rest().is_empty() { Ok(node) } else { Err(parser.expected("an operator or the end")) }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use daxsim_configs::sweep::{self as config, Design, Quantity, Sample};
 use daxsim_reports::sweep::{self as report, Round, Space};
+use daxsim_reports::units::counted;
 use daxsim_reports::write_atomically;
 
 use super::journal::Outcome;
@@ -161,7 +162,11 @@ fn notes(sweep: &config::Sweep, rows: &[report::Point]) -> Vec<String> {
         let missing = rows.iter().filter(|row| row.error.is_none());
         let missing = missing.filter(|row| row.objectives.get(at).copied().flatten().is_none()).count();
         if missing > 0 {
-            notes.push(format!("{missing} points have no value of the objective {}: a metric of it is missing, or it is not finite", objective.name));
+            let points = counted(missing as u64, "point has", "points have");
+            notes.push(format!(
+                "{points} no value of the objective {}: a metric of it is missing, or it is not finite",
+                objective.name
+            ));
         }
     }
     notes

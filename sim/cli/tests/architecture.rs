@@ -7,7 +7,10 @@ use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may depend on.
 const ALLOWED: [(&str, &[&str]); 8] = [
-    ("daxsim", &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types"]),
+    (
+        "daxsim",
+        &["daxsim-configs", "daxsim-reports", "daxsim-ring", "daxsim-sim", "daxsim-traces", "daxsim-types"],
+    ),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),
     ("daxsim-traces", &["daxsim-types"]),
     ("daxsim-configs", &["daxsim-types"]),

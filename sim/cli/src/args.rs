@@ -40,7 +40,7 @@ pub enum Command {
     /// Compare predicted faults with recorded ones, fault by fault
     #[command(after_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
-    /// Compare two reports: what differs, and which parts explain it
+    /// Compare two reports or two sweeps: what differs, and which parts explain it
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
     /// Show a fault as its micro-operations, with the cost of each
@@ -141,6 +141,8 @@ Examples:
 
 const VM_EXAMPLES: &str = "\
 Examples:
+  daxsim vm record script.txt --kernel linux-image-6.12.117+deb12-amd64
+  daxsim vm record --help
   daxsim vm trace --help";
 
 const CONFIG_EXAMPLES: &str = "\

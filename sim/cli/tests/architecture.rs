@@ -6,10 +6,18 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     (
         "daxsim",
-        &["daxsim-configs", "daxsim-reports", "daxsim-ring", "daxsim-sim", "daxsim-traces", "daxsim-types"],
+        &[
+            "daxsim-configs",
+            "daxsim-reports",
+            "daxsim-ring",
+            "daxsim-sim",
+            "daxsim-traces",
+            "daxsim-types",
+            "daxsim-vm",
+        ],
     ),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),
     ("daxsim-traces", &["daxsim-types"]),
@@ -18,6 +26,8 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("daxsim-qemu-plugin", &["daxsim-ring", "daxsim-types"]),
     ("daxsim-ring", &["daxsim-types"]),
     ("daxsim-types", &[]),
+    ("daxsim-vm", &["daxsim-traces", "daxsim-types"]),
+    ("daxsim-player", &["daxsim-traces", "daxsim-types"]),
 ];
 
 /// Crates that only the command may use: what parses arguments, shows progress and turns errors into text.

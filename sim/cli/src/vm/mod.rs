@@ -1,6 +1,7 @@
 //! `daxsim vm`: real kernels in virtual machines.
 
 mod args;
+mod record;
 mod trace;
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ use crate::Status;
 /// Runs `daxsim vm`.
 pub fn run(args: &VmArgs) -> Result<Status> {
     match &args.command {
+        VmCommand::Record(args) => record::run(args),
         VmCommand::Trace(args) => trace::run(args),
     }
 }

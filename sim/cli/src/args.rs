@@ -142,7 +142,8 @@ Examples:
 const VM_EXAMPLES: &str = "\
 Examples:
   daxsim vm record script.txt --kernel linux-image-6.12.117+deb12-amd64
-  daxsim vm record --help";
+  daxsim vm record --help
+  daxsim vm trace --help";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

@@ -30,6 +30,7 @@ mod report;
 mod semantics;
 mod shell;
 mod size;
+mod stream;
 mod study;
 mod sweep;
 mod timeline;

@@ -9,7 +9,15 @@ use serde_json::Value;
 const ALLOWED: [(&str, &[&str]); 11] = [
     (
         "daxsim",
-        &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types", "daxsim-vm"],
+        &[
+            "daxsim-configs",
+            "daxsim-reports",
+            "daxsim-ring",
+            "daxsim-sim",
+            "daxsim-traces",
+            "daxsim-types",
+            "daxsim-vm",
+        ],
     ),
     ("daxsim-host", &["daxsim-configs", "daxsim-sim", "daxsim-types"]),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use daxsim_types::FileSystem;
 
+use super::trace::{TRACE_EXAMPLES, VmTraceArgs};
+
 /// `daxsim vm`
 #[derive(Debug, Args)]
 pub struct VmArgs {
@@ -20,6 +22,9 @@ pub enum VmCommand {
     /// Record what a real kernel does for workload scripts or a command, on emulated NVDIMMs
     #[command(after_help = RECORD_EXAMPLES)]
     Record(VmRecordArgs),
+    /// Run QEMU and store the memory accesses of its guest
+    #[command(after_help = TRACE_EXAMPLES)]
+    Trace(VmTraceArgs),
 }
 
 /// What executes the guest.

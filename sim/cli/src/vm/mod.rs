@@ -2,6 +2,7 @@
 
 mod args;
 mod record;
+mod trace;
 
 use anyhow::Result;
 
@@ -13,5 +14,6 @@ use crate::Status;
 pub fn run(args: &VmArgs) -> Result<Status> {
     match &args.command {
         VmCommand::Record(args) => record::run(args),
+        VmCommand::Trace(args) => trace::run(args),
     }
 }

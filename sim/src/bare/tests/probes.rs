@@ -39,7 +39,7 @@ fn seen(machine: &Machine) -> Seen {
 /// Before and after the engine makes the accesses of a program; with the frames that its pages have.
 fn by_engine(set: &[&str], pages: u64, stream: &[(u64, bool)]) -> ([Seen; 2], Vec<Pfn>) {
     let Bare { machine, .. } = bare(set);
-    let (spec, kernel) = (machine.spec, machine.kernel);
+    let (spec, kernel) = (machine.spec.clone(), machine.kernel_spec().clone());
     let mut sim = Simulation::new(spec, kernel, FileSystem::Ext4, false);
     let mm = sim.with(|m| {
         let mm = m.new_mm();

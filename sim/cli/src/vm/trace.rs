@@ -119,7 +119,7 @@ fn store(
             writer.push_batch(&records)?;
         }
     };
-    let trailing = stored.vcpus.values().map(|vcpu| vcpu.instructions - vcpu.stored).sum();
+    let trailing = stored.vcpus.values().map(|vcpu| vcpu.instructions.saturating_sub(vcpu.stored)).sum();
     let reading = Reading { trailing_instructions: trailing, ..Reading::default() };
     let (description, bytes) = writer.finish("qemu", "plugin", &reading)?;
     Ok((stored, description, bytes, ending))
@@ -141,7 +141,7 @@ impl Taken {
                 continue;
             };
             // A longer pause than a record can say is cut; no result of a simulation depends on that much.
-            let gap = u32::try_from(vcpu.instructions - vcpu.stored).unwrap_or(u32::MAX);
+            let gap = u32::try_from(vcpu.instructions.saturating_sub(vcpu.stored)).unwrap_or(u32::MAX);
             vcpu.stored = vcpu.instructions;
             self.accesses += 1;
             self.kernel += u64::from(!access.user);

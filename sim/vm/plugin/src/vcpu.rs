@@ -139,7 +139,8 @@ impl Vcpu {
             pa: place.pa.map(PhysAddr),
             op,
             size,
-            user: site.user(),
+            // What a processor does to deliver an interrupt comes with the instruction before; user space reaches no upper half.
+            user: site.user() && va >> 63 == 0,
             device: place.device,
             gap: 0,
         };

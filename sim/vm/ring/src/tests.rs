@@ -131,12 +131,15 @@ fn instructions_after_the_last_access_come_as_an_empty_batch() {
     let mut producer = writer.producer(0).unwrap();
     producer.push(access(1), 7).unwrap();
     producer.flush(1 << 40).unwrap();
+    // What goes back counts as standing still.
+    producer.push(access(2), 8).unwrap();
+    producer.flush(9).unwrap();
     let mut batch = Batch::default();
     let mut next = || {
         assert_eq!(reader.next_batch(&mut batch, SOON).unwrap(), Received::Batch);
         (batch.stamp, batch.instructions, batch.accesses().len())
     };
-    assert_eq!([next(), next()], [(0, 0, 1), (1, 1 << 40, 0)]);
+    assert_eq!([next(), next(), next()], [(0, 0, 1), (1, 1 << 40, 0), (2, 1 << 40, 1)]);
 }
 
 #[test]

@@ -161,15 +161,16 @@ impl Producer {
         self.vcpu
     }
 
-    /// Adds an access; its `gap` is made of `instructions`, those that the vCPU began so far, that of the access included. Waits for
-    /// the reader while the ring is full.
+    /// Adds an access; its `gap` is made of `instructions`, those that the vCPU began so far, that of the access included; a
+    /// number below the one before counts as that. Waits for the reader while the ring is full.
     ///
     /// # Errors
     ///
     /// [`ReaderGone`] if there is nobody to wait for.
     #[inline]
     pub fn push(&mut self, access: Access, instructions: u64) -> Result<(), ReaderGone> {
-        let mut gap = instructions.wrapping_sub(self.last);
+        let instructions = instructions.max(self.last);
+        let mut gap = instructions - self.last;
         if self.filled == 0 || gap > MOST_GAP {
             gap = self.begin_batch(instructions, gap)?;
         }
@@ -201,7 +202,7 @@ impl Producer {
         if self.filled > 0 {
             self.show(true);
         }
-        if instructions != self.last {
+        if instructions > self.last {
             self.wait_for_room()?;
             (self.begin, self.last) = (instructions, instructions);
             self.show(true);

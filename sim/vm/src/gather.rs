@@ -26,7 +26,7 @@ impl Found {
             self.missing.push(format!("no command {name}: there is no such file"));
             return;
         };
-        let path = if name.starts_with('/') { name.to_owned() } else { format!("/usr/bin/{name}") };
+        let path = if name.starts_with('/') { name.to_owned() } else { format!("/usr/local/bin/{name}") };
         if name.contains('/') && !name.starts_with('/') {
             self.missing.push(format!("{name}: the guest has other folders: say the command's whole path"));
         } else {

@@ -74,7 +74,7 @@ impl Source {
             (Ok(kernel), _) => Ok(kernel),
             (Err(VmError::Form { .. }), Some(version)) => {
                 let mut packages = Vec::new();
-                for part in ["linux-binary-", "linux-modules-"] {
+                for part in ["linux-binary-", "linux-modules-", "linux-base-"] {
                     let name = format!("{part}{version}");
                     packages.push(apt::download(&name, self.suite.as_deref(), &folder, &self.cache)?);
                 }
@@ -86,13 +86,12 @@ impl Source {
 
     /// Unpacks packages into the cache, once.
     fn unpacked(&self, packages: &[PathBuf]) -> Result<Kernel, VmError> {
-        let mut key = String::new();
+        let mut bytes = 0;
         for package in packages {
-            let size = fs::metadata(package).map_err(VmError::file("read", package))?.len();
-            let stem = package.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            key.push_str(&format!("{stem}-{size}."));
+            bytes += fs::metadata(package).map_err(VmError::file("read", package))?.len();
         }
-        let folder = self.cache.join("kernels").join(key.trim_end_matches('.'));
+        let first = packages.first().and_then(|package| package.file_stem()).unwrap_or_default();
+        let folder = self.cache.join("kernels").join(format!("{}-{bytes}", first.to_string_lossy()));
         if !folder.is_dir() {
             let parent = folder.parent().unwrap_or(&self.cache);
             fs::create_dir_all(parent).map_err(VmError::file("made", parent))?;

@@ -40,7 +40,7 @@ pub enum Command {
     /// Compare predicted faults with recorded ones, fault by fault
     #[command(after_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
-    /// Compare two reports: what differs, and which parts explain it
+    /// Compare two reports or two sweeps: what differs, and which parts explain it
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
     /// Show a fault as its micro-operations, with the cost of each

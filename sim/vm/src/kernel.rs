@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{VmError, apt, deb};
+use crate::{VmError, apt, deb, programs};
 
 /// Folders below `kernel/` of a package's modules that a guest takes anything from.
 const MODULE_FOLDERS: [&str; 9] = [
@@ -43,6 +43,19 @@ pub struct Source {
 }
 
 impl Source {
+    /// Files that are named and not there; apt, if a package is named.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let is_file = |name: &&String| self.modules.is_some() || name.ends_with(".deb") || name.contains('/');
+        let files = self.names.iter().filter(is_file).filter(|name| !Path::new(name).is_file());
+        let mut missing: Vec<String> = files.map(|name| format!("no file {name}, the kernel")).collect();
+        if self.names.iter().any(|name| !is_file(&name)) && programs::find("apt-get".as_ref()).is_none() {
+            missing.push(
+                "no apt-get, to get a package by its name: name a .deb, or a vmlinuz with --modules".into(),
+            );
+        }
+        missing
+    }
+
     /// Gets the kernel: from the cache if it is there.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ impl Found {
             self.missing.push(format!("no command {name}: there is no such file"));
             return;
         };
-        let path = if name.starts_with('/') { name.to_owned() } else { format!("/usr/bin/{name}") };
+        let path = if name.starts_with('/') { name.to_owned() } else { format!("/usr/local/bin/{name}") };
         if name.contains('/') && !name.starts_with('/') {
             self.missing.push(format!("{name}: the guest has other folders: say the command's whole path"));
         } else {
@@ -62,9 +62,15 @@ pub fn gather(plan: &Plan) -> Result<(PathBuf, Files), VmError> {
             PathBuf::new()
         }
     };
-    if let Some(player) = &plan.player {
-        found.program("/usr/bin/daxplay", player);
+    match &plan.player {
+        Some(player) if player.is_file() => found.program("/usr/bin/daxplay", player),
+        Some(player) => found.missing.push(format!(
+            "no {}, the player of scripts: cargo build --release -p daxsim-player makes it",
+            player.display()
+        )),
+        None => {}
     }
+    found.missing.extend(plan.kernel.missing());
     for job in &plan.jobs {
         if let Work::Command(words) = &job.work
             && let Some(name) = words.first()

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{VmError, apt, deb};
+use crate::{VmError, apt, deb, programs};
 
 /// Folders below `kernel/` of a package's modules that a guest takes anything from.
 const MODULE_FOLDERS: [&str; 9] = [
@@ -43,6 +43,19 @@ pub struct Source {
 }
 
 impl Source {
+    /// Files that are named and not there; apt, if a package is named.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let is_file = |name: &&String| self.modules.is_some() || name.ends_with(".deb") || name.contains('/');
+        let files = self.names.iter().filter(is_file).filter(|name| !Path::new(name).is_file());
+        let mut missing: Vec<String> = files.map(|name| format!("no file {name}, the kernel")).collect();
+        if self.names.iter().any(|name| !is_file(&name)) && programs::find("apt-get".as_ref()).is_none() {
+            missing.push(
+                "no apt-get, to get a package by its name: name a .deb, or a vmlinuz with --modules".into(),
+            );
+        }
+        missing
+    }
+
     /// Gets the kernel: from the cache if it is there.
     ///
     /// # Errors
@@ -74,7 +87,7 @@ impl Source {
             (Ok(kernel), _) => Ok(kernel),
             (Err(VmError::Form { .. }), Some(version)) => {
                 let mut packages = Vec::new();
-                for part in ["linux-binary-", "linux-modules-"] {
+                for part in ["linux-binary-", "linux-modules-", "linux-base-"] {
                     let name = format!("{part}{version}");
                     packages.push(apt::download(&name, self.suite.as_deref(), &folder, &self.cache)?);
                 }
@@ -86,13 +99,12 @@ impl Source {
 
     /// Unpacks packages into the cache, once.
     fn unpacked(&self, packages: &[PathBuf]) -> Result<Kernel, VmError> {
-        let mut key = String::new();
+        let mut bytes = 0;
         for package in packages {
-            let size = fs::metadata(package).map_err(VmError::file("read", package))?.len();
-            let stem = package.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            key.push_str(&format!("{stem}-{size}."));
+            bytes += fs::metadata(package).map_err(VmError::file("read", package))?.len();
         }
-        let folder = self.cache.join("kernels").join(key.trim_end_matches('.'));
+        let first = packages.first().and_then(|package| package.file_stem()).unwrap_or_default();
+        let folder = self.cache.join("kernels").join(format!("{}-{bytes}", first.to_string_lossy()));
         if !folder.is_dir() {
             let parent = folder.parent().unwrap_or(&self.cache);
             fs::create_dir_all(parent).map_err(VmError::file("made", parent))?;

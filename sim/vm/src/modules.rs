@@ -19,7 +19,8 @@ pub struct Module {
 pub struct Modules {
     folder: PathBuf,
     files: BTreeMap<String, PathBuf>,
-    builtin: BTreeSet<String>,
+    /// What is built into the kernel; `None` if the folder does not say.
+    builtin: Option<BTreeSet<String>>,
 }
 
 impl Modules {
@@ -38,8 +39,8 @@ impl Modules {
                 "the modules of a kernel",
             ));
         }
-        let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
-        let builtin = builtin.lines().filter_map(|line| name_of(Path::new(line))).collect();
+        let builtin = fs::read_to_string(folder.join("modules.builtin")).ok();
+        let builtin = builtin.map(|text| text.lines().filter_map(|line| name_of(Path::new(line))).collect());
         Ok(Self { folder: folder.to_owned(), files, builtin })
     }
 
@@ -65,11 +66,12 @@ impl Modules {
         seen: &mut BTreeSet<String>,
         taken: &mut Vec<Module>,
     ) -> Result<(), VmError> {
-        if !seen.insert(name.to_owned()) || self.builtin.contains(name) {
+        if !seen.insert(name.to_owned()) {
             return Ok(());
         }
         let Some(path) = self.files.get(name) else {
-            if optional {
+            // Where the folder does not say, what is not there is taken for built in: the guest will tell if it is not.
+            if optional || self.builtin.as_ref().is_none_or(|names| names.contains(name)) {
                 return Ok(());
             }
             return Err(VmError::form(

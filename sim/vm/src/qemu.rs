@@ -162,6 +162,10 @@ impl Guest {
                 (None, Some(since)) if since.elapsed() > GRACE => return Ok(()),
                 _ => {}
             }
+            if self.accel == Accel::Kvm && up.is_none() && self.complaint().contains("KVM internal error") {
+                let why = "KVM cannot run this kernel on this host: TCG can".to_owned();
+                return Err(Failure::Final(VmError::Boot { why, console: self.tail() }));
+            }
             if stop() {
                 return Err(Failure::Final(VmError::Stopped));
             }
@@ -258,7 +262,8 @@ impl Guest {
     fn complaint(&self) -> String {
         let text = fs::read(self.messages()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
-        match text.lines().rfind(|line| !line.trim().is_empty()) {
+        let errors = text.lines().find(|line| line.contains("internal error"));
+        match errors.or_else(|| text.lines().rfind(|line| !line.trim().is_empty())) {
             Some(line) => format!(" (QEMU says: {line})"),
             None => String::new(),
         }

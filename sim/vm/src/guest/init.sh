@@ -97,6 +97,8 @@ run_job() {
         (
             cd /mnt/pmem || exit 1
             [ "$fs" = devdax ] && cd /run
+            # The command is that of the host, not busybox's of the same name.
+            PATH=/usr/local/bin:$PATH
             echo 1 > "$tracing/tracing_on"
             echo "APP start" > "$tracing/trace_marker"
             (. "/daxsim/$job/command") > "$out/app.out" 2>&1

@@ -136,6 +136,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stdout, reason = "it says that it is skipped")]
     fn the_program_cpio_reads_it() {
         let Ok(mut cpio) = Command::new("cpio")
             .args(["-itv", "--quiet"])

@@ -91,7 +91,7 @@ mod tests {
         let mut file = File::create(&path).unwrap();
         file.write_all(MAGIC).unwrap();
         for (name, data) in [("debian-binary", &b"2.0\n"[..]), ("odd", b"123"), (name, data)] {
-            write!(file, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, data.len()).unwrap();
+            writeln!(file, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100644, data.len()).unwrap();
             file.write_all(data).unwrap();
             file.write_all(if data.len() % 2 == 1 { b"\n" } else { b"" }).unwrap();
         }

@@ -25,8 +25,14 @@ fn recorded_runs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces/recorded")
 }
 
+/// What a test has to say of itself.
+#[expect(clippy::print_stdout, reason = "a test says what it does not do, and why")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
 fn skip(why: &str) {
-    println!("SKIPPED: {why}");
+    say(&format!("SKIPPED: {why}"));
 }
 
 /// A package of a kernel.
@@ -111,7 +117,7 @@ fn a_kernel_does_again_what_it_was_recorded_to_do() {
         limits: Limits { boot: Duration::from_secs(180), work: Duration::from_secs(240) },
         out: out.path().to_owned(),
     };
-    let recorded = daxsim_vm::record(&plan, &mut |text| println!("{text}"), &|| false).unwrap();
+    let recorded = daxsim_vm::record(&plan, &mut |text| say(text), &|| false).unwrap();
     assert_eq!(recorded.len(), SCRIPTS.len() + 1);
     for (run, (fs, name)) in recorded.iter().zip(SCRIPTS) {
         compare(run, &recorded_runs().join(&folder).join(fs.to_string()).join(name));

@@ -2,10 +2,13 @@
 
 use crate::ftrace::{Event, Record};
 
+/// Lines of text as bytes.
+type Split<'a> = std::slice::Split<'a, u8, fn(&u8) -> bool>;
+
 /// The lines of a trace, in step with the records that a reader makes of them. The reader has no type for every probe; their names and
 /// results are in the text.
 pub(super) struct Printed<'a> {
-    lines: std::iter::Enumerate<std::slice::Split<'a, u8, fn(&u8) -> bool>>,
+    lines: std::iter::Enumerate<Split<'a>>,
 }
 
 /// An event as it is printed: its name, and what is behind it.

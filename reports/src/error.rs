@@ -86,6 +86,24 @@ pub enum ReportError {
         /// Numbers with names like it.
         near: Vec<String>,
     },
+    /// The points of two sweeps cannot be matched.
+    #[error("`{base}` and `{new}` cannot be compared: {why}")]
+    NoMatch {
+        /// The one that is compared with.
+        base: String,
+        /// The other.
+        new: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// A table of points does not hold what the document beside it says.
+    #[error("`{name}`: {why}")]
+    Table {
+        /// The file.
+        name: String,
+        /// The place, what was found and what was expected.
+        why: String,
+    },
     /// The library that writes Parquet refused something.
     #[error("cannot write Parquet: {0}")]
     Parquet(String),

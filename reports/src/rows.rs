@@ -29,17 +29,32 @@ impl Rows {
         aligned(&self.title, &head, self.rows)
     }
 
-    /// In Markdown. The columns from `numbers` on are numbers.
+    /// In Markdown, with columns as wide as their cells, so that the text reads as a table in a mail, too. The columns from
+    /// `numbers` on are numbers.
     pub fn markdown(&self, numbers: usize) -> String {
-        let line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
-            format!("| {} |\n", cells.join(" | "))
+        let escaped =
+            |cells: &[String]| cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>();
+        let all: Vec<Vec<String>> =
+            std::iter::once(&self.head).chain(&self.rows).map(|cells| escaped(cells)).collect();
+        let length = |cells: &Vec<String>, at: usize| cells.get(at).map_or(0, |cell| cell.chars().count());
+        // A rule has three characters at least.
+        let width = |at: usize| all.iter().map(|cells| length(cells, at)).max().unwrap_or(0).max(3);
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        let line = |cells: &Vec<String>| {
+            let cell = |(at, cell): (usize, &String)| {
+                let width = widths.get(at).copied().unwrap_or(0);
+                if at < numbers { format!(" {cell:<width$} |") } else { format!(" {cell:>width$} |") }
+            };
+            format!("|{}\n", cells.iter().enumerate().map(cell).collect::<String>())
         };
-        let rule = (0..self.head.len()).map(|at| if at < numbers { "---|" } else { "---:|" });
-        let mut out = format!("\n{}\n\n{}|{}\n", self.title, line(&self.head), rule.collect::<String>());
-        for row in &self.rows {
-            out += &line(row);
-        }
+        let dashes = |(at, width): (usize, &usize)| {
+            let rule = "-".repeat(width + 1);
+            if at < numbers { format!("{rule}-|") } else { format!("{rule}:|") }
+        };
+        let rule: String = widths.iter().enumerate().map(dashes).collect();
+        let mut lines = all.iter().map(line);
+        let mut out = format!("\n{}\n\n{}|{rule}\n", self.title, lines.next().unwrap_or_default());
+        out.extend(lines);
         out
     }
 

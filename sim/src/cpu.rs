@@ -157,9 +157,15 @@ impl Cpu {
     /// Executes a building block whose loads and stores hit the L1D.
     pub(crate) fn work(&mut self, block: PathLength) {
         self.count(block);
-        let took = Time(u64::from(block.instructions) * self.instruction_femtoseconds / 1000);
+        let took = self.instruction_time(block.instructions);
         self.spent.block(block, took);
         self.spend(took);
+    }
+
+    /// Time of instructions whose loads and stores hit the L1D.
+    #[inline]
+    pub(crate) fn instruction_time(&self, instructions: u32) -> Time {
+        Time(u64::from(instructions) * self.instruction_femtoseconds / 1000)
     }
 
     /// Lets a fixed cost pass, attributed to what the CPU is doing.

@@ -113,6 +113,21 @@ impl fmt::Display for Limit {
 }
 
 impl Limit {
+    /// The number that it is about.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether `one` is nearer to what must not hold, or further beyond it, than `other`.
+    pub(super) fn is_worse(&self, one: &Check, other: &Check) -> bool {
+        // A change in per cent without a number is that of nothing to something.
+        let measured = |check: &Check| check.measured.unwrap_or(f64::INFINITY);
+        match self.relation {
+            Relation::Above | Relation::AtLeast => measured(one) > measured(other),
+            Relation::Below | Relation::AtMost => measured(one) < measured(other),
+        }
+    }
+
     /// Holds the limit against the numbers of two documents. A number that one of them lacks, as of a kind of fault that did
     /// not happen, is 0 there.
     pub(super) fn check(&self, base: &Numbers, new: &Numbers) -> Result<Check, ReportError> {

@@ -7,12 +7,14 @@ mod limit;
 mod markdown;
 mod numbers;
 mod page;
+pub mod sweeps;
 mod tables;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Latency, RunReport, round3};
+use crate::units::count;
 use crate::{ReportError, headline};
 
 pub use limit::{Check, Limit};
@@ -32,10 +34,16 @@ pub struct Comparison {
     pub base: Side,
     /// The report that is compared.
     pub new: Side,
+    /// What was varied between the two.
+    #[serde(default)]
+    pub varied: Vec<Varied>,
     /// What the reader must know before using the differences.
     pub notes: Vec<String>,
     /// What must not hold, and whether it does.
     pub checks: Vec<Check>,
+    /// Length of the run, in ns of simulated time.
+    #[serde(default)]
+    pub length: Change,
     /// Latencies by kind.
     pub latencies: Vec<LatencyChange>,
     /// Where the cycles of all CPUs went.
@@ -65,6 +73,17 @@ pub struct Side {
     pub seed: u64,
     /// SHA-256 of the inputs.
     pub inputs: Vec<String>,
+}
+
+/// Something that the two runs do not share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Varied {
+    /// What it is: `kernel`, `machine`, `settings`.
+    pub what: String,
+    /// In the base.
+    pub base: String,
+    /// In the new report.
+    pub new: String,
 }
 
 /// A latency in both reports.
@@ -147,10 +166,13 @@ impl Comparison {
             .map(|path| Change::new((*path).clone(), before.get(*path).copied(), after.get(*path).copied()));
         let checks = limits.iter().map(|limit| limit.check(&before, &after));
         let (base, new) = ((side(base.0, base.1), base.1), (side(new.0, new.1), new.1));
+        let varied = varied(&base.0, &new.0);
         Ok(Self {
             schema: SCHEMA.to_owned(),
-            notes: notes(&base.0, &new.0, base.1, new.1),
+            notes: notes((&base.0, base.1), (&new.0, new.1), &varied),
+            varied,
             checks: checks.collect::<Result<_, _>>()?,
+            length: Change::new("time_ns", Some(base.1.time_ns), Some(new.1.time_ns)),
             latencies: latencies(base.1, new.1),
             cycles: cycles(base.1, new.1),
             changes: changes.collect(),
@@ -190,41 +212,50 @@ fn side(name: &str, report: &RunReport) -> Side {
     }
 }
 
+fn varied(base: &Side, new: &Side) -> Vec<Varied> {
+    let words = |set: &[String]| if set.is_empty() { "none".to_owned() } else { set.join(" ") };
+    let all = [
+        ("machine", base.machine.clone(), new.machine.clone()),
+        ("kernel", base.kernel.clone(), new.kernel.clone()),
+        ("file system", base.fs.clone(), new.fs.clone()),
+        ("settings", words(&base.overrides), words(&new.overrides)),
+        ("seed", base.seed.to_string(), new.seed.to_string()),
+    ];
+    let differ = all.into_iter().filter(|(_, base, new)| base != new);
+    differ.map(|(what, base, new)| Varied { what: what.to_owned(), base, new }).collect()
+}
+
 /// What makes the differences others than of what the reader meant to vary.
-fn notes(base: &Side, new: &Side, base_report: &RunReport, new_report: &RunReport) -> Vec<String> {
+fn notes(base: (&Side, &RunReport), new: (&Side, &RunReport), varied: &[Varied]) -> Vec<String> {
     let mut notes = Vec::new();
-    if base.inputs != new.inputs {
+    if base.0.inputs != new.0.inputs {
         notes.push("the inputs are not the same bytes".to_owned());
     }
-    if base_report.mode != new_report.mode {
-        let modes = (base_report.mode.name(), new_report.mode.name());
+    let (before, after) = (base.1, new.1);
+    if before.mode != after.mode {
+        let modes = (before.mode.name(), after.mode.name());
         notes.push(format!("the base was made by {}, the other by {}", modes.0, modes.1));
     }
-    let mut varied = Vec::new();
-    for (what, before, after) in [
-        ("machine", &base.machine, &new.machine),
-        ("kernel", &base.kernel, &new.kernel),
-        ("file system", &base.fs, &new.fs),
-    ] {
-        if before != after {
-            varied.push(format!("{what} {before} against {after}"));
-        }
-    }
-    if base.overrides != new.overrides {
-        let words = |set: &[String]| if set.is_empty() { "none".to_owned() } else { set.join(" ") };
-        varied.push(format!("settings {} against {}", words(&base.overrides), words(&new.overrides)));
-    }
-    if base.seed != new.seed {
-        varied.push(format!("seed {} against {}", base.seed, new.seed));
-    }
     if varied.len() > 1 {
-        notes.push(format!("more than one thing was varied: {}", varied.join(", ")));
+        let each = varied.iter().map(|v| format!("{} {} against {}", v.what, v.base, v.new));
+        notes.push(format!("more than one thing was varied: {}", each.collect::<Vec<_>>().join(", ")));
     }
-    if base_report.tool != new_report.tool {
+    if before.tool != after.tool {
         let tool = |r: &RunReport| format!("{} {}", r.tool.name, r.tool.version);
-        notes.push(format!("made by {} and {}", tool(base_report), tool(new_report)));
+        notes.push(format!("made by {} and {}", tool(before), tool(after)));
     }
+    notes.extend(agreement(before, after));
     notes
+}
+
+/// How much of a recording each reproduced, if that differs: a kernel that takes other ways than the recorded one diverges.
+fn agreement(base: &RunReport, new: &RunReport) -> Option<String> {
+    let (before, after) = (&base.replay, &new.replay);
+    if before.recorded != after.recorded || before.reproduced == after.reproduced {
+        return None;
+    }
+    let [recorded, before, after] = [before.recorded, before.reproduced, after.reproduced].map(count);
+    Some(format!("of {recorded} recorded outcomes the base reproduced {before}, the new run {after}"))
 }
 
 /// The kinds that either report has, those that cost most first.

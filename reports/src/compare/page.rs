@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Comparison;
-use super::text::sentences;
+use super::text::{new_title, sentences};
 use crate::ReportError;
 use crate::html::chart::{self, Caption};
 use crate::html::{Section, page};
@@ -19,8 +19,8 @@ const WIDEST: f64 = 1.0;
 pub fn render(comparison: &Comparison) -> Result<String, ReportError> {
     let c = comparison;
     let overview = html! {
-        p.answer { (sentences(c).join(" ")) }
-        p.muted { "Base: " (c.base.title) " (" code { (c.base.name) } "). New: " (c.new.title) " (" code { (c.new.name) } ")." }
+        @for sentence in &sentences(c) { p.answer { (sentence) } }
+        p.muted { "Base: " (c.base.title) " (" code { (c.base.name) } "). New: " (new_title(c)) " (" code { (c.new.name) } ")." }
         @for note in &c.notes { div.warnings { p { (note) } } }
     };
     let mut sections = Vec::new();
@@ -30,6 +30,10 @@ pub fn render(comparison: &Comparison) -> Result<String, ReportError> {
     sections.push(Section { id: "latency", heading: "Latency by kind", body: latency(c) });
     sections.push(Section { id: "parts", heading: "What explains it", body: parts(c)? });
     sections.push(Section { id: "cycles", heading: "Where the cycles went", body: c.cycle_rows().numbers() });
+    let work = c.work_rows();
+    if !work.rows.is_empty() {
+        sections.push(Section { id: "work", heading: "What was done", body: work.numbers() });
+    }
     let body = if c.changes.is_empty() {
         html! { p.muted { "None." } }
     } else {

@@ -6,7 +6,28 @@ use crate::units::{count, number, time};
 
 /// Numbers of a device or a walk that say in detail what another says in one; tables for a terminal leave them out, with what
 /// has tables of its own.
-const DETAIL: [&str; 4] = ["latency.", "attribution.", "walks.by_", "walks.nested_by_"];
+const DETAIL: [&str; 8] = [
+    "latency.",
+    "attribution.",
+    "walks.by_",
+    "walks.nested_by_",
+    "cycles",
+    "time_ns",
+    "durability.at_cycle",
+    "warnings.faults not reproduced",
+];
+
+/// Numbers that say what kernel and processor did, whatever it cost: they explain most.
+const WORK: [&str; 8] = [
+    "accesses.",
+    "assists.",
+    "faults.",
+    "flushes.",
+    "instructions",
+    "kernel_work.",
+    "shootdowns.",
+    "walks.count",
+];
 
 impl Comparison {
     /// What must not hold.
@@ -72,16 +93,25 @@ impl Comparison {
         rows
     }
 
+    /// What kernel and processor did more or less often.
+    pub(super) fn work_rows(&self) -> Rows {
+        self.rows_of("What was done", &|path| is_any(path, &WORK))
+    }
+
     /// The numbers that differ; without `all`, those that no other table shows and that are no detail of another.
     pub(super) fn change_rows(&self, all: bool) -> Rows {
-        let mut rows = Rows::new("Numbers that differ", &["number", "base", "new", "change", ""]);
-        let shown = |change: &&Change| {
-            let path = change.path.as_str();
-            all || !(DETAIL.iter().any(|prefix| path.starts_with(prefix))
+        let is_detail = |path: &str| {
+            is_any(path, &DETAIL)
+                || is_any(path, &WORK)
                 || path.contains(".activity.")
-                || path.ends_with(".share"))
+                || path.ends_with(".share")
         };
-        for change in self.changes.iter().filter(shown) {
+        self.rows_of("Numbers that differ", &|path| all || !is_detail(path))
+    }
+
+    fn rows_of(&self, title: &str, has: &dyn Fn(&str) -> bool) -> Rows {
+        let mut rows = Rows::new(title, &["number", "base", "new", "change", ""]);
+        for change in self.changes.iter().filter(|change| has(&change.path)) {
             rows.rows.push(vec![
                 change.path.clone(),
                 value(change.base),
@@ -94,14 +124,23 @@ impl Comparison {
     }
 }
 
+fn is_any(path: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| path.starts_with(prefix))
+}
+
 impl LatencyChange {
-    /// The parts of the mean, and that their changes make its change.
+    /// The parts of the mean, and that their changes make its change. Parts that did not change are one row.
     pub(super) fn part_rows(&self) -> Rows {
         let mean = self.values.iter().find(|change| change.path == "mean").cloned().unwrap_or_default();
         let title = format!("Parts of {}, mean {}", self.kind, signed_time(mean.change));
         let mut rows = Rows::new(title, &["part", "base", "new", "change", ""]);
-        for part in self.parts.iter().filter(|part| part.base != Some(0.0) || part.new != Some(0.0)) {
-            rows.rows.push(row_of_times(&part.path, part));
+        let (changed, same): (Vec<_>, Vec<_>) = self.parts.iter().partition(|part| part.change != 0.0);
+        rows.rows.extend(changed.into_iter().map(|part| row_of_times(&part.path, part)));
+        let names: Vec<&str> =
+            same.iter().filter(|part| part.base != Some(0.0)).map(|part| part.path.as_str()).collect();
+        if !names.is_empty() {
+            let sum = Some(same.iter().filter_map(|part| part.base).sum());
+            rows.rows.push(row_of_times(&names.join(", "), &Change::new("", sum, sum)));
         }
         rows.rows.push(row_of_times("all", &mean));
         rows
@@ -131,16 +170,23 @@ fn maybe_time(ns: Option<f64>) -> String {
     ns.map_or_else(|| "–".to_owned(), time)
 }
 
-fn value(value: Option<f64>) -> String {
+/// A number, or that there is none.
+pub(super) fn value(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), plain)
 }
 
 fn plain(value: f64) -> String {
-    let whole = value.fract() == 0.0 && (0.0..9.0e15).contains(&value);
-    if whole { count(value as u64) } else { number(value) }
+    let is_long = value.fract() == 0.0 || value >= 1000.0;
+    match value {
+        v if is_long && (0.0..9.0e15).contains(&v) => count(v.round() as u64),
+        // Three digits that say something, however small.
+        v if v > 0.0 && v < 0.1 => format!("{v:.0$}", (2.0 - v.log10().floor()).clamp(2.0, 9.0) as usize),
+        v => number(v),
+    }
 }
 
-fn signed(value: f64) -> String {
+/// A change with its sign.
+pub(super) fn signed(value: f64) -> String {
     let sign = if value < 0.0 { "-" } else { "+" };
     if value == 0.0 { "0".to_owned() } else { format!("{sign}{}", plain(value.abs())) }
 }

@@ -74,7 +74,7 @@ fn limits_decide_whether_the_comparison_fails() {
     assert!(!compared(&["latency.mkwrite.p99 > +5%"]).fails());
     let failing = compared(&["latency.mkwrite.p99 > +4%", "faults.mkwrite > +5"]);
     assert_eq!(failing.checks.iter().map(|c| c.fails).collect::<Vec<_>>(), [true, false]);
-    assert!(summary(&failing).contains("1 of 2 limits passed: FAILS."));
+    assert!(summary(&failing).contains("FAILS: 1 of 2 limits crossed."));
     assert!(markdown(&failing).contains("FAILS"));
 }
 

@@ -1,6 +1,8 @@
 //! Measured and simulated numbers side by side, and whether they are near enough.
 
+mod markdown;
 mod page;
+mod published;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use crate::ReportError;
 use crate::model::round3;
 use crate::units::number;
 
+pub use markdown::render as markdown;
 pub use page::render as html;
 pub use text::summary;
 
@@ -85,18 +88,23 @@ impl Validation {
         Self { schema: SCHEMA.to_owned(), passed, failed: points.len() - passed, points }
     }
 
+    /// The document with numbers as the JSON form has them, so that all forms can be made of that again.
+    #[must_use]
+    pub fn rounded(mut self) -> Self {
+        for point in &mut self.points {
+            point.error = round3(point.error);
+            point.got.iter_mut().chain(&mut point.behind).for_each(|value| *value = round3(*value));
+        }
+        self
+    }
+
     /// The JSON form, with a newline at the end.
     ///
     /// # Errors
     ///
     /// [`ReportError::Serialise`] if the serialiser refuses a value.
     pub fn to_json(&self) -> Result<String, ReportError> {
-        let mut rounded = self.clone();
-        for point in &mut rounded.points {
-            point.error = round3(point.error);
-            point.got.iter_mut().chain(&mut point.behind).for_each(|value| *value = round3(*value));
-        }
-        Ok(serde_json::to_string_pretty(&rounded).map_err(ReportError::Serialise)? + "\n")
+        Ok(serde_json::to_string_pretty(&self.clone().rounded()).map_err(ReportError::Serialise)? + "\n")
     }
 }
 

@@ -270,7 +270,7 @@ pub struct ValidateArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Folder for validation.json and validation.html
+    /// Folder for validation.json, validation.html and validation.md
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

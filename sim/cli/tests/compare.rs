@@ -62,7 +62,7 @@ fn a_limit_that_is_passed_makes_the_exit_status_1() {
     let two = ["compare", "old", "new", "--fail-if", "faults.total > +0", "--fail-if", "faults.total > 1"];
     let (status, text, _) = status_and_text(&two, &folder);
     assert_eq!(status, 1);
-    assert!(text.contains("1 of 2 limits passed: FAILS."), "{text}");
+    assert!(text.contains("FAILS: 1 of 2 limits crossed."), "{text}");
 }
 
 #[test]
@@ -101,4 +101,49 @@ fn what_is_no_report_is_refused() {
     let (status, _, error) = status_and_text(&["compare", "none", "none"], &folder);
     assert_eq!(status, 2);
     assert!(error.contains("cannot read `none`"), "{error}");
+}
+
+/// A sweep of a recorded script under a kernel, in the folder of that name.
+fn sweep(folder: &Path, kernel: &str, more_ceilings: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../traces/recorded/kernel-7.2/ext4/s01_read_then_write/script.txt");
+    let text = format!(
+        "title = \"Isolation\"\ninputs = [\"{}\"]\nkernels = [\"{kernel}\"]\nmetrics = [\"cycles\", \"latency.mkwrite.mean\"]\n\
+         [[key]]\nname = \"tree.pti\"\nvalues = [false, true]\n[[key]]\nname = \"tree.flush_ceiling_pages\"\nvalues = [33{more_ceilings}]\n\
+         [[objective]]\nname = \"time\"\nminimise = \"cycles\"\n",
+        script.display()
+    );
+    std::fs::write(folder.join("sweep.toml"), text).unwrap();
+    let run = daxsim(&["sweep", "sweep.toml", "--out", kernel, "-q"], folder);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn two_sweeps_are_compared_point_by_point_and_a_sweep_with_a_report_is_not() {
+    let folder = two_reports();
+    sweep(folder.path(), "linux-6.12", "");
+    sweep(folder.path(), "linux-7.2", ", 8");
+    let compared = |more: &[&str]| {
+        let arguments = [&["compare", "linux-6.12", "linux-7.2/sweep.json"], more].concat();
+        status_and_text(&arguments, &folder)
+    };
+    let (status, text, error) = compared(&["--json", "--out", "out"]);
+    assert_eq!((status, error.as_str()), (0, ""), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["varied"][0], "kernel linux-6.12 against linux-7.2");
+    assert_eq!(json["matched"], 2);
+    assert_eq!(json["only_new"].as_array().unwrap().len(), 2, "{text}");
+    for name in ["compare.json", "compare.html", "compare.md"] {
+        assert!(folder.path().join("out").join(name).metadata().unwrap().len() > 0, "{name}");
+    }
+    let (status, text, _) = compared(&["--fail-if", "cycles > +1%", "--fail-if", "points.failed > 0"]);
+    assert_eq!(status, 1);
+    assert!(text.contains("FAILS: 1 of 2 limits crossed."), "{text}");
+    assert_eq!(compared(&["-q", "--fail-if", "geomean.cycles > +50%"]), (0, String::new(), String::new()));
+
+    for sides in [["linux-7.2", "new"], ["new/report.json", "linux-7.2"]] {
+        let (status, text, error) = status_and_text(&["compare", sides[0], sides[1]], &folder);
+        assert_eq!((status, text.as_str()), (2, ""));
+        assert!(error.contains("linux-7.2` is a sweep and `new"), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ mod memory;
 
 use anyhow::{Result, bail};
 use daxsim_configs::validation::{ValidationPoint, builtin_points, load_points};
-use daxsim_reports::validation::{Validation, html, summary};
+use daxsim_reports::validation::{Validation, html, markdown, summary};
 use daxsim_reports::write_atomically;
 
 use crate::probe_args::ValidateArgs;
@@ -24,10 +24,11 @@ pub fn run(args: &ValidateArgs) -> Result<Status> {
     let points = chosen(points, &args.ids)?;
     let measured = measure::measure(&points, args.threads)?;
     let judged = points.iter().map(|point| judge::judge(point, &measured)).collect::<Result<_>>()?;
-    let validation = Validation::new(judged);
+    let validation = Validation::new(judged).rounded();
     if let Some(folder) = &args.out {
         write_atomically(&folder.join("validation.json"), validation.to_json()?.as_bytes())?;
         write_atomically(&folder.join("validation.html"), html(&validation)?.as_bytes())?;
+        write_atomically(&folder.join("validation.md"), markdown(&validation).as_bytes())?;
     }
     output::print(&if args.json { validation.to_json()? } else { summary(&validation) })?;
     Ok(if validation.failed == 0 { Status::Done } else { Status::CheckFailed })

@@ -120,6 +120,8 @@ pub struct PathLength {
     pub stores: u32,
     /// Where the figures come from.
     pub source: Source,
+    /// Which key it is the value of: the number that [`kernel_key`](crate::kernel_key) takes; 0 of a block that none is.
+    pub key: u16,
 }
 
 /// Largest figure.
@@ -127,7 +129,7 @@ const MOST: u32 = 10_000_000;
 
 impl PathLength {
     /// Nothing at all.
-    pub const NONE: Self = Self { instructions: 0, loads: 0, stores: 0, source: Source::GIVEN };
+    pub const NONE: Self = Self { instructions: 0, loads: 0, stores: 0, source: Source::GIVEN, key: 0 };
 
     /// Loads in a thousand instructions and stores in a thousand: the mean of the measured 4 KiB faults.
     const USUAL: (u64, u64) = (240, 160);
@@ -137,7 +139,7 @@ impl PathLength {
     pub fn of_instructions(instructions: u32) -> Self {
         let share = |milli: u64| (u64::from(instructions) * milli / 1000) as u32;
         let (loads, stores) = (share(Self::USUAL.0), share(Self::USUAL.1));
-        Self { instructions, loads, stores, source: Source::GIVEN }
+        Self { instructions, loads, stores, source: Source::GIVEN, key: 0 }
     }
 
     /// The share number `index` of `of` shares of the block, which sum to the whole.
@@ -152,6 +154,7 @@ impl PathLength {
             loads: cut(self.loads),
             stores: cut(self.stores),
             source: self.source,
+            key: self.key,
         }
     }
 
@@ -168,7 +171,7 @@ impl PathLength {
         };
         let [instructions, loads, stores] = figures else { return None };
         let (instructions, loads, stores) = (figure(instructions)?, figure(loads)?, figure(stores)?);
-        Some(Self { instructions, loads, stores, source })
+        Some(Self { instructions, loads, stores, source, key: 0 })
     }
 
     /// As [`PathLength::parse`] takes it.

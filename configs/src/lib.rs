@@ -50,6 +50,12 @@ fn machine_keys() -> &'static [schema::KeyDef] {
     &machine_schema::KEYS
 }
 
+/// The key of a kernel file that has this number: the `key` of its path length.
+#[must_use]
+pub fn kernel_key(number: u16) -> Option<&'static str> {
+    kernel_keys().get(usize::from(number).checked_sub(1)?).map(|def| def.key)
+}
+
 fn kernel_keys() -> &'static [schema::KeyDef] {
     &kernel_schema::KEYS
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use daxsim_types::CpuClock;
 
+use crate::cost::PathLength;
 use crate::describe::KeyValue;
 use crate::error::{Problem, ProblemKind, nearest};
 use crate::kind::{Context, Parsed};
@@ -31,17 +32,17 @@ impl<'a> Reader<'a> {
         let mut reader = Self { source, entries, parsed: BTreeMap::new(), problems: Vec::new() };
         reader.find_unknown(keys, optional);
         let context = reader.context();
-        for def in keys {
+        for (number, def) in (1..).zip(keys) {
             let group = optional.iter().find(|group| is_inside(def.key, group));
             match entries.get(def.key) {
                 Some(entry) => match def.kind.parse(&entry.value, &context) {
-                    Some(parsed) => drop(reader.parsed.insert(def.key, parsed)),
+                    Some(parsed) => drop(reader.parsed.insert(def.key, numbered(parsed, number))),
                     None => reader.bad(def.key, entry.value.to_string(), def.kind.expected()),
                 },
                 None if group.is_some_and(|group| !entries.keys().any(|key| is_inside(key, group))) => {}
                 None if def.default.is_some() => {
                     let given = default_of(def).and_then(|value| def.kind.parse(&value, &context));
-                    reader.parsed.extend(given.map(|parsed| (def.key, parsed)));
+                    reader.parsed.extend(given.map(|parsed| (def.key, numbered(parsed, number))));
                 }
                 None => {
                     let kind = ProblemKind::MissingKey { expected: def.kind.expected() };
@@ -106,6 +107,14 @@ impl<'a> Reader<'a> {
     /// Every problem so far.
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
+    }
+}
+
+/// A path length with the number of its key.
+fn numbered(parsed: Parsed, number: u16) -> Parsed {
+    match parsed {
+        Parsed::Path(path) => Parsed::Path(PathLength { key: number, ..path }),
+        other => other,
     }
 }
 

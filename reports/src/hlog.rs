@@ -2,7 +2,7 @@
 //! and `HistogramLogProcessor` read. One interval, the run; one line for each kind, tagged with its name. Values are picoseconds.
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
 use crate::ReportError;
 use crate::model::{Latency, RunReport};
@@ -14,6 +14,13 @@ pub(crate) fn encoded(samples: &Histogram<u64>) -> Result<String, ReportError> {
     let done = V2DeflateSerializer::new().serialize(samples, &mut bytes);
     done.map_err(|source| ReportError::Histogram { source })?;
     Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+/// The histogram of such a text; `None` if it is none.
+pub(crate) fn decoded(text: &str) -> Option<Histogram<u64>> {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
 }
 
 /// The log of a report, with a newline at the end.

@@ -4,8 +4,53 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use daxsim_reports::model::{FAULT_KINDS, OverTime, RunReport, ShootdownMatrix, ShootdownPair};
+
 fn page() -> String {
     daxsim_reports::html::render(&common::report()).unwrap()
+}
+
+#[test]
+fn the_page_of_a_large_machine_and_a_long_run_is_below_two_mebibytes() {
+    let mut report = common::report();
+    let pair = |initiator: u32, responder: u32| ShootdownPair {
+        initiator,
+        responder,
+        calls: 1000,
+        wait_ns: f64::from(initiator * 1000 + responder),
+        ..ShootdownPair::default()
+    };
+    let cpus = || 0..256_u32;
+    let pairs = cpus().flat_map(|from| cpus().filter(move |to| *to != from).map(move |to| pair(from, to)));
+    report.shootdowns.matrix = ShootdownMatrix::of(pairs);
+    let counts = |kind: usize| (0..256).map(|n: u64| n * 7919 % (10 + kind as u64)).collect();
+    report.over_time = Some(OverTime {
+        stretch_ns: 4194.304,
+        faults: FAULT_KINDS.iter().enumerate().map(|(n, kind)| ((*kind).to_owned(), counts(n))).collect(),
+        flushes: counts(50),
+        ipis: counts(60),
+    });
+    let page = daxsim_reports::html::render(&report).unwrap();
+    assert!(page.len() < 2 << 20, "{} bytes", page.len());
+    assert!(page.contains("CPUs 4-7 asked CPUs 8-11") && page.contains("others"));
+}
+
+#[test]
+fn a_report_of_an_earlier_version_has_a_page_that_says_what_it_lacks() {
+    let mut old = serde_json::to_value(common::report()).unwrap();
+    for field in ["over_time", "constants", "locks", "lines"] {
+        assert!(old.as_object_mut().unwrap().remove(field).is_some() || field.starts_with('l'), "{field}");
+    }
+    old["shootdowns"].as_object_mut().unwrap().remove("matrix").unwrap();
+    for latency in old["latency"].as_object_mut().unwrap().values_mut() {
+        latency.as_object_mut().unwrap().remove("hdr").unwrap();
+    }
+    let old: RunReport = serde_json::from_value(old).unwrap();
+    let page = daxsim_reports::html::render(&old).unwrap();
+    for text in ["What the constants took was not followed.", "No lock was taken.", "mkwrite: 99 % within"] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("shootdown-matrix"));
 }
 
 /// The tags of a document as (name, attributes), with `/` before the names of closing ones.
@@ -84,8 +129,9 @@ fn both_themes_define_every_colour_in_use() {
 fn charts_have_marks_and_words_and_no_colours_of_their_own() {
     let page = page();
     let charts: Vec<_> = page.split("<svg ").skip(1).map(|s| s.split("</svg>").next().unwrap()).collect();
-    // Seven distributions; parts and cycles at two widths each; of a device its reads, bandwidth and queues.
-    assert_eq!(charts.len(), 7 + 2 + 2 + 3);
+    // Seven distributions and of a device its reads; at two widths each: percentiles, parts, cycles, trust, faults, flushes, bandwidth
+    // and queues of a device, and the matrix.
+    assert_eq!(charts.len(), 7 + 1 + 2 * 9);
     for chart in charts {
         let head = chart.split('>').next().unwrap();
         assert!(head.contains("role=\"img\"") && head.contains("aria-labelledby="), "{head}");

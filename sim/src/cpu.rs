@@ -11,7 +11,7 @@ use crate::apic::{Interrupt, Vector};
 use crate::engine::Foresight;
 use crate::kernel::call_function::Call;
 use crate::kernel::tlbstate::CpuTlbState;
-use crate::measure::{Executed, Part, Parts};
+use crate::measure::{Constant, Executed, Part, Parts, Spent};
 use crate::mmu::broadcast::Broadcast;
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::psc::Psc;
@@ -47,6 +47,8 @@ pub struct Cpu {
     pub(crate) parts: Parts,
     /// What the kernel executed.
     pub(crate) executed: Executed,
+    /// What constants took of its time.
+    pub(crate) spent: Spent,
     pub(crate) tlbs: Tlbs,
     pub(crate) psc: Psc,
     /// Caches of the second stage, if there is one.
@@ -86,6 +88,7 @@ impl Cpu {
             part: Part::User,
             parts: Parts::default(),
             executed: Executed::default(),
+            spent: Spent::default(),
             tlbs: Tlbs::new(&spec.tlb),
             psc: Psc::new(&spec.psc, spec.mmu.levels),
             nested: spec.nested.as_ref().map(NestedCaches::new),
@@ -165,13 +168,26 @@ impl Cpu {
     /// Executes a building block whose loads and stores hit the L1D.
     pub(crate) fn work(&mut self, block: PathLength) {
         self.count(block);
-        self.spend(self.instruction_time(block.instructions));
+        let took = self.instruction_time(block.instructions);
+        self.spent.block(block, took);
+        self.spend(took);
     }
 
     /// Time of instructions whose loads and stores hit the L1D.
     #[inline]
     pub(crate) fn instruction_time(&self, instructions: u32) -> Time {
         Time(u64::from(instructions) * self.instruction_femtoseconds / 1000)
+    }
+
+    /// Lets a fixed cost pass, attributed to what the CPU is doing.
+    pub(crate) fn spend_constant(&mut self, of: Constant, cost: Time) {
+        self.spend_constant_as(self.part, of, cost);
+    }
+
+    /// The same, attributed to `part`.
+    pub(crate) fn spend_constant_as(&mut self, part: Part, of: Constant, cost: Time) {
+        self.spent.constant(of, cost);
+        self.spend_as(part, cost);
     }
 
     /// Counts a block whose time is not that of its instructions: a string operation.

@@ -24,7 +24,7 @@ use crate::kernel::page::PageMap;
 use crate::kernel::sleep::SleeperLines;
 use crate::kernel::vma::Vma;
 use crate::kernel::{FaultTrail, Globals, KernelLines, LineName, PageLists};
-use crate::measure::{FlushReason, Measurements, Part, PathStep};
+use crate::measure::{Constant, FlushReason, Measurements, Part, PathStep};
 use crate::memory::{Access, Memory};
 use crate::mmu::Refusal;
 use crate::mmu::entry::Entry;
@@ -454,7 +454,7 @@ impl Machine {
         }
         if access == Access::Rmw {
             let cost = self.spec.cost.locked_rmw;
-            self.cpus[index].spend(cost);
+            self.cpus[index].spend_constant(Constant::LockedRmw, cost);
         }
     }
 
@@ -480,7 +480,7 @@ impl Machine {
         let now = self.cpus[index].now;
         let accepted = now + self.memory.clwb(index, line, now);
         let cost = self.spec.cost.clwb_issue;
-        self.cpus[index].spend(cost);
+        self.cpus[index].spend_constant(Constant::ClwbIssue, cost);
         accepted
     }
 

@@ -15,7 +15,7 @@ use crate::inject::Injection;
 use crate::kernel::file::{FileId, NewFile, NoSpace};
 use crate::kernel::{self, MmId, Origin, SyscallError};
 use crate::machine::Machine;
-use crate::measure::{Measurements, Part, Parts};
+use crate::measure::{Measurements, Part, Parts, Spent};
 use crate::memory::{DeviceProfile, MemoryStats};
 use crate::mmu::nested::NestedCaches;
 use crate::mmu::tlb::TlbStats;
@@ -143,6 +143,8 @@ pub struct Results {
     pub locks: Vec<(LockClass, LockUse)>,
     /// Kernel instructions executed.
     pub instructions: u64,
+    /// What constants took of the CPUs' time.
+    pub spent: Spent,
     /// TLB and paging-structure-cache counters by structure, summed over the CPUs.
     pub translation: Vec<(&'static str, TlbStats)>,
     /// Caches and devices.
@@ -420,6 +422,10 @@ impl Simulation {
             end,
             locks: machine.locks.uses().collect(),
             instructions: machine.cpus.iter().map(|c| c.executed.instructions).sum(),
+            spent: machine.cpus.iter().fold(Spent::default(), |mut sum, cpu| {
+                sum += &cpu.spent;
+                sum
+            }),
             translation,
             memory: machine.memory.stats(),
             devices: machine.memory.profiles(),

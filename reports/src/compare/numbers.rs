@@ -8,7 +8,7 @@ use serde_json::Value;
 pub(super) type Numbers = BTreeMap<String, f64>;
 
 /// Keys below which there is nothing to compare number by number: lists of buckets, stretches and places.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
     "schema",
     "inputs",
     "histogram",
@@ -17,6 +17,7 @@ const LEFT_OUT: [&str; 8] = [
     "reads_under_way",
     "writes_waiting",
     "divergences",
+    "over_time",
 ];
 
 /// Every number of `document`. Members of lists are called by their `name` (parts of a latency), `what` (warnings) or, if they

@@ -2,7 +2,8 @@
 //!
 //! It loads nothing from anywhere, follows the reader's light or dark
 //! preference, prints, and reads well without eyes or mouse: every chart has a
-//! description and a table with the same numbers.
+//! description and a table with the same numbers. With a pointer, marks say
+//! their values; tables can be sorted by any column and saved as CSV.
 
 pub(crate) mod chart;
 mod sections;
@@ -18,6 +19,9 @@ use crate::{ReportError, headline, write_atomically};
 
 /// What the page may load: what is written in it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+
+/// What the page can do beyond showing: change its theme, sort its tables and save them as CSV, say the values of marks.
+const SCRIPTS: [&str; 3] = [include_str!("theme.js"), include_str!("tables.js"), include_str!("hover.js")];
 
 /// A section of a page: its anchor, its heading, and its content if it has any.
 pub(crate) struct Section<'a> {
@@ -38,13 +42,16 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
         sections::distributions(report)?,
         sections::parts(report, &colors)?,
         sections::cycles(report, &colors)?,
-        sections::shootdowns(report),
+        sections::over_time(report)?,
+        sections::shootdowns(report)?,
+        sections::contention(report),
         sections::translation(report),
         sections::caches(report),
         sections::memory(report)?,
         sections::durability(report),
         sections::replay(report),
         sections::caveats(report),
+        sections::constants(report)?,
         sections::provenance(report),
     ];
     Ok(page(&headline::title(report), &sections::overview(report), &sections))
@@ -80,7 +87,7 @@ pub(crate) fn page(title: &str, overview: &Markup, sections: &[Section<'_>]) -> 
                         }
                     }
                 }
-                script { (PreEscaped(include_str!("theme.js"))) }
+                @for script in SCRIPTS { script { (PreEscaped(script)) } }
             }
         }
     };

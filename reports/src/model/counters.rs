@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, rounding};
+use super::{Activity, ShootdownMatrix, rounding};
 
 /// The fault kinds in reading order, as `faults` and `latency` name them.
 pub const FAULT_KINDS: [&str; 23] = [
@@ -288,6 +288,9 @@ pub struct Shootdowns {
     /// How long interrupts were there before they were taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masked: Option<Spread>,
+    /// Who asked whom, if anybody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<ShootdownMatrix>,
 }
 
 /// A distribution of times, ns.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::attribution::check_sum;
 use super::rounding::{self, ps_to_ns, round3, share};
 use crate::ReportError;
-use crate::hlog::encoded;
+use crate::hlog::{decoded, encoded};
 
 /// The distribution of a latency, and its attributed parts. All times in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +60,32 @@ impl Latency {
         } else {
             self.parts.iter().map(|p| p.total_ns).sum()
         }
+    }
+
+    /// Shares of the samples with the time in nanoseconds that they do not exceed, ascending, from the shortest to the longest. Of
+    /// a report without [`hdr`](Self::hdr) those that it states.
+    #[must_use]
+    pub fn percentiles(&self) -> Vec<(f64, f64)> {
+        if self.count == 0 {
+            return Vec::new();
+        }
+        let stated = [(0.5, self.p50), (0.9, self.p90), (0.99, self.p99), (0.999, self.p999)];
+        // Beyond the last, a single sample would be divided.
+        let finest = 1.0 - 1.0 / self.count as f64;
+        let steps = (1..=9).map(|tenth| f64::from(tenth) / 10.0).chain([0.25, 0.75]);
+        let nines = (1..=6).flat_map(|n: i32| [0.5, 0.8, 0.9].map(|of| 1.0 - 10_f64.powi(-n) * (1.0 - of)));
+        let mut shares: Vec<f64> = steps.chain(nines).filter(|share| *share <= finest).collect();
+        shares.sort_by(f64::total_cmp);
+        let inner: Vec<(f64, f64)> = match decoded(&self.hdr) {
+            Some(samples) => {
+                let at = |share| {
+                    ps_to_ns(samples.value_at_quantile(share)).clamp(self.min, self.max.max(self.min))
+                };
+                shares.into_iter().map(|share| (share, at(share))).collect()
+            }
+            None => stated.into_iter().filter(|(share, _)| *share <= finest).collect(),
+        };
+        [(0.0, self.min)].into_iter().chain(inner).chain([(1.0, self.max)]).collect()
     }
 }
 

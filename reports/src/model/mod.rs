@@ -2,10 +2,12 @@
 
 mod activity;
 mod attribution;
+mod constants;
 mod counters;
 mod durability;
 mod latency;
 mod origin;
+mod over_time;
 mod replay;
 mod rounding;
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
+pub use constants::{Constant, cycles_by_trust};
 pub use counters::{
     Accesses, Arch, Assists, Cache, Exits, FAULT_KINDS, Faults, Flush, KernelWork, LineUse, LockUse, Lookups,
     Memory, QueueDepth, Shootdowns, Spread, Walks, flush_reason_text,
@@ -24,6 +27,7 @@ pub use counters::{
 pub use durability::{Crash, Durability, Lines, LostLines, UnmarkedLines, WrittenLines};
 pub use latency::{Bucket, HistogramUnit, Latency, LatencyBuilder, Part};
 pub use origin::{Input, Kernel, Machine, Mode, Override, Tool};
+pub use over_time::{OverTime, ShootdownMatrix, ShootdownPair};
 pub use replay::{Agreement, Divergence, Replay, Warning};
 pub use rounding::{ps_to_ns, round3};
 
@@ -99,8 +103,14 @@ pub struct RunReport {
     pub latency: BTreeMap<String, Latency>,
     /// Where the cycles of all CPUs went.
     pub attribution: Vec<CycleShare>,
+    /// The constants that cycles were spent on, those with the most first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constants: Vec<Constant>,
     /// What is durable at the end or at the crash; `None` in reports made before that was followed.
     pub durability: Option<Durability>,
+    /// When faults, flushes and interrupts came; left out of reports made before that was followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_time: Option<OverTime>,
     /// How far the simulation agrees with the recording.
     pub replay: Replay,
     /// What the reader must know before using the numbers.
@@ -140,7 +150,9 @@ impl Default for RunReport {
             memory: BTreeMap::new(),
             latency: BTreeMap::new(),
             attribution: Vec::new(),
+            constants: Vec::new(),
             durability: None,
+            over_time: None,
             replay: Replay::default(),
             warnings: Vec::new(),
             assumptions: Vec::new(),

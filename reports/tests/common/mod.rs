@@ -52,6 +52,62 @@ fn named<T>(items: Vec<(&str, T)>) -> BTreeMap<String, T> {
     items.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
 }
 
+/// Each of eight CPUs but one asked the six after it.
+fn matrix() -> Option<ShootdownMatrix> {
+    let pairs = (0..7_u32).flat_map(|from| (1..7).map(move |step| (from, (from + step) % 8)));
+    ShootdownMatrix::of(pairs.map(|(initiator, responder)| ShootdownPair {
+        initiator,
+        responder,
+        calls: u64::from(60 + initiator),
+        pages: u64::from(300 + responder),
+        full_flushes: 1,
+        wait_ns: f64::from(70_000 + 1000 * initiator + responder),
+        longest_wait_ns: 2750.5,
+    }))
+}
+
+fn constants() -> Vec<Constant> {
+    let constant = |of: &str, key: &str, value: &str, source: Option<(&str, &str)>, cycles: u64| Constant {
+        of: of.into(),
+        key: key.into(),
+        value: value.into(),
+        basis: source.map(|(basis, _)| basis.to_owned()),
+        trust: source.map(|(_, trust)| trust.to_owned()),
+        cycles,
+        share: round3(cycles as f64 / 60_000_000.0),
+        prices_others: key == "cpu.cpi",
+    };
+    let path = "path_length.common.";
+    vec![
+        constant("machine", "cpu.cpi", "0.40", Some(("fitted", "A")), 30_000_000),
+        constant(
+            "kernel",
+            &format!("{path}dispatch"),
+            "[900, 216, 144, \"fitted\", \"B\"]",
+            Some(("fitted", "B")),
+            18_000_000,
+        ),
+        constant(
+            "kernel",
+            &format!("{path}fsync"),
+            "[7000, 1680, 1120, \"assumed\", \"C\"]",
+            Some(("assumed", "C")),
+            12_000_000,
+        ),
+        constant("machine", "cost.iret", "200 cycles", Some(("memory", "M")), 4_000_000),
+        constant("machine", "ipi.delivery", "1 us", None, 90_000),
+    ]
+}
+
+fn over_time() -> OverTime {
+    OverTime {
+        stretch_ns: 67_108.864,
+        faults: named(vec![("mkwrite", vec![0, 12, 40, 0, 7]), ("read", vec![90, 3])]),
+        flushes: vec![0, 1, 5, 2],
+        ipis: vec![0, 6, 30, 12],
+    }
+}
+
 /// The report.
 pub fn report() -> RunReport {
     RunReport {
@@ -99,6 +155,8 @@ pub fn report() -> RunReport {
             }],
         },
         seed: 1,
+        constants: constants(),
+        over_time: Some(over_time()),
         accesses: Accesses { total: 4_118_016, reads: 2_621_440, writes: 1_496_576 },
         cycles: 812_440_123,
         time_ns: 386_876_249.047_6,
@@ -138,6 +196,7 @@ pub fn report() -> RunReport {
             tlbsync: 0,
             initiator_cycles: 2_764_800,
             responder_cycles: 1_966_080,
+            matrix: matrix(),
             ..Shootdowns::default()
         },
         flushes: [

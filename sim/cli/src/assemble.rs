@@ -8,9 +8,11 @@ use daxsim_configs::machine::MachineSpec;
 use daxsim_reports::model::{self, HistogramUnit};
 use daxsim_reports::{LatencyBuilder, RunReport, attribute};
 use daxsim_sim::Results;
-use daxsim_sim::measure::{FaultKind, Measurements, Part, Parts, Times};
+use daxsim_sim::measure::{Came, FaultKind, Measurements, Part, Parts, Times};
 use daxsim_sim::memory::{CacheStats, DeviceProfile, DeviceStats, DramStats, Waits};
 use daxsim_types::{CpuClock, FileSystem, Time};
+
+use crate::constants;
 
 /// What was simulated.
 pub struct Setup<'a> {
@@ -81,8 +83,12 @@ pub fn report(setup: &Setup<'_>, results: &Results) -> Result<RunReport> {
         locks: locks(results, clock),
         lines: lines(m, clock),
         attribution: attribution(results, clock)?,
+        over_time: over_time(m),
         ..RunReport::default()
     };
+    let busy =
+        report.attribution.iter().filter(|part| part.name != Part::Idle.name()).map(|part| part.cycles).sum();
+    report.constants = constants::list(setup.machine, setup.kernel, results, busy);
     for (warning, count) in m.warnings.iter() {
         report.warnings.push(model::Warning {
             what: warning.text().into(),
@@ -207,7 +213,36 @@ fn shootdowns(m: &Measurements, clock: CpuClock) -> model::Shootdowns {
         wait: spread(&m.shootdown_times.wait),
         disruption: spread(&m.shootdown_times.disruption),
         masked: spread(&m.shootdown_times.masked),
+        matrix: matrix(m),
     }
+}
+
+fn matrix(m: &Measurements) -> Option<model::ShootdownMatrix> {
+    model::ShootdownMatrix::of(m.shootdown_pairs.iter().map(|(initiator, responder, asked)| {
+        model::ShootdownPair {
+            initiator: initiator as u32,
+            responder: responder as u32,
+            calls: asked.calls,
+            pages: asked.pages,
+            full_flushes: asked.full_flushes,
+            wait_ns: asked.response.as_ns(),
+            longest_wait_ns: asked.longest.as_ns(),
+        }
+    }))
+}
+
+/// When faults, flushes and interrupts came, if any did.
+fn over_time(m: &Measurements) -> Option<model::OverTime> {
+    let stretches = m.over_time.stretches();
+    let series = |of: &dyn Fn(&Came) -> u64| model::OverTime::trimmed(stretches.iter().map(of).collect());
+    let faults =
+        FaultKind::ALL.into_iter().map(|kind| (kind.name().to_owned(), series(&|came| came.faults(kind))));
+    (!stretches.is_empty()).then(|| model::OverTime {
+        stretch_ns: m.over_time.length().as_ns(),
+        faults: faults.filter(|(_, counts)| !counts.is_empty()).collect(),
+        flushes: series(&|came| came.flushes),
+        ipis: series(&|came| came.ipis),
+    })
 }
 
 fn spread(times: &Times) -> Option<model::Spread> {

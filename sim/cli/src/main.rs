@@ -7,6 +7,7 @@ mod causes;
 mod compare;
 mod config;
 mod conform;
+mod constants;
 mod durability;
 mod explain;
 mod r#gen;

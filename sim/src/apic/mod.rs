@@ -11,6 +11,7 @@ use daxsim_types::{CpuId, Time};
 
 use crate::engine::{Moment, Sys};
 use crate::machine::Machine;
+use crate::measure::Constant;
 use crate::memory::topology::{Distance, Topology};
 
 pub(crate) use rar::{RarTable, remote_action};
@@ -118,7 +119,7 @@ impl Machine {
         let mut rest = targets;
         while !rest.is_empty() {
             let (reached, later) = rest.split_at(self.fabric.reach(rest, how));
-            self.cpus[sender.index()].spend(self.fabric.icr_write);
+            self.cpus[sender.index()].spend_constant(Constant::IcrWrite, self.fabric.icr_write);
             let sent = self.cpus[sender.index()].now;
             self.measure.shootdowns.icr_writes += 1;
             for target in reached {

@@ -2,13 +2,13 @@
 //! mark into the action vector of each target, and sends an interrupt that the target's microcode serves, interrupts masked or not:
 //! it invalidates and clears the mark, which the sender waits for. No time of it has been published.
 
-use daxsim_types::{CacheLine, CpuId};
+use daxsim_types::{CacheLine, CpuId, Time};
 
 use super::{Addressing, Vector};
 use crate::engine::Cx;
 use crate::kernel::{KernelLines, LineName};
 use crate::machine::Machine;
-use crate::measure::Part;
+use crate::measure::{Constant, Part};
 use crate::memory::Access;
 use crate::mmu::broadcast::Broadcast;
 
@@ -19,6 +19,8 @@ struct Pending {
     initiator: CpuId,
     payload: CacheLine,
     action: Broadcast,
+    /// When the mark was made.
+    asked: Time,
 }
 
 /// The payload table and the action vectors.
@@ -88,12 +90,14 @@ pub(crate) async fn remote_action(
         cx.store(line).await;
         cx.with(|m| {
             m.cpus[index].pending_answers += 1;
-            m.rar.pending.push(Pending { target, initiator: me, payload, action });
+            let asked = m.cpus[index].now;
+            m.rar.pending.push(Pending { target, initiator: me, payload, action, asked });
         });
     }
     cx.sync().await;
     cx.with(|m| {
         m.measure.shootdowns.remote_actions += targets.len() as u64;
+        m.measure.over_time.interrupts(m.cpus[index].now, targets.len());
         m.send_ipi(cx.sys(), me, targets, (how, Vector::RemoteAction));
         own(m);
     });
@@ -154,14 +158,20 @@ impl Machine {
         let interrupted = std::mem::replace(&mut self.cpus[index].part, Part::IpiHandler);
         let vector = self.rar.vector(target);
         while let Some(at) = self.rar.pending.iter().position(|pending| pending.target == target) {
-            let Pending { initiator, payload, action, .. } = self.rar.pending.remove(at);
+            let Pending { initiator, payload, action, asked, .. } = self.rar.pending.remove(at);
             let own = self.spec.ipi.rar_action;
-            self.cpus[index].spend(own);
+            self.cpus[index].spend_constant(Constant::RarAction, own);
             self.kernel_access_as(index, vector, Access::Read, Part::IpiHandler);
             self.kernel_access_as(index, payload, Access::Read, Part::IpiHandler);
             self.invalidate_as_asked(index, action);
             self.kernel_access_as(index, vector, Access::Write, Part::IpiHandler);
             let answered = self.cpus[index].now;
+            let pair = self.measure.shootdown_pairs.between(initiator, target);
+            match action {
+                Broadcast::Pages { count, .. } => pair.pages += count,
+                Broadcast::Pcid(_) | Broadcast::AllNonGlobal => pair.full_flushes += 1,
+            }
+            pair.answered(answered.saturating_sub(asked));
             self.answer(sys, initiator, answered);
         }
         self.cpus[index].part = interrupted;

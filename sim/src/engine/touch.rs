@@ -11,7 +11,7 @@ use daxsim_types::CacheLine;
 use super::{LockId, LockMode, Moment, Sys};
 use crate::cpu::RunState;
 use crate::machine::Machine;
-use crate::measure::Part;
+use crate::measure::{Constant, Part};
 use crate::memory::Access;
 
 impl Sys {
@@ -55,7 +55,7 @@ impl Sys {
             None => return self.try_any_touch(m, index, line, access),
         }
         if access == Access::Rmw {
-            m.cpus[index].spend(m.spec.cost.locked_rmw);
+            m.cpus[index].spend_constant(Constant::LockedRmw, m.spec.cost.locked_rmw);
         }
         true
     }

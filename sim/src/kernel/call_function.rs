@@ -12,7 +12,7 @@ use crate::apic::{Addressing, Vector};
 use crate::cpu::RunState;
 use crate::engine::{Cx, Sys};
 use crate::machine::Machine;
-use crate::measure::Part;
+use crate::measure::{Constant, Part};
 use crate::memory::Access;
 
 /// An entry of `call_single_queue`.
@@ -22,6 +22,8 @@ pub(crate) struct Call {
     pub initiator: CpuId,
     /// What `flush_tlb_func` is called with.
     pub info: FlushInfo,
+    /// When it was put into the queue.
+    pub asked: Time,
 }
 
 /// Lines of the calls, in simulated memory.
@@ -115,8 +117,9 @@ pub(super) async fn call_function_many(
         cx.rmw(queue).await;
         let was_empty = cx.with(|m| {
             m.cpus[me.index()].pending_answers += 1;
+            let asked = m.cpus[me.index()].now;
             let queue = &mut m.cpus[cpu.index()].call_queue;
-            queue.push(Call { initiator: me, info });
+            queue.push(Call { initiator: me, info, asked });
             queue.len() == 1
         });
         called.push(cpu);
@@ -130,6 +133,7 @@ pub(super) async fn call_function_many(
         m.measure.shootdowns.broadcasts += u64::from(!called.is_empty());
         m.measure.shootdowns.ipis_sent += interrupted.len() as u64;
         m.measure.shootdowns.ipis_saved += (called.len() - interrupted.len()) as u64;
+        m.measure.over_time.interrupts(m.cpus[me.index()].now, interrupted.len());
         let how = m.addressing(interrupted.len());
         m.send_ipi(cx.sys(), me, &interrupted, (how, Vector::CallFunction));
     });
@@ -211,7 +215,7 @@ impl Machine {
         let cpu = &mut self.cpus[index];
         let began = cpu.now;
         let interrupted = std::mem::replace(&mut cpu.part, Part::IpiHandler);
-        cpu.spend(entry);
+        cpu.spend_constant(Constant::HandlerEntry, entry);
         // An idle CPU is in the kernel.
         let lazy = cpu.tlb_state.lazy;
         let from_user = !lazy && self.enter_kernel_half(index);
@@ -220,7 +224,7 @@ impl Machine {
             self.enter_user_half(index);
         }
         let cpu = &mut self.cpus[index];
-        cpu.spend(exit);
+        cpu.spend_constant(Constant::HandlerExit, exit);
         cpu.part = interrupted;
         let took = cpu.now.saturating_sub(began);
         self.measure.shootdowns.ipis_received += 1;
@@ -237,7 +241,8 @@ impl Machine {
         // llist_del_all
         access(self, self.call_lines.queue(target), Access::Rmw);
         let mut calls = std::mem::take(&mut self.cpus[index].call_queue);
-        for Call { initiator, info } in calls.drain(..) {
+        for call in calls.drain(..) {
+            let Call { initiator, info, .. } = call;
             let csd = self.call_lines.csd(initiator, target);
             let generation = self.load_generation(target, &info);
             access(self, csd, Access::Read);
@@ -250,11 +255,17 @@ impl Machine {
             // Freed tables could still be walked: there the answer has to wait for the flush.
             let early = early_ack && !info.freed_tables;
             if early {
-                self.csd_unlock(sys, index, initiator, csd);
+                self.csd_unlock(sys, index, call, csd);
             }
+            let done = |m: &Self| (m.measure.shootdowns.pages, m.measure.shootdowns.full_flushes);
+            let before = done(self);
             self.flush_tlb_func(target, &info, true);
+            let after = done(self);
+            let pair = self.measure.shootdown_pairs.between(initiator, target);
+            pair.pages += after.0 - before.0;
+            pair.full_flushes += after.1 - before.1;
             if !early {
-                self.csd_unlock(sys, index, initiator, csd);
+                self.csd_unlock(sys, index, call, csd);
             }
         }
         // The queue keeps its room.
@@ -262,10 +273,12 @@ impl Machine {
     }
 
     /// Gives the word of a csd back, which answers its initiator.
-    fn csd_unlock(&mut self, sys: &Sys, index: usize, initiator: CpuId, csd: CacheLine) {
+    fn csd_unlock(&mut self, sys: &Sys, index: usize, call: Call, csd: CacheLine) {
         self.kernel_access_as(index, csd, Access::Write, Part::IpiHandler);
         let answered = self.cpus[index].now;
-        self.answer(sys, initiator, answered);
+        let pair = self.measure.shootdown_pairs.between(call.initiator, CpuId(index as u16));
+        pair.answered(answered.saturating_sub(call.asked));
+        self.answer(sys, call.initiator, answered);
     }
 
     /// Tells the initiator that one more target is done. Targets are simulated in the order in which they begin, so the last

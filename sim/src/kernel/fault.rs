@@ -14,7 +14,7 @@ use super::vma::{Backing, Vma};
 use super::vmf::Vmf;
 use super::zap::{zap_huge_pmd, zap_huge_pud};
 use crate::engine::{Cx, LockMode};
-use crate::measure::{Callback, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
+use crate::measure::{Callback, Constant, FaultFlags, FaultKind, FaultRecord, HandlerCall, Part, PathStep};
 use crate::mmu::entry::Entry;
 use crate::mmu::table::Slot;
 use crate::observe::MicroOp;
@@ -109,7 +109,7 @@ fn enter_kernel(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
         let (entry, path) = (m.spec.cost.exception_entry, m.kernel.ask(|k| k.path_length.common.entry));
         let index = cx.cpu().index();
-        m.cpus[index].spend_as(Part::Entry, entry);
+        m.cpus[index].spend_constant_as(Part::Entry, Constant::ExceptionEntry, entry);
         let from_user = m.enter_kernel_half(index);
         let cpu = &mut m.cpus[index];
         cpu.part = Part::Entry;
@@ -130,7 +130,7 @@ fn leave_kernel(cx: &Cx<'_>, to_user: bool) {
             m.enter_user_half(index);
         }
         let cpu = &mut m.cpus[index];
-        cpu.spend(iret);
+        cpu.spend_constant(Constant::Iret, iret);
         cpu.part = Part::User;
     });
 }

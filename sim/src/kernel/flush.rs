@@ -78,11 +78,11 @@ pub(super) async fn flush_tlb_for(
     purpose: Purpose,
 ) {
     cx.note(PathStep::Event("flush_tlb_mm_range"));
-    if cx.with(|m| m.flush_at_once(mm, range, shift)) {
+    let began = cx.now();
+    if cx.with(|m| m.flush_at_once(began, mm, range, shift)) {
         return;
     }
     let before = cx.set_part(Part::Flush);
-    let began = cx.now();
     let (path, gen_line, mask_line) = cx.with(|m| {
         let space = m.mm(mm);
         (m.kernel.ask(|k| k.path_length.common.flush_request), space.gen_line, space.mask_line)
@@ -92,6 +92,7 @@ pub(super) async fn flush_tlb_for(
     cx.load(mask_line).await;
     let (mut info, others) = cx.with(|m| {
         m.measure.shootdowns.requests += 1;
+        m.measure.over_time.flush(began);
         let (start, end) = m.kernel.ask(|k| widened(range, shift, k.tree.flush_ceiling_pages));
         let space = m.mm_mut(mm);
         space.tlb_gen += 1;
@@ -152,12 +153,22 @@ fn widened(range: (u64, u64), shift: u32, ceiling: u32) -> (u64, u64) {
 
 impl Machine {
     /// `tlb_flush.mechanism = "ideal"`: no CPU has the translations any more, and nobody did anything for it. Whether it is so.
+<<<<<<< HEAD
     fn flush_at_once(&mut self, mm: MmId, range: (u64, u64), shift: u32) -> bool {
         if self.kernel.ask(|k| k.tlb_flush.mechanism != FlushMechanism::Ideal) {
             return false;
         }
         self.measure.shootdowns.requests += 1;
         let (start, end) = self.kernel.ask(|k| widened(range, shift, k.tree.flush_ceiling_pages));
+=======
+    fn flush_at_once(&mut self, at: Time, mm: MmId, range: (u64, u64), shift: u32) -> bool {
+        if self.kernel.tlb_flush.mechanism != FlushMechanism::Ideal {
+            return false;
+        }
+        self.measure.shootdowns.requests += 1;
+        self.measure.over_time.flush(at);
+        let (start, end) = widened(range, shift, self.kernel.tree.flush_ceiling_pages);
+>>>>>>> refs/heads/html
         let space = self.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;

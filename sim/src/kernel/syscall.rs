@@ -17,7 +17,7 @@ use super::writeback::{SyncMode, dax_writeback_mapping_range};
 use super::zap::{EvenCows, split_huge_at, unmap_region, zap_vma_range_for};
 use crate::Machine;
 use crate::engine::{Cx, LockId, LockMode};
-use crate::measure::Part;
+use crate::measure::{Constant, Part};
 use crate::program::{Accesses, StepOutcome, run_accesses};
 
 /// A request to map a file.
@@ -175,7 +175,7 @@ macro_rules! in_syscall {
 fn enter(cx: &Cx<'_>) -> bool {
     cx.with(|m| {
         let (cost, index) = (m.spec.cost.syscall_entry, cx.cpu().index());
-        m.cpus[index].spend_as(Part::Entry, cost);
+        m.cpus[index].spend_constant_as(Part::Entry, Constant::SyscallEntry, cost);
         let from_user = m.enter_kernel_half(index);
         m.cpus[index].part = Part::Dispatch;
         from_user
@@ -189,7 +189,7 @@ fn leave(cx: &Cx<'_>, to_user: bool) {
             m.enter_user_half(index);
         }
         let cpu = &mut m.cpus[index];
-        cpu.spend_as(Part::Entry, cost);
+        cpu.spend_constant_as(Part::Entry, Constant::SyscallExit, cost);
         cpu.part = Part::User;
     });
 }

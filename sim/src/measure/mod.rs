@@ -1,23 +1,27 @@
 //! What a simulation measures: where time went, what each fault was and cost, and how often things happened.
 
+mod constants;
 mod executed;
 mod fault_log;
 mod handler;
 mod kernel_events;
 mod latency;
 mod legal;
+mod over_time;
 mod part;
 mod shootdown;
 mod walks;
 mod warn;
 
+pub use constants::{Constant, Spent};
 pub use executed::Executed;
 pub use fault_log::{ExtentFlags, FaultKind, FaultRecord, PathStep};
 pub use handler::{Callback, FaultFlags, HandlerCall};
 pub use kernel_events::KernelEvents;
 pub use latency::{KindLatency, Latencies};
+pub use over_time::{Came, OverTime};
 pub use part::{Part, Parts};
-pub use shootdown::{ShootdownTimes, Times};
+pub use shootdown::{Asked, Pairs, ShootdownTimes, Times};
 pub use walks::{WalkCounts, WalkQueue};
 pub use warn::{KernelWarning, KernelWarnings, WarnCount};
 
@@ -150,6 +154,10 @@ pub struct Measurements {
     pub shootdowns: Shootdowns,
     /// What they cost each side.
     pub shootdown_times: ShootdownTimes,
+    /// Who asked whom for them.
+    pub shootdown_pairs: Pairs,
+    /// When faults, flushes and interrupts came.
+    pub over_time: OverTime,
     /// `tlb_flush` events by reason: count and pages (full flushes count no pages).
     pub flushes: BTreeMap<FlushReason, FlushCount>,
     /// `update_mmu_cache` calls.

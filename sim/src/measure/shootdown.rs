@@ -1,6 +1,6 @@
 //! What shootdowns cost each side, as histograms.
 
-use daxsim_types::Time;
+use daxsim_types::{CpuId, Time};
 use hdrhistogram::Histogram;
 
 /// Significant decimal digits.
@@ -54,9 +54,72 @@ pub struct ShootdownTimes {
     pub masked: Times,
 }
 
+/// What one CPU asked of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Calls: flushes that the other was asked for.
+    pub calls: u64,
+    /// Pages that it invalidated one by one for them.
+    pub pages: u64,
+    /// Full flushes that it made for them. A call whose generation another one had brought makes neither.
+    pub full_flushes: u64,
+    /// From each call until its answer, summed.
+    pub response: Time,
+    /// The longest of these.
+    pub longest: Time,
+}
+
+impl Asked {
+    /// Notes the answer to a call.
+    pub(crate) fn answered(&mut self, response: Time) {
+        self.calls += 1;
+        self.response += response;
+        self.longest = self.longest.max(response);
+    }
+}
+
+/// Who asked whom for flushes, by interrupt or by remote action. It has room for the CPUs that took part.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs(Vec<Vec<Asked>>);
+
+impl Pairs {
+    /// What `initiator` asked of `responder`.
+    pub(crate) fn between(&mut self, initiator: CpuId, responder: CpuId) -> &mut Asked {
+        let (from, to) = (initiator.index(), responder.index());
+        if from >= self.0.len() {
+            self.0.resize_with(from + 1, Vec::new);
+        }
+        let row = &mut self.0[from];
+        if to >= row.len() {
+            row.resize(to + 1, Asked::default());
+        }
+        &mut row[to]
+    }
+
+    /// Initiator, responder, and what was asked, of those that were asked for anything, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, usize, &Asked)> {
+        let rows = self.0.iter().enumerate();
+        let all =
+            rows.flat_map(|(from, row)| row.iter().enumerate().map(move |(to, asked)| (from, to, asked)));
+        all.filter(|(_, _, asked)| asked.calls > 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_are_told_apart_and_come_in_order() {
+        let mut pairs = Pairs::default();
+        pairs.between(CpuId(3), CpuId(0)).answered(Time(5));
+        pairs.between(CpuId(0), CpuId(3)).answered(Time(7));
+        pairs.between(CpuId(0), CpuId(3)).answered(Time(4));
+        pairs.between(CpuId(0), CpuId(2)).pages = 1;
+        let found: Vec<_> =
+            pairs.iter().map(|(from, to, of)| (from, to, of.calls, of.response, of.longest)).collect();
+        assert_eq!(found, [(0, 3, 2, Time(11), Time(7)), (3, 0, 1, Time(5), Time(5))]);
+    }
 
     #[test]
     fn times_are_counted_and_summed_exactly() {

@@ -1,5 +1,7 @@
 //! What a kind of memory did over time, and how long its requests took. Looks on: nothing here changes a time.
 
+use std::iter::Sum;
+
 use daxsim_types::{LINE_BYTES, Time};
 use hdrhistogram::Histogram;
 
@@ -100,11 +102,11 @@ const fn middle_of(step: usize) -> Time {
     Time(first + (1 << (power - 1)) / 2)
 }
 
-/// Sums over stretches of simulated time, all of one length, by when requests arrive.
+/// Sums over stretches of simulated time, all of one length, by when something came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeline {
+pub struct Timeline<S = Stretch> {
     shift: u32,
-    stretches: Vec<Stretch>,
+    stretches: Vec<S>,
 }
 
 /// What arrived in a stretch.
@@ -120,15 +122,16 @@ pub struct Stretch {
     pub write_stall: Time,
 }
 
-impl Default for Timeline {
+impl<S> Default for Timeline<S> {
     fn default() -> Self {
         Self { shift: FIRST_SHIFT, stretches: Vec::new() }
     }
 }
 
-impl Timeline {
+impl<S: Copy + Default + Sum> Timeline<S> {
+    /// The stretch that a time is in.
     #[inline]
-    fn at(&mut self, time: Time) -> &mut Stretch {
+    pub(crate) fn at(&mut self, time: Time) -> &mut S {
         let mut place = (time.0 >> self.shift) as usize;
         if place >= self.stretches.len() {
             place = self.reach(time);
@@ -143,7 +146,7 @@ impl Timeline {
             self.shift += 1;
         }
         let place = (time.0 >> self.shift) as usize;
-        self.stretches.resize(self.stretches.len().max(place + 1), Stretch::default());
+        self.stretches.resize(self.stretches.len().max(place + 1), S::default());
         place
     }
 
@@ -155,12 +158,12 @@ impl Timeline {
 
     /// The stretches from the start of the simulation to the last request.
     #[must_use]
-    pub fn stretches(&self) -> &[Stretch] {
+    pub fn stretches(&self) -> &[S] {
         &self.stretches
     }
 }
 
-impl std::iter::Sum for Stretch {
+impl Sum for Stretch {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), |sum, one| Self {
             reads: sum.reads + one.reads,
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_long_run_has_long_stretches() {
-        let mut timeline = Timeline::default();
+        let mut timeline = Timeline::<Stretch>::default();
         timeline.at(Time(0)).reads = 1;
         timeline.at(Time(255 << FIRST_SHIFT)).reads = 2;
         assert_eq!((timeline.length(), timeline.stretches().len()), (Time(1 << FIRST_SHIFT), 256));

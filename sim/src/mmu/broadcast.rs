@@ -9,6 +9,7 @@ use super::psc::Psc;
 use super::tlbs::Tlbs;
 use crate::engine::Cx;
 use crate::machine::Machine;
+use crate::measure::Constant;
 
 /// What one INVLPGB invalidates on every CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub(crate) fn invlpgb(cx: &Cx<'_>, broadcast: Broadcast) {
     cx.with(|m| {
         let cost = m.spec.cost.invlpgb;
         let cpu = &mut m.cpus[cx.cpu().index()];
-        cpu.spend(cost);
+        cpu.spend_constant(Constant::Invlpgb, cost);
         cpu.broadcasts.push(broadcast);
         m.measure.shootdowns.invlpgb += 1;
     });

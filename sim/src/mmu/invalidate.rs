@@ -5,6 +5,7 @@ use daxsim_types::{Pfn, VirtAddr};
 
 use super::rights::Control;
 use crate::machine::Machine;
+use crate::measure::Constant;
 
 /// What an INVPCID invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl Machine {
     pub fn invlpg(&mut self, index: usize, va: VirtAddr) {
         let cost = self.spec.cost.invlpg;
         let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
+        cpu.spend_constant(Constant::Invlpg, cost);
         cpu.tlbs.drop_page(va, cpu.pcid);
         cpu.psc.invlpg(cpu.pcid);
     }
@@ -33,12 +34,14 @@ impl Machine {
     /// INVPCID.
     pub fn invpcid(&mut self, index: usize, what: Invpcid) {
         let costs = &self.spec.cost;
-        let cost = match what {
-            Invpcid::Address(..) => costs.invpcid,
-            Invpcid::Context(_) | Invpcid::AllWithGlobals | Invpcid::All => costs.invpcid_context,
+        let (of, cost) = match what {
+            Invpcid::Address(..) => (Constant::Invpcid, costs.invpcid),
+            Invpcid::Context(_) | Invpcid::AllWithGlobals | Invpcid::All => {
+                (Constant::InvpcidContext, costs.invpcid_context)
+            }
         };
         let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
+        cpu.spend_constant(of, cost);
         match what {
             Invpcid::Address(pcid, va) => {
                 cpu.tlbs.drop_page_of(va, pcid);
@@ -60,7 +63,7 @@ impl Machine {
     pub fn mov_cr3(&mut self, index: usize, root: Pfn, pcid: u16, noflush: bool) {
         let cost = self.spec.cost.cr3_write;
         let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
+        cpu.spend_constant(Constant::Cr3Write, cost);
         cpu.cr3 = root;
         cpu.pcid = if cpu.control.pcide { pcid } else { 0 };
         if !(noflush && cpu.control.pcide) {
@@ -73,7 +76,7 @@ impl Machine {
     pub fn mov_cr4(&mut self, index: usize, new: Control) {
         let cost = self.spec.cost.cr4_write;
         let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
+        cpu.spend_constant(Constant::Cr4Write, cost);
         let old = cpu.control;
         // CR0 is another register.
         cpu.control = Control { wp: old.wp, ..new };

@@ -5,6 +5,7 @@ use daxsim_types::{AccessKind, PageSize, VirtAddr};
 use super::entry::Entry;
 use super::tlb::TlbEntry;
 use crate::machine::Machine;
+use crate::measure::Constant;
 
 /// Where a written entry goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Machine {
         }
         let cost = self.spec.cost.tlb_write;
         let cpu = &mut self.cpus[index];
-        cpu.spend(cost);
+        cpu.spend_constant(Constant::TlbWrite, cost);
         let guest = TlbEntry::of(va, size, cpu.pcid, entry, entry.is_writable(), user);
         let cached = self.on_host(va, guest);
         let cpu = &mut self.cpus[index];

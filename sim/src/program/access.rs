@@ -179,7 +179,7 @@ pub(super) async fn faulting_access<T>(
                 continue;
             }
         };
-        let before = cx.on_cpu(|c| (c.parts, c.executed));
+        let before = cx.on_cpu(|c| (c.parts, c.executed, c.now));
         cx.fault_begins(va);
         let end = page_fault(cx, origin, va, code).await;
         let retried = if end.signal.is_some() {
@@ -194,6 +194,7 @@ pub(super) async fn faulting_access<T>(
             let parts = cpu.parts.since(&before.0);
             let executed = cpu.executed - before.1;
             m.measure.latencies.record(end.kind, &parts, executed);
+            m.measure.over_time.fault(before.2, end.kind);
         });
         cx.fault_ends(end.kind);
         match retried {

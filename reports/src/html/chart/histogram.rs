@@ -7,7 +7,7 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Area, Caption, Drawn, Ink, label, style_mesh, svg, text_width};
+use super::{Area, Caption, Drawn, Hit, Ink, label, style_mesh, svg_with_hits, text_width};
 use crate::ReportError;
 use crate::model::{Bucket, Latency};
 use crate::units;
@@ -31,7 +31,7 @@ pub(in crate::html) fn histogram(
     let Some(range) = Range::of(&latency.histogram) else {
         return Ok(None);
     };
-    svg(caption, (WIDTH, HEIGHT), "chart", |area| draw(area, latency, &range)).map(Some)
+    svg_with_hits(caption, (WIDTH, HEIGHT), "chart", |area, hits| draw(area, latency, &range, hits)).map(Some)
 }
 
 /// The time axis, in powers of ten of a nanosecond.
@@ -81,7 +81,19 @@ fn count_ticks(most: u64) -> Vec<f64> {
     (0..=most / step).map(|i| (i * step) as f64).collect()
 }
 
-fn draw(area: &Area<'_>, latency: &Latency, range: &Range) -> Drawn {
+/// What a bucket says of itself.
+fn bucket_value(bucket: &Bucket, upto: u64, all: u64) -> String {
+    format!(
+        "{} to {}: {} ({}); up to here {}",
+        units::time(bucket.from_ns),
+        units::time(bucket.to_ns),
+        units::counted(bucket.count, "sample", "samples"),
+        units::ratio(bucket.count, all),
+        units::ratio(upto, all),
+    )
+}
+
+fn draw(area: &Area<'_>, latency: &Latency, range: &Range, hits: &mut Vec<Hit>) -> Drawn {
     let most = range.most as f64;
     let mut chart = ChartBuilder::on(area)
         .margin_top(4 * ROW + 4)
@@ -107,6 +119,16 @@ fn draw(area: &Area<'_>, latency: &Latency, range: &Range) -> Drawn {
         bar.set_margin(0, 0, 0, gap);
         bar
     }))?;
+    let mut upto = 0_u64;
+    for bucket in latency.histogram.iter().filter(|b| b.count > 0) {
+        upto = upto.saturating_add(bucket.count);
+        let (left, top) = chart.backend_coord(&(bucket.from_ns.log10().max(range.low), most));
+        let (right, bottom) = chart.backend_coord(&(bucket.to_ns.log10(), 0.0));
+        hits.push(Hit {
+            place: [left, top, right, bottom],
+            value: bucket_value(bucket, upto, latency.count),
+        });
+    }
 
     let marks = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p99.9", latency.p999)];
     let places = marks.map(|(name, ns)| {

@@ -6,9 +6,13 @@ mod curves;
 mod histogram;
 mod ink;
 mod lines;
+mod matrix;
+mod percentiles;
 mod scatter;
 mod stacked;
 mod timeline;
+
+use std::cell::RefCell;
 
 use maud::{Markup, PreEscaped, html};
 use plotters::backend::SVGBackend;
@@ -27,6 +31,8 @@ pub(super) use histogram::histogram;
 use ink::Ink;
 pub(super) use ink::{PARTS, css};
 pub(crate) use lines::{Line, LineChart, Mark, lines};
+pub(super) use matrix::{Cell, Matrix, matrix};
+pub(super) use percentiles::{Percentiles, percentiles};
 pub(crate) use scatter::{Scatter, scatter};
 pub(super) use stacked::{Row, Segment, stacked};
 pub(super) use timeline::{Timeline, timeline};
@@ -87,6 +93,47 @@ fn svg_with(
             (over())
         }
     })
+}
+
+/// A place of a chart that says its value when the pointer is on it.
+struct Hit {
+    /// Left, top, right, bottom on the canvas.
+    place: [i32; 4],
+    value: String,
+}
+
+/// The same for marks that lie close together: each has a place, which may be larger than itself.
+fn svg_with_hits(
+    caption: &Caption<'_>,
+    size: (u32, u32),
+    class: &str,
+    draw: impl FnOnce(&Area<'_>, &mut Vec<Hit>) -> Drawn,
+) -> Result<Markup, ReportError> {
+    let hits: RefCell<Vec<Hit>> = RefCell::default();
+    let over = || {
+        html! {
+            @for Hit { place: [left, top, right, bottom], value } in hits.borrow().iter() {
+                rect.hit x=(left) y=(top) width=((right - left).max(1)) height=((bottom - top).max(1)) { title { (value) } }
+            }
+        }
+    };
+    svg_with(caption, size, class, |area| draw(area, &mut hits.borrow_mut()), over)
+}
+
+/// The chart once for wide and once for narrow screens, whose labels would be too small otherwise; the style sheet shows one of
+/// them.
+fn at_two_widths(
+    caption: &Caption<'_>,
+    sizes: [(u32, u32); 2],
+    mut draw: impl FnMut(&Area<'_>, &mut Vec<Hit>) -> Drawn,
+) -> Result<Markup, ReportError> {
+    let mut both = Vec::new();
+    for (size, class) in sizes.into_iter().zip(["wide", "narrow"]) {
+        let id = format!("{}-{class}", caption.id);
+        let caption = Caption { id: &id, ..*caption };
+        both.push(svg_with_hits(&caption, size, &format!("chart {class}"), &mut draw)?);
+    }
+    Ok(html! { @for svg in &both { (svg) } })
 }
 
 fn label<'a>(area: &Area<'_>, ink: Ink, h: text_anchor::HPos, v: text_anchor::VPos) -> TextStyle<'a> {

@@ -1,11 +1,11 @@
 //! Wholes divided into parts, one horizontal bar each.
 
-use maud::{Markup, html};
+use maud::Markup;
 use plotters::element::{Rectangle, Text};
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{Area, Caption, Drawn, Ink, label, svg, text_width};
+use super::{Area, Caption, Drawn, Hit, Ink, at_two_widths, label, text_width};
 use crate::ReportError;
 use crate::units::percent;
 
@@ -15,6 +15,8 @@ pub(in crate::html) struct Segment {
     pub color: usize,
     /// Share of the bar, 0 to 1.
     pub share: f64,
+    /// What the pointer shows.
+    pub value: String,
 }
 
 /// A bar with its label.
@@ -35,17 +37,12 @@ pub(in crate::html) fn stacked(caption: &Caption<'_>, rows: &[Row]) -> Result<Op
         return Ok(None);
     }
     let height = rows.len() as i32 * (LABEL_HEIGHT + BAR_HEIGHT + GAP);
-    let draw = |width: u32, class: &str| {
-        let id = format!("{}-{class}", caption.id);
-        let caption = Caption { id: &id, ..*caption };
-        let class = format!("chart {class}");
-        svg(&caption, (width, height as u32), &class, |area| draw(area, rows, width as i32))
-    };
-    let (wide, narrow) = (draw(1080, "wide")?, draw(340, "narrow")?);
-    Ok(Some(html! { (wide) (narrow) }))
+    let sizes = [(1080, height as u32), (340, height as u32)];
+    at_two_widths(caption, sizes, |area, hits| draw(area, rows, hits)).map(Some)
 }
 
-fn draw(area: &Area<'_>, rows: &[Row], width: i32) -> Drawn {
+fn draw(area: &Area<'_>, rows: &[Row], hits: &mut Vec<Hit>) -> Drawn {
+    let width = area.dim_in_pixel().0 as i32;
     for (i, row) in rows.iter().enumerate() {
         let top = i as i32 * (LABEL_HEIGHT + BAR_HEIGHT + GAP);
         let (bar, bottom) = (top + LABEL_HEIGHT, top + LABEL_HEIGHT + BAR_HEIGHT);
@@ -60,6 +57,7 @@ fn draw(area: &Area<'_>, rows: &[Row], width: i32) -> Drawn {
             let pixel = |share: f64| (share * f64::from(width)).round() as i32;
             let (left, right) = (pixel(from), pixel(to));
             from = to;
+            hits.push(Hit { place: [left, bar, right, bottom], value: segment.value.clone() });
             // A gap of one pixel sets neighbours apart whatever their colours.
             if right - left < 2 {
                 continue;

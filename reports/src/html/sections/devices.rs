@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Section, nothing};
+use super::{Section, legend, nothing};
 use crate::ReportError;
 use crate::html::chart::{self, Caption, Timeline};
 use crate::html::table::{numbers, table};
@@ -43,10 +43,15 @@ pub(in crate::html) fn memory(report: &RunReport) -> Result<Section<'static>, Re
     let mut more = Vec::new();
     for (name, memory) in &report.memory {
         if let Some(activity) = &memory.activity {
-            more.push(device(name, activity)?);
+            more.push(device(name, activity, report.time_ns)?);
         }
     }
-    let body = html! { (body) (inside) @for device in &more { (device) } };
+    let body = html! {
+        (body)
+        (inside)
+        @if !more.is_empty() { p.muted { "Bandwidth is under " a href="#over-time" { "Over time" } "." } }
+        @for device in &more { (device) }
+    };
     Ok(Section { id: "memory", heading: "Memory devices", body })
 }
 
@@ -70,25 +75,20 @@ fn inside(report: &RunReport) -> Markup {
     }
 }
 
-fn device(name: &str, activity: &Activity) -> Result<Markup, ReportError> {
+fn device(name: &str, activity: &Activity, end_ns: f64) -> Result<Markup, ReportError> {
     let mut figures = Vec::new();
     for (what, latency) in [("read", &activity.read_latency), ("write", &activity.write_latency)] {
         figures.extend(distribution(name, what, latency)?);
     }
-    let bandwidth = [activity.read_gb_s.as_slice(), &activity.write_gb_s];
-    let queues = [activity.reads_under_way.as_slice(), &activity.writes_waiting];
-    let lines = [
-        ("bandwidth", "GB/s", bandwidth, ["read", "written"]),
-        ("queues", "requests", queues, ["reads under way", "writes that wait for a full queue"]),
+    let queues = [
+        ("reads under way", activity.reads_under_way.as_slice()),
+        ("writes that wait for a full queue", &activity.writes_waiting),
     ];
-    let mut timelines = Vec::new();
-    for (what, unit, series, names) in lines {
-        timelines.extend(over_time(name, what, activity.stretch_ns, (unit, &series, names))?);
-    }
+    let queues = over_time((name, end_ns), activity.stretch_ns, &queues)?;
     Ok(html! {
-        @if !figures.is_empty() || !timelines.is_empty() { h3 { (name) } }
+        @if !figures.is_empty() || queues.is_some() { h3 { (name) } }
         @if !figures.is_empty() { div.charts { @for figure in &figures { (figure) } } }
-        @for figure in &timelines { (figure) }
+        @if let Some(queues) = &queues { (queues) }
     })
 }
 
@@ -111,25 +111,20 @@ fn distribution(name: &str, what: &str, latency: &Latency) -> Result<Option<Mark
 }
 
 fn over_time(
-    name: &str,
-    what: &str,
+    (name, end_ns): (&str, f64),
     stretch_ns: f64,
-    (unit, series, names): (&str, &[&[f64]], [&str; 2]),
+    series: &[(&str, &[f64])],
 ) -> Result<Option<Markup>, ReportError> {
-    let title = format!("{name}: {what} over time");
+    let title = format!("{name}: queues over time");
+    let names: Vec<&str> = series.iter().map(|(of, _)| *of).collect();
     let description =
         format!("Lines over simulated time, in stretches of {}: {}.", time(stretch_ns), names.join(", "));
-    let id = format!("device-{name}-{what}");
+    let id = format!("device-{name}-queues");
     let caption = Caption { id: &id, title: &title, description: &description };
-    let svg = chart::timeline(&caption, &Timeline { stretch_ns, unit, series })?;
+    let svg = chart::timeline(&caption, &Timeline { stretch_ns, end_ns, unit: "requests", series })?;
     Ok(svg.map(|svg| {
         html! {
-            ul.legend aria-label="Legend" {
-                @for (n, of) in names.iter().enumerate() {
-                    li { span.swatch.{ "b-" (chart::curve_color(n)) } aria-hidden="true" {} (of) }
-                }
-            }
-            figure { figcaption { b { (what) } ", in stretches of " (time(stretch_ns)) } (svg) }
+            figure { figcaption { b { "queues" } ", in stretches of " (time(stretch_ns)) } (legend(&names)) (svg) }
         }
     }))
 }

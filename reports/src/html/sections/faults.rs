@@ -1,11 +1,11 @@
-//! Faults by kind; shootdowns and flushes.
+//! Faults by kind.
 
 use maud::html;
 
 use super::{Section, nothing};
 use crate::html::table::{numbers, table};
 use crate::model::{FAULT_KINDS, Latency, RunReport};
-use crate::units::{average, count, ratio, time};
+use crate::units::{count, ratio, time};
 
 /// Heads of the columns that [`spread`] fills.
 const SPREAD: [&str; 8] = ["min", "p50", "p90", "p99", "p99.9", "max", "mean", "total"];
@@ -48,52 +48,4 @@ pub(in crate::html) fn faults(report: &RunReport) -> Section<'static> {
         }
     };
     Section { id: "faults", heading: "Faults by kind", body }
-}
-
-/// Shootdowns, and flushes by the reason that the kernel's tracepoint gives.
-pub(in crate::html) fn shootdowns(report: &RunReport) -> Section<'static> {
-    let s = &report.shootdowns;
-    let row = |what: &str, n: u64| vec![what.to_owned(), count(n), average(n, s.requests)];
-    let mut rows = vec![
-        row("shootdowns", s.requests),
-        row("IPIs sent", s.ipis_sent),
-        row("IPIs received", s.ipis_received),
-        row("pages invalidated one by one", s.pages),
-        row("full flushes", s.full_flushes),
-    ];
-    if s.invlpgb > 0 {
-        rows.extend([row("INVLPGBs", s.invlpgb), row("TLBSYNCs", s.tlbsync)]);
-    }
-    rows.extend([
-        row("cycles on the asking CPUs", s.initiator_cycles),
-        row("cycles on the asked CPUs", s.responder_cycles),
-    ]);
-    let flushes: Vec<_> = report
-        .flushes
-        .iter()
-        .map(|(n, f)| vec![format!("{n} {}", f.reason), count(f.count), count(f.pages), count(f.full)])
-        .collect();
-    let body = html! {
-        div.pair {
-            div {
-                @if s.requests == 0 && s.ipis_sent == 0 && s.ipis_received == 0 {
-                    (nothing("No flush had to reach another CPU."))
-                } @else {
-                    (table("TLB shootdowns", &numbers(&["what", "count", "per shootdown"]), &rows))
-                }
-            }
-            div {
-                @if flushes.is_empty() {
-                    (nothing("No TLB flush happened."))
-                } @else {
-                    (table(
-                        "TLB flushes by tlb:tlb_flush reason",
-                        &numbers(&["reason", "events", "pages", "full flushes"]),
-                        &flushes,
-                    ))
-                }
-            }
-        }
-    };
-    Section { id: "shootdowns", heading: "Shootdowns and flushes", body }
 }

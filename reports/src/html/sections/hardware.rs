@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use maud::html;
+use maud::{Markup, html};
 
 use super::{Section, nothing};
 use crate::html::table::{numbers, table};
-use crate::model::{Lookups, RunReport};
+use crate::model::{Lookups, RunReport, Walks};
 use crate::units::{average, count, ratio};
 
 /// TLBs, paging-structure caches, walks and assists.
@@ -52,8 +52,43 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
         @else { (lookups("TLBs", &report.tlb)) }
         @if !report.psc.is_empty() { (lookups("Paging-structure caches", &report.psc)) }
         (table("Page walks and assists", &numbers(&["what", "count", "per walk"]), &walks))
+        (levels(w))
+        (walkers(w))
     };
     Section { id: "translation", heading: "TLBs and page walks", body }
+}
+
+/// Names of the entries of each level, as the processor's manual has them.
+const LEVELS: [&str; 5] = ["1, PTE", "2, PDE", "3, PDPTE", "4, PML4E", "5, PML5E"];
+
+/// What was read of each level of either stage.
+fn levels(w: &Walks) -> Markup {
+    let nested = w.nested_by_level.iter().any(|n| *n > 0);
+    let of = |list: &[u64], level: usize| list.get(level).copied().unwrap_or_default();
+    let row = |(level, name): (usize, &&str)| {
+        let stages = [of(&w.by_level, level), of(&w.nested_by_level, level)];
+        let shown = stages.iter().take(if nested { 2 } else { 1 });
+        let mut row = vec![(*name).to_owned()];
+        row.extend(shown.flat_map(|n| [count(*n), average(*n, w.count)]));
+        stages.iter().any(|n| *n > 0).then_some(row)
+    };
+    let rows: Vec<_> = LEVELS.iter().enumerate().filter_map(row).collect();
+    let mut heads = vec!["level", "entries read", "per walk"];
+    heads.extend(nested.then_some(["of the second stage", "of it per walk"]).into_iter().flatten());
+    html! {
+        @if !rows.is_empty() {
+            (table("Entries that walks read, by level, speculative walks' too", &numbers(&heads), &rows))
+        }
+    }
+}
+
+/// How the walks were shared out.
+fn walkers(w: &Walks) -> Markup {
+    let row = |(n, walks): (u64, &u64)| vec![count(n), count(*walks), ratio(*walks, w.count)];
+    let rows: Vec<_> = (1..).zip(&w.by_walker).map(row).collect();
+    html! {
+        @if rows.len() > 1 { (table("Walks by walker of a core", &numbers(&["walker", "walks", "share"]), &rows)) }
+    }
 }
 
 /// Data caches.

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::{Section, nothing};
+use super::{Section, legend, nothing};
 use crate::ReportError;
-use crate::html::chart::{self, Caption, PARTS, Row, Segment};
+use crate::html::chart::{self, Caption, PARTS, Percentiles, Row, Segment};
 use crate::html::table::{numbers, table};
-use crate::model::{Latency, RunReport};
+use crate::model::{CycleShare, Latency, RunReport};
 use crate::units::{count, counted, percent, ratio, time};
 
 /// A colour for every part name, the same in every chart.
@@ -76,15 +76,50 @@ pub(in crate::html) fn distributions(report: &RunReport) -> Result<Section<'stat
             });
         }
     }
+    let curves = curves(report)?;
     let body = if figures.is_empty() {
         nothing("Nothing was timed.")
     } else {
         html! {
             p.muted { "Samples per bucket, 40 buckets to a factor of ten. Rare buckets are drawn high enough to be seen." }
             div.charts { @for figure in &figures { (figure) } }
+            (curves)
         }
     };
     Ok(Section { id: "distributions", heading: "Latency distributions", body })
+}
+
+/// The percentile curve of each kind, in one chart and a table.
+fn curves(report: &RunReport) -> Result<Markup, ReportError> {
+    let kinds: Vec<_> = timed(report).into_iter().map(|(kind, l)| (kind, l.percentiles())).collect();
+    let series: Vec<_> = kinds.iter().map(|(name, points)| Percentiles { name, points }).collect();
+    let names: Vec<&str> = kinds.iter().map(|(kind, _)| *kind).collect();
+    let caption = Caption {
+        id: "percentiles",
+        title: "Percentile curves",
+        description: "One line for each kind: the time that a percentage of its samples does not exceed. Each further nine of the \
+            percentage has as much room. The table below has the numbers.",
+    };
+    let Some(svg) = chart::percentiles(&caption, &series)? else { return Ok(Markup::default()) };
+    let rows: Vec<Vec<String>> = kinds
+        .iter()
+        .map(|(kind, points)| {
+            let at = |share: f64| {
+                points.iter().find(|p| p.0 >= share).map_or_else(|| "–".to_owned(), |p| time(p.1))
+            };
+            let shares = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0].map(at);
+            [(*kind).to_owned()].into_iter().chain(shares).collect()
+        })
+        .collect();
+    let heads = ["kind", "0 %", "10 %", "25 %", "50 %", "75 %", "90 %", "95 %", "99 %", "99.9 %", "100 %"];
+    Ok(html! {
+        figure {
+            figcaption { b { "Percentile curves" } ": the time that so many of a kind's samples stay within" }
+            (legend(&names))
+            (svg)
+        }
+        (table("Times that a percentage of the samples does not exceed", &numbers(&heads), &rows))
+    })
 }
 
 /// The attributed parts of each kind.
@@ -101,7 +136,10 @@ pub(in crate::html) fn parts(
             segments: l
                 .parts
                 .iter()
-                .map(|p| Segment { color: colors.of_name(&p.name), share: p.share })
+                .map(|p| {
+                    let value = format!("{}: {} of each, {}", p.name, time(p.mean_ns), percent(p.share));
+                    Segment { color: colors.of_name(&p.name), share: p.share, value }
+                })
                 .collect(),
         })
         .collect();
@@ -150,14 +188,24 @@ pub(in crate::html) fn cycles(
     let total = parts.iter().fold(0_u64, |sum, p| sum.saturating_add(p.cycles));
     let bar = Row {
         label: format!("{} cycles on {used}", count(total)),
-        segments: parts.iter().map(|p| Segment { color: colors.of_name(&p.name), share: p.share }).collect(),
+        segments: parts
+            .iter()
+            .map(|p| {
+                let value = format!("{}: {} cycles, {}", p.name, count(p.cycles), ratio(p.cycles, total));
+                Segment { color: colors.of_name(&p.name), share: p.share, value }
+            })
+            .collect(),
     };
     let caption = Caption {
         id: "cycles",
         title: "Where the cycles went",
         description: "One bar for the cycles of the CPUs that ran, divided by what they were spent on; the table below has the numbers.",
     };
-    let body = match chart::stacked(&caption, &[bar])? {
+    // Where CPUs mostly had nothing to do, the rest would be too thin to be seen.
+    let idle: u64 = parts.iter().filter(|p| p.name == IDLE).map(|p| p.cycles).sum();
+    let bars: Vec<Row> =
+        std::iter::once(bar).chain((idle > 0).then(|| busy(parts, total - idle, colors))).collect();
+    let body = match chart::stacked(&caption, &bars)? {
         None => nothing("No cycle was attributed."),
         Some(svg) => {
             let rows: Vec<_> =
@@ -170,4 +218,22 @@ pub(in crate::html) fn cycles(
         }
     };
     Ok(Section { id: "cycles-of-cpus", heading: "Where the cycles went", body })
+}
+
+/// The part of CPUs with nothing to do.
+const IDLE: &str = "idle";
+
+/// The same without it.
+fn busy(parts: &[CycleShare], cycles: u64, colors: &PartColors) -> Row {
+    let segments = parts.iter().filter(|p| p.name != IDLE).map(|p| Segment {
+        color: colors.of_name(&p.name),
+        share: p.cycles as f64 / cycles.max(1) as f64,
+        value: format!(
+            "{}: {} cycles, {} of those not idle",
+            p.name,
+            count(p.cycles),
+            ratio(p.cycles, cycles)
+        ),
+    });
+    Row { label: format!("{} of them not idle", count(cycles)), segments: segments.collect() }
 }

@@ -32,8 +32,6 @@ mod sync;
 mod writer;
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;
 
 pub use error::RingError;

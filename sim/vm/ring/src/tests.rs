@@ -1,3 +1,5 @@
+mod model;
+
 use std::thread;
 use std::time::Duration;
 

@@ -30,10 +30,12 @@ mod report;
 mod semantics;
 mod shell;
 mod size;
+mod stream;
 mod study;
 mod sweep;
 mod timeline;
 mod validate;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -6,8 +6,19 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 9] = [
-    ("daxsim", &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types"]),
+const ALLOWED: [(&str, &[&str]); 11] = [
+    (
+        "daxsim",
+        &[
+            "daxsim-configs",
+            "daxsim-reports",
+            "daxsim-ring",
+            "daxsim-sim",
+            "daxsim-traces",
+            "daxsim-types",
+            "daxsim-vm",
+        ],
+    ),
     ("daxsim-host", &["daxsim-configs", "daxsim-sim", "daxsim-types"]),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),
     ("daxsim-traces", &["daxsim-types"]),
@@ -16,6 +27,8 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("daxsim-qemu-plugin", &["daxsim-ring", "daxsim-types"]),
     ("daxsim-ring", &["daxsim-types"]),
     ("daxsim-types", &[]),
+    ("daxsim-vm", &["daxsim-traces", "daxsim-types"]),
+    ("daxsim-player", &["daxsim-traces", "daxsim-types"]),
 ];
 
 /// Crates that only the command may use: what parses arguments, shows progress and turns errors into text.

@@ -101,22 +101,41 @@ impl Finder {
         if handle.is_null() {
             return Place::default();
         }
-        // SAFETY: the handle is good, as the caller says.
-        if unsafe { (api.hwaddr_is_io)(handle) } {
-            // SAFETY: as above.
-            let pa = unsafe { (api.hwaddr_phys_addr)(handle) };
-            return Place { pa: Some(pa), device: true };
-        }
-        if self.handle == Handle::Unknown {
-            // SAFETY: as above.
-            self.handle = self.tell(unsafe { (api.hwaddr_phys_addr)(handle) }, unsafe { second(handle) }, va);
-        }
-        if self.handle == Handle::Guest {
-            // SAFETY: as above.
-            return Place { pa: Some(unsafe { (api.hwaddr_phys_addr)(handle) }), device: false };
+        if self.handle == Handle::Host {
+            // SAFETY: the handle is good, as the caller says. That of a device has a pointer to QEMU's own there, which is in no piece.
+            if let Some(pa) = self.guest_of(unsafe { second(handle) }) {
+                return Place { pa: Some(pa), device: false };
+            }
         }
         // SAFETY: as above.
-        self.guest_of(unsafe { second(handle) })
+        unsafe { self.ask(api, handle, va) }
+    }
+
+    /// What QEMU says of a handle.
+    ///
+    /// # Safety
+    ///
+    /// As of [`Self::place`].
+    #[cold]
+    unsafe fn ask(&mut self, api: &Api, handle: *const HwAddr, va: u64) -> Place {
+        // SAFETY: the handle is good, as the caller says.
+        let (device, answer) = unsafe { ((api.hwaddr_is_io)(handle), (api.hwaddr_phys_addr)(handle)) };
+        if device {
+            return Place { pa: Some(answer), device };
+        }
+        // SAFETY: as above.
+        let second = unsafe { second(handle) };
+        if self.handle == Handle::Unknown {
+            self.handle = self.tell(answer, second, va);
+        }
+        match self.handle {
+            // Memory that the table does not have came later, as that of a graphics card does.
+            Handle::Host => {
+                let pa = self.guest_of(second);
+                Place { pa, device: pa.is_none() }
+            }
+            _ => Place { pa: Some(answer), device },
+        }
     }
 
     /// What the second word of handles is. One that agrees with the answer of QEMU is the physical address; else it is a byte of
@@ -126,17 +145,15 @@ impl Finder {
         if is_host && self.map.get().is_some() { Handle::Host } else { Handle::Guest }
     }
 
-    /// The place of a byte of QEMU's memory. Memory that the table does not have came later, as that of a graphics card does.
+    /// The physical address of a byte of QEMU's memory, if the table has it.
     #[inline]
-    fn guest_of(&mut self, host: u64) -> Place {
+    fn guest_of(&mut self, host: u64) -> Option<u64> {
         if let Some(pa) = self.last.guest_of(host) {
-            return Place { pa: Some(pa), device: false };
+            return Some(pa);
         }
         let pieces = self.map.get().map_or(&[][..], Vec::as_slice);
-        let found = pieces.iter().find(|piece| piece.guest_of(host).is_some()).copied();
-        self.last = found.unwrap_or(self.last);
-        let pa = found.and_then(|piece| piece.guest_of(host));
-        Place { pa, device: pa.is_none() }
+        self.last = *pieces.iter().find(|piece| piece.guest_of(host).is_some())?;
+        self.last.guest_of(host)
     }
 }
 
@@ -157,15 +174,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_maps_host_to_guest_and_the_rest_is_a_devices() {
+    fn a_table_maps_host_to_guest_and_has_nothing_else() {
         let pieces = vec![
             piece("0x7f0000000000 0x0 0x1000").unwrap(),
             piece("0x7f1000000000 0x140000000 0x2000").unwrap(),
         ];
         let mut finder = Finder::new(Arc::new(OnceLock::from(pieces)));
-        assert_eq!(finder.guest_of(0x7f10_0000_1ff8).pa, Some(0x1_4000_1ff8));
-        assert_eq!(finder.guest_of(0x7f00_0000_0008).pa, Some(8));
-        assert_eq!(finder.guest_of(0x7f00_0000_1000), Place { pa: None, device: true });
+        assert_eq!(finder.guest_of(0x7f10_0000_1ff8), Some(0x1_4000_1ff8));
+        assert_eq!(finder.guest_of(0x7f00_0000_0008), Some(8));
+        assert_eq!(finder.guest_of(0x7f00_0000_1000), None);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(crate) struct Stream {
     writer: Mutex<Option<Writer>>,
     /// Nothing is looked at any more.
     stopped: AtomicBool,
+    /// There are marks.
+    marked: bool,
     /// Between the marks `start` and `stop`.
     open: AtomicBool,
     /// The vCPU of the last access, while one thread runs all.
@@ -84,12 +86,14 @@ impl Stream {
         };
         let cells = (0..vcpus).map(cell).collect::<Result<Box<[Cell]>, String>>()?;
         let open = options.start.is_none();
+        let marked = options.start.is_some() || options.stop.is_some();
         Ok(Self {
             api,
             options,
             cells,
             writer: Mutex::new(writer),
             stopped: AtomicBool::new(false),
+            marked,
             open: AtomicBool::new(open),
             last: AtomicU32::new(NONE),
             parallel: AtomicBool::new(false),
@@ -128,9 +132,10 @@ impl Stream {
     /// Whether an access is between the marks. A store to a mark moves them for all vCPUs.
     #[inline]
     pub(crate) fn is_open(&self, kind: Kind, va: u64) -> bool {
-        if self.options.start.is_none() && self.options.stop.is_none() {
-            return true;
-        }
+        !self.marked || self.move_marks(kind, va)
+    }
+
+    fn move_marks(&self, kind: Kind, va: u64) -> bool {
         if kind.stores && self.options.start == Some(va) {
             self.open.store(true, Relaxed);
         } else if kind.stores && self.options.stop == Some(va) {

@@ -32,6 +32,8 @@ mod sync;
 mod writer;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 pub use error::RingError;

@@ -7,6 +7,7 @@ use daxsim_types::FileSystem;
 
 use crate::accesses::AccessArgs;
 use crate::compare::{COMPARE_EXAMPLES, CompareArgs};
+use crate::cosim::{COSIM_EXAMPLES, CosimArgs};
 use crate::explain::{EXPLAIN_EXAMPLES, ExplainArgs};
 use crate::gen_args::{GEN_EXAMPLES, GenArgs};
 use crate::import_args::{IMPORT_EXAMPLES, INFO_EXAMPLES, ImportArgs, InfoArgs};
@@ -79,6 +80,9 @@ pub enum Command {
     /// Record on a real kernel in a virtual machine
     #[command(after_help = VM_EXAMPLES)]
     Vm(VmArgs),
+    /// Simulate the machine under a real kernel, live
+    #[command(after_help = COSIM_EXAMPLES)]
+    Cosim(CosimArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),

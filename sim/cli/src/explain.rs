@@ -145,6 +145,30 @@ fn kind_of(name: &str) -> Result<(&'static str, &'static str)> {
     }
 }
 
+/// The last fault of a kind in its workload.
+///
+/// # Errors
+///
+/// A configuration that is wrong, or a kind that no workload has.
+pub fn fault(
+    kind: &str,
+    machine: &str,
+    kernel: &str,
+    fs: Option<FileSystem>,
+    overrides: &[String],
+) -> Result<Explained> {
+    explain(&FaultArgs {
+        kind: kind.to_owned(),
+        machine: machine.to_owned(),
+        kernel: kernel.to_owned(),
+        fs,
+        semantics: None,
+        overrides: overrides.to_vec(),
+        first: false,
+        json: false,
+    })
+}
+
 fn explain(args: &FaultArgs) -> Result<Explained> {
     let (kind, lines) = kind_of(&args.kind)?;
     let fs = match args.fs {

@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod conform;
 mod constants;
+mod cosim;
 mod durability;
 mod explain;
 mod r#gen;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => r#gen::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Cosim(args) => cosim::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -1,0 +1,304 @@
+//! What a co-simulation found: on the terminal and as JSON.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use daxsim_reports::units::count;
+use daxsim_sim::bare::{Counts, Mode, kind};
+use daxsim_sim::memory::{DeviceStats, Level};
+use daxsim_types::Time;
+use serde::Serialize;
+
+use super::faults::Found;
+use super::feed::Feed;
+
+/// Name and version of the form.
+const SCHEMA: &str = "daxsim-cosim-1";
+
+/// The whole.
+#[derive(Debug, Serialize)]
+pub struct Cosim {
+    schema: &'static str,
+    machine: String,
+    /// Whether the guest ended as it should.
+    complete: bool,
+    accesses: u64,
+    devices_left_out: u64,
+    unknown_left_out: u64,
+    sides: Vec<Side>,
+    structures: Vec<Structure>,
+    memory: Vec<Device>,
+    mapping: Mapping,
+    /// Kinds of faults.
+    pub faults: Vec<Faulted>,
+}
+
+/// What a CPU did in a mode.
+#[derive(Debug, Serialize)]
+struct Side {
+    cpu: u16,
+    side: &'static str,
+    instructions: u64,
+    loads: u64,
+    stores: u64,
+    first_level_hits: u64,
+    second_level_hits: u64,
+    walks: u64,
+    walk_reads: u64,
+    l1: u64,
+    l2: u64,
+    l3: u64,
+    transfers: u64,
+    dram: u64,
+    pmem: u64,
+    compute_cycles: u64,
+    walk_cycles: u64,
+    memory_cycles: u64,
+}
+
+/// A TLB or paging-structure cache of a CPU.
+#[derive(Debug, Serialize)]
+struct Structure {
+    cpu: u16,
+    name: &'static str,
+    lookups: u64,
+    hits: u64,
+    misses: u64,
+}
+
+/// A kind of memory.
+#[derive(Debug, Serialize)]
+struct Device {
+    name: &'static str,
+    reads: u64,
+    writes: u64,
+    media_bytes_read: u64,
+    media_bytes_written: u64,
+}
+
+/// How page tables came about.
+#[derive(Debug, Serialize)]
+struct Mapping {
+    pages_4k: u64,
+    pages_2m: u64,
+    pages_1g: u64,
+    inferred_remaps: u64,
+    stale: u64,
+    incongruent: u64,
+    collisions: u64,
+}
+
+/// One way through the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Path {
+    pub instructions: u64,
+    pub loads: u64,
+    pub stores: u64,
+    pub lines: Option<u64>,
+    pub cycles: u64,
+}
+
+/// Faults of a kind.
+#[derive(Debug, Serialize)]
+pub struct Faulted {
+    pub kind: String,
+    count: u64,
+    /// Medians of the real kernel, on the simulated machine.
+    kernel: Path,
+    /// What the micro-operations of the model say.
+    pub model: Option<Path>,
+}
+
+impl Cosim {
+    /// Of all that went in.
+    pub fn new(feed: &Feed, complete: bool) -> Self {
+        let machine = &feed.machine;
+        let cycles = |time: Time| machine.cycles(time).round() as u64;
+        let cpus = 0..machine.cpus() as u16;
+        let modes = [(Mode::User, "user"), (Mode::Kernel, "kernel")];
+        let both = cpus.clone().flat_map(|cpu| modes.map(|(mode, side)| (cpu, mode, side)));
+        let counts = |(cpu, mode, side)| (cpu, side, machine.counts(cpu, mode));
+        let sides: Vec<Side> = both.map(counts).map(|(cpu, name, c)| side(cpu, name, &c, &cycles)).collect();
+        let structures = cpus.flat_map(|cpu| {
+            let all = machine.translation(cpu).into_iter().filter(|(_, stats)| stats.lookups > 0);
+            all.map(move |(name, s)| Structure {
+                cpu,
+                name,
+                lookups: s.lookups,
+                hits: s.hits,
+                misses: s.misses,
+            })
+        });
+        let (memory, made) = (machine.memory(), machine.mapping());
+        let paths = feed.faults.by_kind().into_iter().map(|(kind, found)| Faulted {
+            kind,
+            count: found.len() as u64,
+            kernel: medians(&found, &cycles),
+            model: None,
+        });
+        Self {
+            schema: SCHEMA,
+            machine: machine.spec().name.clone(),
+            complete,
+            accesses: sides.iter().map(|side| side.loads + side.stores).sum(),
+            devices_left_out: feed.left_out.devices,
+            unknown_left_out: feed.left_out.unknown,
+            structures: structures.collect(),
+            memory: vec![device("dram", &memory.dram), device("pmem", &memory.pmem)],
+            mapping: Mapping {
+                pages_4k: made.pages[0],
+                pages_2m: made.pages[1],
+                pages_1g: made.pages[2],
+                inferred_remaps: made.inferred_remaps,
+                stale: made.stale,
+                incongruent: made.incongruent,
+                collisions: made.collisions,
+            },
+            faults: paths.collect(),
+            sides,
+        }
+    }
+
+    /// As JSON.
+    ///
+    /// # Errors
+    ///
+    /// What the serializer says.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// For a terminal.
+    pub fn text(&self) -> String {
+        let mut rows =
+            vec![row(["CPU", "side", "instructions", "loads", "stores", "TLB misses", "walks", "reads"])];
+        rows.extend(self.sides.iter().filter(|side| side.loads + side.stores > 0).map(|side| {
+            let misses = side.second_level_hits + side.walks;
+            let numbers = [side.instructions, side.loads, side.stores, misses, side.walks, side.walk_reads];
+            cells([side.cpu.to_string(), side.side.into()], &numbers)
+        }));
+        let mut text = format!("{}: {} accesses\n\n{}", self.machine, count(self.accesses), table(&rows));
+        rows = vec![row(["CPU", "side", "L2", "L3", "other core", "DRAM", "pmem", "cycles"])];
+        rows.extend(self.sides.iter().filter(|side| side.loads + side.stores > 0).map(|side| {
+            let cycles = side.compute_cycles + side.walk_cycles + side.memory_cycles;
+            let numbers = [side.l2, side.l3, side.transfers, side.dram, side.pmem, cycles];
+            cells([side.cpu.to_string(), side.side.into()], &numbers)
+        }));
+        let _ = write!(text, "\n{}", table(&rows));
+        if !self.faults.is_empty() {
+            rows =
+                vec![row(["fault", "kernel", "count", "instructions", "loads", "stores", "lines", "cycles"])];
+            for path in &self.faults {
+                rows.push(path_row([path.kind.clone(), "real".into()], Some(path.count), &path.kernel));
+                rows.extend(
+                    path.model.map(|model| path_row([path.kind.clone(), "model".into()], None, &model)),
+                );
+            }
+            let _ = write!(text, "\n{}", table(&rows));
+        }
+        let Mapping { pages_4k, pages_2m, pages_1g, inferred_remaps, stale, .. } = self.mapping;
+        let _ = writeln!(
+            text,
+            "\npages {} + {} of 2 MiB + {} of 1 GiB; {} remapped and {} translations invalidated, as the stream shows",
+            count(pages_4k),
+            count(pages_2m),
+            count(pages_1g),
+            count(inferred_remaps),
+            count(stale)
+        );
+        let _ = writeln!(
+            text,
+            "left out: {} of devices, {} without a physical address",
+            count(self.devices_left_out),
+            count(self.unknown_left_out)
+        );
+        text
+    }
+}
+
+fn side(cpu: u16, side: &'static str, counts: &Counts, cycles: &impl Fn(Time) -> u64) -> Side {
+    let line = |level: Level| counts.levels[level as usize];
+    Side {
+        cpu,
+        side,
+        instructions: counts.instructions,
+        loads: counts.accesses[usize::from(kind::LOAD)],
+        stores: counts.accesses[usize::from(kind::STORE)],
+        first_level_hits: counts.first_level_hits,
+        second_level_hits: counts.second_level_hits,
+        walks: counts.walks,
+        walk_reads: counts.walk_reads,
+        l1: line(Level::L1),
+        l2: line(Level::L2),
+        l3: line(Level::L3),
+        transfers: line(Level::Transfer),
+        dram: line(Level::Dram),
+        pmem: line(Level::Pmem),
+        compute_cycles: cycles(counts.compute),
+        walk_cycles: cycles(counts.walk + counts.assist),
+        memory_cycles: cycles(counts.memory),
+    }
+}
+
+fn device(name: &'static str, stats: &DeviceStats) -> Device {
+    Device {
+        name,
+        reads: stats.reads,
+        writes: stats.writes,
+        media_bytes_read: stats.media_bytes_read,
+        media_bytes_written: stats.media_bytes_written,
+    }
+}
+
+/// The median of each count by itself.
+fn medians(found: &[Found], cycles: &impl Fn(Time) -> u64) -> Path {
+    let median = |of: &dyn Fn(&Found) -> u64| {
+        let mut all: Vec<u64> = found.iter().map(of).collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied().unwrap_or_default()
+    };
+    Path {
+        instructions: median(&|one| one.instructions),
+        loads: median(&|one| one.loads),
+        stores: median(&|one| one.stores),
+        lines: Some(median(&|one| one.lines)),
+        cycles: median(&|one| cycles(one.took)),
+    }
+}
+
+fn row<const N: usize>(texts: [&str; N]) -> Vec<String> {
+    texts.map(str::to_owned).to_vec()
+}
+
+fn cells(names: [String; 2], numbers: &[u64]) -> Vec<String> {
+    names.into_iter().chain(numbers.iter().map(|number| count(*number))).collect()
+}
+
+fn path_row(names: [String; 2], faults: Option<u64>, path: &Path) -> Vec<String> {
+    let Path { instructions, loads, stores, lines, cycles } = *path;
+    let numbers = [faults, Some(instructions), Some(loads), Some(stores), lines, Some(cycles)];
+    let shown = numbers.map(|number| number.map_or_else(|| "-".into(), count));
+    names.into_iter().chain(shown).collect()
+}
+
+/// Columns to the right, but the first two.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(String::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let line: String = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(
+                |(at, (cell, width))| {
+                    if at < 2 { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") }
+                },
+            )
+            .collect();
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}

@@ -1,0 +1,133 @@
+//! A stream through real rings into the machine.
+
+use std::time::Duration;
+
+use daxsim_configs::Override;
+use daxsim_ring::{Access, Geometry, Op, Place, Reader, Received, Writer};
+use daxsim_types::{PhysAddr, VirtAddr};
+
+use super::*;
+
+const DAX_VA: u64 = 0x7f00_0000_0000;
+const KERNEL_VA: u64 = 0xffff_8880_0000_0000;
+const RAM: u64 = 0x100_0000;
+
+fn feed(cpus: u16) -> Feed {
+    let set = [Override::parse(&format!("cpu.count={cpus}")).unwrap()];
+    let spec = load_machine("skylake-sp-optane", &set).unwrap();
+    Feed::new(Bare::new(spec, load_kernel("linux-7.2", &[]).unwrap(), Options::default()).unwrap())
+}
+
+fn user(op: Op, va: u64, pa: u64) -> Access {
+    let (va, pa) = (VirtAddr(va), Some(PhysAddr(pa)));
+    Access { va, pa, op, size: 8, user: true, device: false, gap: 5 }
+}
+
+/// The kernel touches so many lines, each by a load and a store.
+fn kernel(lines: u64) -> Vec<Access> {
+    let at =
+        |line: u64, op| Access { user: false, gap: 7, ..user(op, KERNEL_VA + 64 * line, RAM + 64 * line) };
+    (0..lines).flat_map(|line| [at(line, Op::Load), at(line, Op::Store)]).collect()
+}
+
+/// Sends what each vCPU does through rings, one vCPU after the other, and feeds what comes out.
+fn through_rings(feed: &mut Feed, streams: &[Vec<Access>]) {
+    let mut reader = Reader::create(&Place::Memory, Geometry::default()).unwrap();
+    let writer = Writer::open(reader.path(), streams.len() as u32).unwrap();
+    for (vcpu, stream) in (0..).zip(streams) {
+        let mut producer = writer.producer(vcpu).unwrap();
+        let mut instructions = 0;
+        for access in stream {
+            instructions += u64::from(access.gap);
+            producer.push(*access, instructions).unwrap();
+        }
+        producer.flush(instructions).unwrap();
+    }
+    writer.finish();
+    let mut batch = Batch::default();
+    loop {
+        match reader.next_batch(&mut batch, Duration::from_millis(100)).unwrap() {
+            Received::Batch => feed.batch(&batch).unwrap(),
+            Received::Nothing => {}
+            Received::End(ending) => break assert_eq!(ending, Ending::Finished),
+        }
+    }
+}
+
+#[test]
+fn both_sides_of_each_cpu_are_counted() {
+    let mut feed = feed(2);
+    let device = Access { device: true, ..user(Op::Load, KERNEL_VA, RAM) };
+    let unknown = Access { pa: None, ..user(Op::Load, 0x1000, 0) };
+    let first = [user(Op::Load, 0x5000, RAM), device, unknown, user(Op::Store, 0x5000, RAM)];
+    through_rings(&mut feed, &[first.to_vec(), kernel(3)]);
+    let cosim: serde_json::Value = serde_json::from_str(&Cosim::new(&feed, true).to_json().unwrap()).unwrap();
+    let top = |key: &str| cosim[key].as_u64().unwrap();
+    assert_eq!(["accesses", "devices_left_out", "unknown_left_out"].map(top), [8, 1, 1]);
+    let side = |at: usize, key: &str| cosim["sides"][at][key].as_u64().unwrap();
+    assert_eq!([0, 1, 2, 3].map(|at| side(at, "loads") + side(at, "stores")), [2, 0, 0, 6]);
+    assert_eq!(side(0, "instructions"), 20, "those before accesses that are left out, too");
+    assert_eq!((side(0, "walks"), side(3, "walks")), (1, 1));
+    let text = Cosim::new(&feed, true).text();
+    assert!(text.contains("left out: 1 of devices, 1 without"), "{text}");
+}
+
+#[test]
+fn faults_are_found_and_told_apart() {
+    let mut feed = feed(1);
+    let base = feed.machine.spec().pmem.base;
+    let page = |n: u64, op| user(op, DAX_VA + n * 4096, base + n * 4096);
+    let mut stream = vec![user(Op::Load, 0x5000, RAM)];
+    for n in 0..4 {
+        stream.extend(kernel(10));
+        stream.push(page(n, Op::Load));
+        stream.push(page(n, Op::Load));
+    }
+    for n in 0..3 {
+        stream.extend(kernel(20));
+        stream.push(page(n, Op::Store));
+    }
+    stream.extend(kernel(30));
+    stream.push(page(9, Op::Store));
+    // A system call between accesses to a page that is there is no fault.
+    stream.extend(kernel(40));
+    stream.push(page(9, Op::Load));
+    through_rings(&mut feed, &[stream]);
+    let cosim: serde_json::Value = serde_json::from_str(&Cosim::new(&feed, true).to_json().unwrap()).unwrap();
+    let faults = cosim["faults"].as_array().unwrap();
+    let path = |at: usize| {
+        let fault = &faults[at];
+        let number = |key: &str| fault["kernel"][key].as_u64().unwrap();
+        let counts = ["instructions", "loads", "stores", "lines"].map(number);
+        (fault["kind"].as_str().unwrap(), fault["count"].as_u64().unwrap(), counts)
+    };
+    assert_eq!(faults.len(), 3);
+    assert_eq!(path(0), ("mkwrite", 3, [40 * 7 + 5, 20, 21, 21]));
+    assert_eq!(path(1), ("read", 4, [20 * 7 + 5, 11, 10, 11]));
+    assert_eq!(path(2), ("write", 1, [60 * 7 + 5, 30, 31, 31]));
+    assert!(faults[0]["kernel"]["cycles"].as_u64().unwrap() > 40, "at least a cycle for some instructions");
+}
+
+#[test]
+fn a_large_page_shows_by_pages_that_come_without_the_kernel() {
+    let mut feed = feed(1);
+    let base = feed.machine.spec().pmem.base;
+    let page = |n: u64| user(Op::Store, DAX_VA + n * 4096, base + n * 4096);
+    let mut stream = kernel(10);
+    stream.extend([page(0), page(1), page(2)]);
+    stream.extend(kernel(10));
+    stream.push(page(512));
+    through_rings(&mut feed, &[stream]);
+    let kinds: Vec<(String, usize)> =
+        feed.faults.by_kind().into_iter().map(|(kind, all)| (kind, all.len())).collect();
+    assert_eq!(kinds, [("pmd_write".to_owned(), 1), ("write".to_owned(), 1)]);
+}
+
+#[test]
+fn a_vcpu_that_the_machine_has_not_is_refused() {
+    let mut feed = feed(1);
+    let mut batch = Batch::default();
+    batch.vcpu = 1;
+    let error = feed.batch(&batch).unwrap_err().to_string();
+    assert!(error.contains("raise cpu.count"), "{error}");
+}

@@ -154,7 +154,13 @@ impl Cpu {
     /// Executes a building block whose loads and stores hit the L1D.
     pub(crate) fn work(&mut self, block: PathLength) {
         self.count(block);
-        self.spend(Time(u64::from(block.instructions) * self.instruction_femtoseconds / 1000));
+        self.spend(self.instruction_time(block.instructions));
+    }
+
+    /// Time of instructions whose loads and stores hit the L1D.
+    #[inline]
+    pub(crate) fn instruction_time(&self, instructions: u32) -> Time {
+        Time(u64::from(instructions) * self.instruction_femtoseconds / 1000)
     }
 
     /// Counts a block whose time is not that of its instructions: a string operation.

@@ -12,6 +12,7 @@
 //!   bottom and give way wherever another CPU is behind in time.
 
 pub mod apic;
+pub mod bare;
 pub mod consistency;
 mod cpu;
 pub mod durability;

@@ -219,6 +219,12 @@ impl Machine {
         tables.allocate(|pfn| locks.create(LockClass::PageTable, pages.line(pfn)))
     }
 
+    /// Sees to it that a table is in a frame that somebody else chose; true if that was given to another table before.
+    pub(crate) fn place_table(&mut self, frame: Pfn) -> bool {
+        let Self { tables, locks, pages, .. } = self;
+        tables.settle_in(frame, |pfn| locks.create(LockClass::PageTable, pages.line(pfn)))
+    }
+
     /// An empty address space.
     pub fn new_mm(&mut self) -> MmId {
         let id = MmId(u32::try_from(self.mms.len()).unwrap_or(u32::MAX));

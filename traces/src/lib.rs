@@ -5,6 +5,7 @@
 //! line and what was expected. Nothing here knows of a machine.
 
 pub mod access;
+pub mod derive;
 pub mod drmemtrace;
 pub mod dxt;
 pub mod fault_table;
@@ -15,6 +16,7 @@ pub mod open;
 pub mod oplog;
 pub mod ops_table;
 pub mod perf;
+pub mod recording;
 pub mod script;
 pub mod tracedat;
 

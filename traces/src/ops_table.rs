@@ -1,7 +1,7 @@
 //! The `ops.tsv` table of a recorded scenario: one row for each script line, with what the kernel did during it.
 
-use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use crate::TraceError;
@@ -13,6 +13,12 @@ use crate::lines::Lines;
 pub struct OpRow {
     /// Number of the line, from 0.
     pub op: u32,
+    /// The script's thread.
+    pub thread: Option<u16>,
+    /// How it ended: result, error number, accesses, signals.
+    pub end: String,
+    /// The line.
+    pub text: String,
     /// Counts by column name, such as `tlb3` (flushes of reason 3), `ipi_tx` (shootdown interrupts sent) or `uf0x7` (faults
     /// by error code). A column that the table lacks counted nothing anywhere.
     pub counts: BTreeMap<String, u64>,
@@ -58,7 +64,9 @@ pub fn read<R: BufRead>(input: R, file: &Path) -> Result<Vec<OpRow>, TraceError>
                     row.op =
                         field.parse().map_err(|_| error(line, quote(field.as_bytes()), "a line number"))?;
                 }
-                "tid" | "end" | "text" => {}
+                "tid" => row.thread = field.strip_prefix('t').and_then(|thread| thread.parse().ok()),
+                "end" => field.clone_into(&mut row.end),
+                "text" => field.clone_into(&mut row.text),
                 _ => {
                     let count = field.parse().map_err(|_| error(line, quote(field.as_bytes()), "a count"))?;
                     row.counts.insert(column.clone(), count);
@@ -78,6 +86,27 @@ pub fn read<R: BufRead>(input: R, file: &Path) -> Result<Vec<OpRow>, TraceError>
 pub fn open<P: AsRef<Path>>(path: P) -> Result<Vec<OpRow>, TraceError> {
     let path = path.as_ref();
     read(crate::open::open(path)?, path)
+}
+
+/// Writes a table in the form that [`read`] reads: a column for each name that counted anywhere.
+///
+/// # Errors
+///
+/// What the writer raises.
+pub fn write<W: Write>(mut out: W, rows: &[OpRow]) -> io::Result<()> {
+    let columns: BTreeSet<&String> = rows.iter().flat_map(|row| row.counts.keys()).collect();
+    let names: Vec<&str> = columns.iter().map(|name| name.as_str()).collect();
+    let header = [&["op", "tid"][..], &names, &["end", "text"]].concat();
+    writeln!(out, "{}", header.join("\t"))?;
+    for row in rows {
+        write!(out, "{}\t{}", row.op, row.thread.map(|thread| format!("t{thread}")).unwrap_or_default())?;
+        for column in &columns {
+            write!(out, "\t{}", row.count(column))?;
+        }
+        // A tab or line end would make another field or row of the rest.
+        writeln!(out, "\t{}\t{}", row.end, row.text.replace(['\t', '\n', '\r'], " "))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::shell::{COMPLETIONS_EXAMPLES, CompletionsArgs, MAN_EXAMPLES, ManArgs}
 use crate::study::{STUDY_EXAMPLES, StudyArgs};
 use crate::sweep::{SWEEP_EXAMPLES, SweepArgs};
 use crate::timeline::TimelineArgs;
+use crate::vm::VmArgs;
 
 /// Simulates the Linux DAX fault path on an x86 machine.
 ///
@@ -75,6 +76,9 @@ pub enum Command {
     /// Run a command and record what the kernel does for it
     #[command(after_help = RECORD_EXAMPLES)]
     Record(RecordArgs),
+    /// Record on a real kernel in a virtual machine
+    #[command(after_help = VM_EXAMPLES)]
+    Vm(VmArgs),
     /// List and show machines, kernels and insert semantics
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
@@ -134,6 +138,11 @@ const PROBE_EXAMPLES: &str = "\
 Examples:
   daxsim probe chase --machine skylake-sp-optane
   daxsim probe fault --help";
+
+const VM_EXAMPLES: &str = "\
+Examples:
+  daxsim vm record script.txt --kernel linux-image-6.12.117+deb12-amd64
+  daxsim vm record --help";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

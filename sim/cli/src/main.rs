@@ -34,6 +34,7 @@ mod study;
 mod sweep;
 mod timeline;
 mod validate;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

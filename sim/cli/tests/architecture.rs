@@ -6,13 +6,20 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 6] = [
-    ("daxsim", &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types"]),
+const ALLOWED: [(&str, &[&str]); 10] = [
+    (
+        "daxsim",
+        &["daxsim-configs", "daxsim-reports", "daxsim-sim", "daxsim-traces", "daxsim-types", "daxsim-vm"],
+    ),
     ("daxsim-sim", &["daxsim-configs", "daxsim-traces", "daxsim-types"]),
     ("daxsim-traces", &["daxsim-types"]),
     ("daxsim-configs", &["daxsim-types"]),
     ("daxsim-reports", &["daxsim-types"]),
+    ("daxsim-qemu-plugin", &["daxsim-ring", "daxsim-types"]),
+    ("daxsim-ring", &["daxsim-types"]),
     ("daxsim-types", &[]),
+    ("daxsim-vm", &["daxsim-traces", "daxsim-types"]),
+    ("daxsim-player", &["daxsim-traces", "daxsim-types"]),
 ];
 
 /// Crates that only the command may use: what parses arguments, shows progress and turns errors into text.

@@ -130,6 +130,13 @@ impl Machine {
         }
     }
 
+    /// Writes the ICR in physical mode; when the write was done, and when the target's local APIC accepts the interrupt.
+    pub(crate) fn write_icr(&mut self, sender: CpuId, target: CpuId) -> (Time, Time) {
+        self.cpus[sender.index()].spend(self.fabric.icr_write);
+        let sent = self.cpus[sender.index()].now;
+        (sent, sent + self.fabric.delivery(sender.index(), target.index()))
+    }
+
     /// Puts an interrupt into the inbox of a target; when the target can take it.
     pub(crate) fn post(&mut self, target: CpuId, interrupt: Interrupt) -> Moment {
         self.turns.change(target.index());

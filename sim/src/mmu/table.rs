@@ -4,6 +4,7 @@
 //! entries in a region of DRAM set aside for them, found by frame number without hashing.
 
 use daxsim_types::{CacheLine, Pfn, PhysAddr, VirtAddr};
+use rustc_hash::FxHashMap;
 
 use super::entry::Entry;
 use crate::engine::LockId;
@@ -47,6 +48,8 @@ pub struct Tables {
     /// The entries of all frames, one frame after another, so that reading one goes to the host's memory once. Where no table
     /// is, all are none.
     entries: Vec<Entry>,
+    /// Tables in frames that somebody else chose.
+    placed: FxHashMap<Pfn, usize>,
     /// Entries of each frame that are not none, or [`GONE`].
     used: Vec<u16>,
     /// The split page-table lock of each frame, in its struct page (`ptlock_ptr`): it outlives the table in it.
@@ -60,7 +63,15 @@ impl Tables {
     pub fn new(base: Pfn, levels: u32) -> Self {
         let order = Region::sequential(base.0);
         let top = levels - 1;
-        Self { order, top, entries: Vec::new(), used: Vec::new(), locks: Vec::new(), free: Vec::new() }
+        Self {
+            order,
+            top,
+            entries: Vec::new(),
+            placed: FxHashMap::default(),
+            used: Vec::new(),
+            locks: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Level of the roots: 3 (PML4), or 4 (PML5).
@@ -82,6 +93,20 @@ impl Tables {
         self.order.frame(slot as u64)
     }
 
+    /// Sees to it that a table is in `frame`, wherever that is. It stays there, and hides a table that was given the frame before;
+    /// true if there was one.
+    pub fn settle_in(&mut self, frame: Pfn, lock: impl FnOnce(Pfn) -> LockId) -> bool {
+        if self.placed.contains_key(&frame) {
+            return false;
+        }
+        let hides = self.holds(frame);
+        self.placed.insert(frame, self.used.len());
+        self.used.push(0);
+        self.entries.resize(self.entries.len() + ENTRIES, Entry::NONE);
+        self.locks.push(lock(frame));
+        hides
+    }
+
     /// Takes frames in another order, as long as there are no tables.
     pub(crate) fn set_order(&mut self, order: Region) {
         self.order = order;
@@ -90,6 +115,9 @@ impl Tables {
     /// Gives a table's frame back.
     pub fn release(&mut self, pfn: Pfn) {
         let Some(slot) = self.slot_of(pfn).filter(|slot| self.used[*slot] != GONE) else { return };
+        if self.placed.contains_key(&pfn) {
+            return;
+        }
         if std::mem::replace(&mut self.used[slot], GONE) > 0 {
             self.entries[slot * ENTRIES..][..ENTRIES].fill(Entry::NONE);
         }
@@ -109,6 +137,11 @@ impl Tables {
 
     #[inline(always)]
     fn slot_of(&self, pfn: Pfn) -> Option<usize> {
+        if !self.placed.is_empty()
+            && let Some(slot) = self.placed.get(&pfn)
+        {
+            return Some(*slot);
+        }
         let slot = usize::try_from(self.order.index(pfn)?).ok()?;
         (slot < self.used.len()).then_some(slot)
     }

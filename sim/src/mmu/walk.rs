@@ -302,7 +302,7 @@ impl Machine {
     }
 
     /// The bits of a leaf that this machine leaves to software.
-    fn software_bits(&self) -> u64 {
+    pub(crate) fn software_bits(&self) -> u64 {
         let a = if self.spec.mmu.accessed == AccessedBit::Software { Entry::A } else { 0 };
         let d = if self.spec.mmu.dirty == DirtyBit::Software { Entry::D } else { 0 };
         a | d

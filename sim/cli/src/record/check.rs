@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::events;
+use daxsim_traces::recording;
+
 use super::tracefs::TraceFs;
 
 /// Whether the machine has DAX: a file system mounted with it, or a device.
@@ -29,11 +30,11 @@ fn has_device(dev: &Path) -> bool {
 
 /// The needed events that the kernel lacks, in words; the wanted ones that it lacks.
 pub fn missing_events(tracefs: &TraceFs) -> (Option<String>, Vec<String>) {
-    let lacks = |names: Vec<events::Name>| -> Vec<String> {
+    let lacks = |names: Vec<recording::Name>| -> Vec<String> {
         let lacking = names.into_iter().filter(|(system, event)| !tracefs.has(system, event));
         lacking.map(|(system, event)| format!("{system}:{event}")).collect()
     };
-    let needed = lacks(events::needed());
+    let needed = lacks(recording::needed());
     let words = (!needed.is_empty()).then(|| {
         let hint = if needed.iter().any(|name| name.starts_with("fs_dax")) {
             "; is this kernel built with CONFIG_FS_DAX?"
@@ -42,7 +43,7 @@ pub fn missing_events(tracefs: &TraceFs) -> (Option<String>, Vec<String>) {
         };
         format!("no event {}: the kernel does not have it{hint}", needed.join(", "))
     });
-    (words, lacks(events::wanted()))
+    (words, lacks(recording::wanted()))
 }
 
 /// The file of a command, as execvp(3) finds it.

@@ -2,7 +2,6 @@
 
 mod args;
 mod check;
-mod events;
 mod perf;
 mod run;
 mod tracefs;
@@ -18,10 +17,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::units::counted;
+use daxsim_traces::recording;
 
 use self::args::With;
 pub use self::args::{RECORD_EXAMPLES, RecordArgs};
-use self::run::{Asked, Held};
+pub use self::run::Asked;
+use self::run::Held;
 use self::tracefs::{Instance, TraceFs};
 use crate::import_args::ImportArgs;
 use crate::{Status, import, output};
@@ -177,7 +178,7 @@ fn set_up(
         instance.set("options/event-fork", "1")?;
         instance.set("set_event_pid", &pid.to_string())?;
     }
-    for (system, event) in events::needed().into_iter().chain(events::wanted()) {
+    for (system, event) in recording::needed().into_iter().chain(recording::wanted()) {
         if has(system, &event) {
             instance.enable(system, &event)?;
         }

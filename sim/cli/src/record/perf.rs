@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
+use daxsim_traces::recording;
+
 use super::check::find_command;
-use super::events;
 use super::tracefs::TraceFs;
 
 /// Why perf cannot record, if it cannot.
@@ -38,7 +39,7 @@ pub fn record(
     buffer_kib: u64,
     file: &Path,
 ) -> io::Result<ExitStatus> {
-    let names = events::needed().into_iter().chain(events::wanted());
+    let names = recording::needed().into_iter().chain(recording::wanted());
     let there = names.filter(|(system, event)| tracefs.has(system, event));
     let list: Vec<String> = there.map(|(system, event)| format!("{system}:{event}")).collect();
     let mut perf = Command::new("perf");

@@ -33,7 +33,7 @@ impl Asked {
     }
 
     /// The signal that has come, if one has since the last call.
-    fn take(&self) -> Option<Signal> {
+    pub fn take(&self) -> Option<Signal> {
         self.signals.iter().find(|(_, flag)| flag.swap(false, Ordering::Relaxed)).map(|(signal, _)| *signal)
     }
 }

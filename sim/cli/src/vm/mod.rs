@@ -1,0 +1,17 @@
+//! `daxsim vm`: real kernels in virtual machines.
+
+mod args;
+mod record;
+
+use anyhow::Result;
+
+pub use self::args::VmArgs;
+use self::args::VmCommand;
+use crate::Status;
+
+/// Runs `daxsim vm`.
+pub fn run(args: &VmArgs) -> Result<Status> {
+    match &args.command {
+        VmCommand::Record(args) => record::run(args),
+    }
+}

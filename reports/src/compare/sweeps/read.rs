@@ -119,7 +119,6 @@ impl Row<'_> {
             objectives: objectives.collect::<Result<_, _>>()?,
             cost: self.number("cost")?,
             error: Some(text("error")?).filter(|error| !error.is_empty()),
-            ..Point::default()
         })
     }
 

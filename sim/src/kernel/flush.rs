@@ -153,22 +153,13 @@ fn widened(range: (u64, u64), shift: u32, ceiling: u32) -> (u64, u64) {
 
 impl Machine {
     /// `tlb_flush.mechanism = "ideal"`: no CPU has the translations any more, and nobody did anything for it. Whether it is so.
-<<<<<<< HEAD
-    fn flush_at_once(&mut self, mm: MmId, range: (u64, u64), shift: u32) -> bool {
+    fn flush_at_once(&mut self, at: Time, mm: MmId, range: (u64, u64), shift: u32) -> bool {
         if self.kernel.ask(|k| k.tlb_flush.mechanism != FlushMechanism::Ideal) {
             return false;
         }
         self.measure.shootdowns.requests += 1;
-        let (start, end) = self.kernel.ask(|k| widened(range, shift, k.tree.flush_ceiling_pages));
-=======
-    fn flush_at_once(&mut self, at: Time, mm: MmId, range: (u64, u64), shift: u32) -> bool {
-        if self.kernel.tlb_flush.mechanism != FlushMechanism::Ideal {
-            return false;
-        }
-        self.measure.shootdowns.requests += 1;
         self.measure.over_time.flush(at);
-        let (start, end) = widened(range, shift, self.kernel.tree.flush_ceiling_pages);
->>>>>>> refs/heads/html
+        let (start, end) = self.kernel.ask(|k| widened(range, shift, k.tree.flush_ceiling_pages));
         let space = self.mm_mut(mm);
         space.tlb_gen += 1;
         let generation = space.tlb_gen;

@@ -32,6 +32,7 @@ mod shell;
 mod size;
 mod study;
 mod sweep;
+mod tables;
 mod timeline;
 mod validate;
 mod vm;

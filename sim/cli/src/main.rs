@@ -35,6 +35,7 @@ mod size;
 mod stream;
 mod study;
 mod sweep;
+mod tables;
 mod timeline;
 mod validate;
 mod vm;

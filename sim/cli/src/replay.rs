@@ -12,14 +12,13 @@ use daxsim_reports::model::{Agreement, Divergence, Input, Mode, Replay, Warning}
 use daxsim_reports::{RunReport, json, write_atomically};
 use daxsim_sim::alike::Other;
 use daxsim_sim::engine::{Lookahead, useful_threads, with_threads_standing_by};
-use daxsim_sim::measure::FaultRecord;
 use daxsim_sim::program::replay::{Outcome, Replayer, Tally};
-use daxsim_sim::program::script::{self as driver, Layout};
+use daxsim_sim::program::script as driver;
 use daxsim_sim::{Results, Simulation};
+use daxsim_traces::InputKind;
 use daxsim_traces::fault_table::{self, FaultRow};
 use daxsim_traces::ftrace::{Record, Stats};
 use daxsim_traces::script::Script;
-use daxsim_traces::{InputKind, layout};
 use daxsim_types::{FileSystem, Time};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
@@ -31,6 +30,7 @@ use crate::durability::{self, Source};
 use crate::inputs::{self, Origin};
 use crate::recording::Recording;
 use crate::report as saved;
+use crate::tables::{read_layouts, row};
 use crate::timeline::{self, TimelineArgs};
 use crate::{Status, accesses, output};
 
@@ -380,43 +380,6 @@ fn script_report(
         });
     }
     Ok(report)
-}
-
-/// Extents by file name, from `filefrag -v`.
-fn read_layouts(path: &Path) -> Result<BTreeMap<String, Layout>> {
-    let files = layout::open(path)?;
-    Ok(files
-        .iter()
-        .map(|file| {
-            // Blocks of other sizes than a page do not occur with DAX (spec 4.1); scale them all the same.
-            let scale = (file.block_size / 4096).max(1);
-            let extents = file
-                .extents
-                .iter()
-                .map(|e| (e.logical * scale, e.physical * scale, e.length * scale, !e.flags.is_unwritten()))
-                .collect();
-            (file.name().to_owned(), extents)
-        })
-        .collect())
-}
-
-fn row(fault: &FaultRecord) -> FaultRow {
-    let path: Vec<String> = fault.path.iter().map(ToString::to_string).collect();
-    FaultRow {
-        op: u32::try_from(fault.line).ok(),
-        thread: Some(fault.thread),
-        pid: None,
-        cpu: Some(fault.cpu),
-        time_ns: Some(fault.time.0 / 1000),
-        addr: Some(fault.address),
-        error_code: Some(fault.error_code),
-        kernel: false,
-        old_pte: fault.old.map(|e| e.0),
-        new_pte: fault.new.map(|e| e.0),
-        pfn: fault.pfn,
-        ret: fault.ret,
-        path: path.join(" "),
-    }
 }
 
 /// Replays a trace.

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn shares_sum_to_the_whole() {
-        let whole = PathLength { instructions: 7262, loads: 589, stores: 3, source: Source::GIVEN };
+        let whole = PathLength { instructions: 7262, loads: 589, stores: 3, ..PathLength::NONE };
         let sum = |f: fn(&PathLength) -> u32| (0..512).map(|i| f(&whole.share(i, 512))).sum::<u32>();
         assert_eq!((sum(|p| p.instructions), sum(|p| p.loads), sum(|p| p.stores)), (7262, 589, 3));
     }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_read_back() {
         let source = Source { basis: Basis::Fitted, trust: Trust::B };
-        let path = PathLength { instructions: 423, loads: 97, stores: 74, source };
+        let path = PathLength { instructions: 423, loads: 97, stores: 74, source, key: 0 };
         assert_eq!(path.show(), r#"[423, 97, 74, "fitted", "B"]"#);
         let text = |s: &str| Value::Text(s.to_owned());
         let mut items: Vec<Value> = [423, 97, 74].map(Value::Integer).into();

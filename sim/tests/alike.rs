@@ -60,7 +60,7 @@ fn text(results: &Results) -> String {
 #[test]
 fn a_follower_that_is_alike_would_have_found_the_same_to_the_last_number() {
     for name in ["s10_msync_loop", "s23_mprotect", "s39_unmap_part_4threads"] {
-        let all: Vec<_> = (0..SETTINGS.len()).map(|at| configuration(at)).collect();
+        let all: Vec<_> = (0..SETTINGS.len()).map(configuration).collect();
         let alone: Vec<String> = all.iter().map(|one| text(&run(name, one.clone(), Vec::new()))).collect();
         let (mut alike, mut other) = (0, 0);
         for (leader, one) in all.iter().enumerate().step_by(3) {

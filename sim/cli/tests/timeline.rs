@@ -92,11 +92,14 @@ struct Track {
     events: usize,
 }
 
-/// Goes through a trace as Perfetto's importer does, and gives its tracks and flows: of each flow its times and tracks.
+/// Of each flow its times and tracks.
+type Flows = BTreeMap<u64, Vec<(u64, u64)>>;
+
+/// Goes through a trace as Perfetto's importer does, and gives its tracks and flows.
 #[track_caller]
-fn imported(trace: &Trace) -> (Vec<Track>, BTreeMap<u64, Vec<(u64, u64)>>) {
+fn imported(trace: &Trace) -> (Vec<Track>, Flows) {
     let mut tracks: BTreeMap<u64, Track> = BTreeMap::new();
-    let mut flows: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut flows = Flows::new();
     for packet in &trace.packet {
         assert!(packet.trusted_packet_sequence_id.is_some_and(|id| id > 0), "{packet:?}");
         assert!(packet.track_event.is_some() != packet.track_descriptor.is_some(), "one of both: {packet:?}");

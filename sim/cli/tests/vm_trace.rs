@@ -1,6 +1,7 @@
 //! `daxsim vm trace`, on a guest whose accesses are known: what QEMU did stands in the file, which is read by the other commands.
 
 #[path = "../../vm/plugin/tests/guest/mod.rs"]
+#[allow(dead_code, reason = "the plugin's own tests look at more of it")]
 mod guest;
 
 use std::path::{Path, PathBuf};

@@ -32,7 +32,7 @@ fn the_page_of_a_large_machine_and_a_long_run_is_below_two_mebibytes() {
     });
     let page = daxsim_reports::html::render(&report).unwrap();
     assert!(page.len() < 2 << 20, "{} bytes", page.len());
-    assert!(page.contains("CPUs 4-7 asked CPUs 8-11") && page.contains("others"));
+    assert!(page.contains("CPUs 8-15 asked CPUs 16-23") && page.contains("others"));
 }
 
 #[test]

@@ -16,7 +16,9 @@ use daxsim_configs::kernel::KernelSpec;
 use daxsim_configs::machine::{Inclusion, MachineSpec, PscSpec, TlbSpec};
 use daxsim_types::PageSize;
 
+use crate::machine::Machine;
 use crate::mmu::tlb::TlbStats;
+use crate::simulation::translation;
 
 /// One of the followers of a run, and whether it is alike as yet.
 #[derive(Clone, Debug)]
@@ -52,6 +54,19 @@ impl Follower {
         if !same {
             self.differs();
         }
+    }
+
+    /// What it has found, if it is alike.
+    pub fn found(&self, machine: &Machine) -> Option<Found> {
+        let number = self.number();
+        let of_its_own = machine.followed.iter().find(|f| f.follower.number() == number)?;
+        self.is_alike().then(|| Found {
+            translation: translation(machine, |cpu| (cpu.tlbs.stats_of(number), cpu.psc.stats_of(number))),
+            by_walker: match of_its_own.walkers == machine.spec.mmu.walkers {
+                true => machine.measure.walk_queue.by_walker.clone(),
+                false => of_its_own.by_walker.clone(),
+            },
+        })
     }
 }
 

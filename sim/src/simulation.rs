@@ -416,7 +416,7 @@ impl Simulation {
         debug_assert_eq!(machine.memory.check_balance(), Ok(()));
         debug_assert_eq!(machine.check_walks(), Ok(()));
         let translation = translation(&machine, |cpu| (cpu.tlbs.stats(), cpu.psc.stats()));
-        let followers = self.followers.iter().map(|follower| found(&machine, follower)).collect();
+        let followers = self.followers.iter().map(|follower| follower.found(&machine)).collect();
         Results {
             cpus: machine.cpus.iter().map(|c| c.parts).collect(),
             end,
@@ -442,7 +442,7 @@ impl Simulation {
 }
 
 /// Counts of translation, summed over the CPUs: those of TLBs and paging-structure caches are asked for.
-fn translation(
+pub(crate) fn translation(
     machine: &Machine,
     stats: impl Fn(&Cpu) -> (Vec<(&'static str, TlbStats)>, Vec<(&'static str, TlbStats)>),
 ) -> Vec<(&'static str, TlbStats)> {
@@ -459,19 +459,6 @@ fn translation(
         }
     }
     all
-}
-
-/// What a follower has found, if it is alike.
-fn found(machine: &Machine, follower: &Follower) -> Option<Found> {
-    let number = follower.number();
-    let of_its_own = machine.followed.iter().find(|f| f.follower.number() == number)?;
-    follower.is_alike().then(|| Found {
-        translation: translation(machine, |cpu| (cpu.tlbs.stats_of(number), cpu.psc.stats_of(number))),
-        by_walker: match of_its_own.walkers == machine.spec.mmu.walkers {
-            true => machine.measure.walk_queue.by_walker.clone(),
-            false => of_its_own.by_walker.clone(),
-        },
-    })
 }
 
 /// The work of one thread.

@@ -66,10 +66,10 @@ pub struct ShootdownPair {
 }
 
 /// CPUs on a side of a matrix at most.
-const MOST: u32 = 64;
+const MOST: u32 = 32;
 
 impl ShootdownMatrix {
-    /// The matrix of pairs of single CPUs; neighbours are put together until a side has 64 rows at most. `None` without pairs.
+    /// The matrix of pairs of single CPUs; neighbours are put together until a side has 32 rows at most. `None` without pairs.
     #[must_use]
     pub fn of(pairs: impl IntoIterator<Item = ShootdownPair>) -> Option<Self> {
         let pairs: Vec<_> = pairs.into_iter().collect();

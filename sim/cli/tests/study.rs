@@ -55,7 +55,8 @@ fn a_study_is_a_table_a_page_and_numbers_for_scripts() {
     let page = String::from_utf8(bytes(folder.path(), "study.html")).unwrap();
     assert!(page.contains("<title>interrupts: 2 IPIs at 3 cores</title>"));
     let text = String::from_utf8(bytes(folder.path(), "study.md")).unwrap();
-    assert!(text.contains("| interrupts | 0 | 2 | 4 |") && text.contains("nobody"), "{text}");
+    let row = ["|", "interrupts", "|", "0", "|", "2", "|", "4", "|"];
+    assert!(text.lines().any(|line| line.split_whitespace().eq(row)) && text.contains("nobody"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::units::{average, count, ratio};
 
 /// The section.
 pub(in crate::html) fn contention(report: &RunReport) -> Section<'static> {
-    let all: u64 = report.attribution.iter().filter(|part| part.name != "idle").map(|part| part.cycles).sum();
+    let busy = report.attribution.iter().filter(|part| part.name != "idle");
+    let all = busy.fold(0_u64, |sum, part| sum.saturating_add(part.cycles));
     // The longest waits on top; the maps' order, by name, among equals.
     let mut locks: Vec<_> = report.locks.iter().collect();
     locks.sort_by_key(|(_, of)| std::cmp::Reverse((of.wait_cycles, of.contended)));

@@ -21,7 +21,7 @@ use page::{Page, pages};
 const LONG: [&str; 2] = ["README.md", "reports/examples/semantics.md"];
 
 /// Why a command may be left alone.
-const REASONS: [&str; 6] = ["build", "cluster", "long", "recorder", "root", "yours"];
+const REASONS: [&str; 7] = ["build", "cluster", "guest", "long", "recorder", "root", "yours"];
 
 /// Fences that may be left alone: a new one needs a reason, and this number a second look.
 const MOST_LEFT: usize = 20;

@@ -16,6 +16,12 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// A sum that stays at the greatest number there is: a report that was not made here may hold any.
+#[must_use]
+pub fn sum(amounts: impl IntoIterator<Item = u64>) -> u64 {
+    amounts.into_iter().fold(0, u64::saturating_add)
+}
+
 /// A count with its noun: `1 fault`, `2 faults`.
 #[must_use]
 pub fn counted(n: u64, singular: &str, plural: &str) -> String {

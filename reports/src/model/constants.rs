@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rounding;
+use crate::units::sum;
 
 /// A constant of the machine or of the kernel, with the cycles that were spent on it as it stands: how often it was due times what it
 /// is. If it were a percent greater and nothing else changed, so many percent of these cycles would be added; what CPUs wait for each
@@ -40,9 +41,9 @@ pub struct Constant {
 pub fn cycles_by_trust(constants: &[Constant], busy: u64) -> Vec<(String, u64)> {
     let letters = ["A", "B", "C", "M"].map(|letter| {
         let of = constants.iter().filter(|c| !c.prices_others && c.trust.as_deref() == Some(letter));
-        (letter.to_owned(), of.map(|c| c.cycles).sum::<u64>())
+        (letter.to_owned(), sum(of.map(|c| c.cycles)))
     });
-    let with: u64 = letters.iter().map(|(_, cycles)| cycles).sum();
+    let with = sum(letters.iter().map(|(_, cycles)| *cycles));
     let mut all = letters.to_vec();
     all.push(("none".to_owned(), busy.saturating_sub(with)));
     all

@@ -5,12 +5,12 @@ use maud::html;
 use super::{Section, nothing};
 use crate::html::table::{numbers, table};
 use crate::model::RunReport;
-use crate::units::{average, count, ratio};
+use crate::units::{average, count, ratio, sum};
 
 /// The section.
 pub(in crate::html) fn contention(report: &RunReport) -> Section<'static> {
     let busy = report.attribution.iter().filter(|part| part.name != "idle");
-    let all = busy.fold(0_u64, |sum, part| sum.saturating_add(part.cycles));
+    let all = sum(busy.map(|part| part.cycles));
     // The longest waits on top; the maps' order, by name, among equals.
     let mut locks: Vec<_> = report.locks.iter().collect();
     locks.sort_by_key(|(_, of)| std::cmp::Reverse((of.wait_cycles, of.contended)));

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{Section, nothing};
 use crate::html::table::{numbers, table};
 use crate::model::{Lookups, RunReport, Walks};
-use crate::units::{average, count, ratio};
+use crate::units::{average, count, ratio, sum};
 
 /// TLBs, paging-structure caches, walks and assists.
 pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
@@ -32,7 +32,7 @@ pub(in crate::html) fn translation(report: &RunReport) -> Section<'static> {
         vec!["accessed bits set by hardware".to_owned(), count(report.assists.a), per(report.assists.a)],
         vec!["dirty bits set by hardware".to_owned(), count(report.assists.d), per(report.assists.d)],
     ];
-    let nested: u64 = w.nested_by_level.iter().sum();
+    let nested = sum(w.nested_by_level.iter().copied());
     let more = [
         ("of the second stage, speculative walks' too", nested),
         ("speculative walks", w.speculative),

@@ -7,7 +7,7 @@ use crate::ReportError;
 use crate::html::chart::{self, Caption, PARTS, Percentiles, Row, Segment};
 use crate::html::table::{numbers, table};
 use crate::model::{CycleShare, Latency, RunReport};
-use crate::units::{count, counted, percent, ratio, time};
+use crate::units::{count, counted, percent, ratio, sum, time};
 
 /// A colour for every part name, the same in every chart.
 pub(in crate::html) struct PartColors {
@@ -202,9 +202,10 @@ pub(in crate::html) fn cycles(
         description: "One bar for the cycles of the CPUs that ran, divided by what they were spent on; the table below has the numbers.",
     };
     // Where CPUs mostly had nothing to do, the rest would be too thin to be seen.
-    let idle: u64 = parts.iter().filter(|p| p.name == IDLE).map(|p| p.cycles).sum();
-    let bars: Vec<Row> =
-        std::iter::once(bar).chain((idle > 0).then(|| busy(parts, total - idle, colors))).collect();
+    let idle = sum(parts.iter().filter(|p| p.name == IDLE).map(|p| p.cycles));
+    let bars: Vec<Row> = std::iter::once(bar)
+        .chain((idle > 0).then(|| busy(parts, total.saturating_sub(idle), colors)))
+        .collect();
     let body = match chart::stacked(&caption, &bars)? {
         None => nothing("No cycle was attributed."),
         Some(svg) => {

@@ -7,7 +7,7 @@ use crate::ReportError;
 use crate::html::chart::{self, Caption, Timeline};
 use crate::html::table::{numbers, table};
 use crate::model::{OverTime, RunReport};
-use crate::units::{count, time};
+use crate::units::{count, sum, time};
 
 /// Lines of the chart of faults; the rest are one more.
 const MOST_KINDS: usize = 6;
@@ -54,13 +54,13 @@ fn rates(of: &OverTime, counts: &[u64]) -> Vec<f64> {
 fn fault_rates(of: &OverTime) -> Vec<(String, Vec<f64>)> {
     let mut kinds: Vec<_> = of.faults.iter().collect();
     // By count, then by name: the map's order, which the sort keeps.
-    kinds.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().sum::<u64>()));
+    kinds.sort_by_key(|(_, counts)| std::cmp::Reverse(sum(counts.iter().copied())));
     let (first, rest) = kinds.split_at(kinds.len().min(MOST_KINDS));
     let mut lines: Vec<_> = first.iter().map(|(kind, counts)| ((*kind).clone(), rates(of, counts))).collect();
     if !rest.is_empty() {
         let length = rest.iter().map(|(_, counts)| counts.len()).max().unwrap_or_default();
-        let sum = |at: usize| rest.iter().filter_map(|(_, counts)| counts.get(at)).sum();
-        let sums: Vec<u64> = (0..length).map(sum).collect();
+        let all = |at: usize| sum(rest.iter().filter_map(|(_, counts)| counts.get(at).copied()));
+        let sums: Vec<u64> = (0..length).map(all).collect();
         lines.push(("others".to_owned(), rates(of, &sums)));
     }
     lines
@@ -102,9 +102,9 @@ fn numbers_of(of: &OverTime) -> Markup {
     let rows: Vec<Vec<String>> = (0..length)
         .step_by(together)
         .map(|from| {
-            let sum = |list: &Vec<u64>| -> u64 { list.iter().skip(from).take(together).sum() };
+            let all = |list: &Vec<u64>| sum(list.iter().skip(from).take(together).copied());
             let mut row = vec![time(from as f64 * of.stretch_ns)];
-            row.extend(lists().map(|list| count(sum(list))));
+            row.extend(lists().map(|list| count(all(list))));
             row
         })
         .collect();

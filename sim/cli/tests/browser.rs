@@ -246,7 +246,7 @@ fn the_report_works_in_a_browser() {
 
 /// The page itself, tables that it makes files of, and the page that the browser begins with.
 fn is_own(address: &str, page: &str) -> bool {
-    address == page || ["blob:", "data:,", "chrome"].iter().any(|scheme| address.starts_with(scheme))
+    address == page || ["blob:", "data:", "chrome"].iter().any(|scheme| address.starts_with(scheme))
 }
 
 fn pictures(browser: &Browser, name: &str) {

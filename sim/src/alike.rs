@@ -4,7 +4,7 @@
 //! configuration has the answer that the run's own gives. Since a run is a function of these answers and of nothing else of the
 //! configuration, what it found is what a run of the follower finds, to the last bit.
 //!
-//! - Of the kernel nothing is read but by [`Asked::ask`]: the type has no other way. The question is put to the followers, too.
+//! - Of the kernel nothing is read but by `Asked::ask`: the type has no other way. The question is put to the followers, too.
 //! - Of the machine, second-level TLB, paging-structure caches and number of walkers may differ. Each follower has its own of them
 //!   beside those of the run, fed with the same, whose answers are compared (`mmu::tlbs::twins`, `mmu::psc`,
 //!   `engine::window::walkers`). Their counts replace the run's own in what the follower has found.

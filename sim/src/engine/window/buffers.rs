@@ -111,7 +111,7 @@ impl StoreBuffer {
 
     /// Lets go of a store that entered just now, and nothing is before it, if it is written by `hit`.
     pub fn forget_sole(&mut self, hit: Time) {
-        if self.stores.len() == 1 && self.all_written() <= Some(hit) {
+        if self.occupied() == 1 && self.all_written() <= Some(hit) {
             self.stores.clear();
         }
     }

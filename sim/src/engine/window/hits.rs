@@ -58,7 +58,8 @@ impl Window {
                 self.hits_done = self.hits_done.max(self.last_data);
                 self.next += 1;
                 self.loads += u64::from(!write);
-                if write && !self.stores.is_empty() {
+                // Behind another store it waits for its turn, and takes a place meanwhile.
+                if write && self.stores.occupied() > 0 {
                     self.stores.reserve();
                     self.stores.put(va, self.last_data);
                 }

@@ -60,8 +60,8 @@ impl Window {
             room: last.saturating_sub(self.next),
             loads: last_load.saturating_sub(self.loads),
             stores: self.is_safe(self.entries.end())
-                && self.stores.is_empty()
-                && self.stores.occupied() < self.limits.store_buffer,
+                && self.stores.occupied() == 0
+                && self.limits.store_buffer > 0,
             data,
         })
     }

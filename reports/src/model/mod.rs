@@ -17,6 +17,8 @@ use daxsim_types::FileSystem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::sum;
+
 pub use activity::Activity;
 pub use attribution::{CycleShare, attribute};
 pub use constants::{Constant, cycles_by_trust};
@@ -161,6 +163,12 @@ impl Default for RunReport {
 }
 
 impl RunReport {
+    /// Cycles in which CPUs were not idle.
+    #[must_use]
+    pub fn busy_cycles(&self) -> u64 {
+        sum(self.attribution.iter().filter(|part| part.name != "idle").map(|part| part.cycles))
+    }
+
     /// The latency kinds in reading order: fault kinds as [`FAULT_KINDS`] has them, then the others by name.
     #[must_use]
     pub fn latency_kinds(&self) -> Vec<(&str, &Latency)> {

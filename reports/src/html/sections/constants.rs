@@ -7,7 +7,7 @@ use crate::ReportError;
 use crate::html::chart::{self, Caption, Row, Segment};
 use crate::html::table::{Set, table};
 use crate::model::{Constant, RunReport, cycles_by_trust};
-use crate::units::{count, percent, ratio, sum};
+use crate::units::{count, percent, ratio};
 
 /// Letters, what they mean, and the colours of their cycles.
 const LETTERS: [(&str, &str, usize); 5] = [
@@ -22,7 +22,7 @@ const MOST_ROWS: usize = 30;
 
 /// The section.
 pub(in crate::html) fn constants(report: &RunReport) -> Result<Section<'static>, ReportError> {
-    let busy = sum(report.attribution.iter().filter(|p| p.name != "idle").map(|p| p.cycles));
+    let busy = report.busy_cycles();
     let body = if report.constants.is_empty() || busy == 0 {
         nothing("What the constants took was not followed.")
     } else {

@@ -5,12 +5,11 @@ use maud::html;
 use super::{Section, nothing};
 use crate::html::table::{numbers, table};
 use crate::model::RunReport;
-use crate::units::{average, count, ratio, sum};
+use crate::units::{average, count, ratio};
 
 /// The section.
 pub(in crate::html) fn contention(report: &RunReport) -> Section<'static> {
-    let busy = report.attribution.iter().filter(|part| part.name != "idle");
-    let all = sum(busy.map(|part| part.cycles));
+    let all = report.busy_cycles();
     // The longest waits on top; the maps' order, by name, among equals.
     let mut locks: Vec<_> = report.locks.iter().collect();
     locks.sort_by_key(|(_, of)| std::cmp::Reverse((of.wait_cycles, of.contended)));

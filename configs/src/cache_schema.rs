@@ -58,6 +58,19 @@ pub(crate) const BESIDE: &[KeyDef] = &[
         default: None,
     },
     KeyDef {
+        key: "cache.l3.history",
+        kind: Kind::Count { min: 0, max: 1 << 24 },
+        doc: "Clean lines that a victim L3 let go and still knows of: one that is fetched again before it is forgotten is taken \
+              when it is evicted anew. 0: the L3 takes all that the L2s evict.",
+        default: Some("0"),
+    },
+    KeyDef {
+        key: "cache.l3.history_ways",
+        kind: Kind::Count { min: 1, max: 32 },
+        doc: "Ways of what it knows; the least recent line of a set is forgotten.",
+        default: Some("16"),
+    },
+    KeyDef {
         key: "cache.transfer",
         kind: POSITIVE_TIME,
         doc: "Latency of a line that another core of the complex holds modified or must give up, from the asking core.",

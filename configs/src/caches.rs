@@ -88,6 +88,10 @@ pub struct CachesSpec {
     pub l3_relation: L3Relation,
     /// Slices of the L3, each with an equal part of its sets.
     pub l3_slices: u32,
+    /// Clean lines, of a complex, that a victim L3 let go and still knows of, so as to take them when they come again; 0: it takes all.
+    pub l3_history: u64,
+    /// Ways of what it knows.
+    pub l3_history_ways: u32,
     /// Latency of a line that another core of the complex holds modified (or must give up), from the asking core.
     pub transfer: Time,
     /// The same from another complex of the socket.

@@ -22,6 +22,7 @@ pub(crate) fn machine(r: &mut Reader<'_>) {
     cache_geometry(r, "cache.l1d", true);
     cache_geometry(r, "cache.l2", true);
     cache_geometry(r, "cache.l3", false);
+    history(r);
     memory(r);
     dram_schema::check(r);
 }
@@ -124,6 +125,16 @@ fn cache_geometry(r: &mut Reader<'_>, cache: &str, power_of_two: bool) {
     let replacement = format!("{cache}.replacement");
     if r.get(&replacement) == Some(CacheReplacement::Bip) && ways > MAX_BIP_WAYS {
         r.bad(&replacement, format!("\"bip\" with {ways} ways"), format!("bip with 1..={MAX_BIP_WAYS} ways"));
+    }
+}
+
+/// What a victim L3 remembers has whole sets.
+fn history(r: &mut Reader<'_>) {
+    let (lines, ways) = (r.get::<u64>("cache.l3.history"), r.get::<u64>("cache.l3.history_ways"));
+    if let (Some(lines), Some(ways)) = (lines, ways)
+        && !lines.is_multiple_of(ways)
+    {
+        r.bad("cache.l3.history", lines.to_string(), format!("a multiple of cache.l3.history_ways, {ways}"));
     }
 }
 

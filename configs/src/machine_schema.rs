@@ -320,6 +320,8 @@ pub(crate) fn read(name: &str, r: &Reader<'_>) -> Option<MachineSpec> {
             l3: l3::read(r)?,
             l3_relation: r.get("cache.l3.relation")?,
             l3_slices: r.get("cache.l3.slices")?,
+            l3_history: r.get("cache.l3.history")?,
+            l3_history_ways: r.get("cache.l3.history_ways")?,
             transfer: r.get("cache.transfer")?,
             transfer_socket: r.get("cache.transfer_socket")?,
             transfer_remote: r.get("cache.transfer_remote")?,
@@ -356,6 +358,8 @@ pub(crate) fn show(spec: &MachineSpec, shown: &mut Shown) {
     l3::show(&spec.cache.l3, shown);
     shown.put("cache.l3.relation", &spec.cache.l3_relation);
     shown.put("cache.l3.slices", &spec.cache.l3_slices);
+    shown.put("cache.l3.history", &spec.cache.l3_history);
+    shown.put("cache.l3.history_ways", &spec.cache.l3_history_ways);
     shown.put("cache.transfer", &spec.cache.transfer);
     shown.put("cache.transfer_socket", &spec.cache.transfer_socket);
     shown.put("cache.transfer_remote", &spec.cache.transfer_remote);

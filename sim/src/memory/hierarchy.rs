@@ -9,6 +9,7 @@ use super::directory::{CoreSet, Directory, Held};
 use super::persist::Flushes;
 use super::prefetch::Prefetcher;
 use super::profile::DeviceProfile;
+use super::refetch::Refetches;
 use super::stats::MemoryStats;
 use super::topology::Topology;
 use super::under_way::LinesUnderWay;
@@ -36,6 +37,8 @@ pub struct Memory {
     cores: usize,
     pub(super) topology: Topology,
     pub(super) relation: L3Relation,
+    /// Which clean lines victim L3s take, if not all.
+    pub(super) refetches: Option<Refetches>,
     pub(super) prefetcher: Prefetcher,
     pub(super) devices: Devices,
     pub(super) latency: Latencies,
@@ -109,6 +112,7 @@ impl Memory {
             l3,
             topology,
             relation: caches.l3_relation,
+            refetches: Refetches::new(caches, complexes),
             prefetcher: Prefetcher::new(caches, cores),
             devices: Devices::new(spec),
             latency: Latencies {
@@ -351,7 +355,7 @@ impl Memory {
         let (latency, level, flags) = if alone {
             match here {
                 Some(place) if self.relation == L3Relation::Victim => {
-                    (self.latency.l3, Level::L3, OWNED | self.remove_l3(home, line, place))
+                    (self.latency.l3, Level::L3, OWNED | self.give_up(home, line, place))
                 }
                 Some(place) => (self.latency.l3, Level::L3, OWNED | self.l3.clear(place, DIRTY) & DIRTY),
                 None => {

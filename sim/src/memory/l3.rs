@@ -31,6 +31,14 @@ impl Memory {
         self.l3.remove_at(place)
     }
 
+    /// A victim L3 gives a line up to a core that will own it; its flags.
+    pub(super) fn give_up(&mut self, complex: usize, line: CacheLine, place: Place) -> u64 {
+        if let Some(known) = &mut self.refetches {
+            known.gives(complex, line);
+        }
+        self.remove_l3(complex, line, place)
+    }
+
     /// Takes the line out of the L3s of `complexes`, newer data with it: whoever asked has that now.
     #[inline]
     pub(super) fn drop_l3s(&mut self, line: CacheLine, complexes: CoreSet) {
@@ -62,7 +70,8 @@ impl Memory {
         if flags & OWNED == 0 && self.l3.touch(home, line).is_some() {
             return Time::ZERO;
         }
-        self.insert_l3(home, line, dirty, arrive)
+        let takes = self.refetches.as_mut().is_none_or(|known| known.takes(home, line, dirty != 0));
+        if takes { self.insert_l3(home, line, dirty, arrive) } else { Time::ZERO }
     }
 
     /// Notes a line in an L3, or puts it there.
@@ -128,7 +137,7 @@ impl Memory {
         }
         let (mut flags, mut latency) = (OWNED, self.latency.l3);
         match self.l3.touch(home, line) {
-            Some(place) if self.relation == L3Relation::Victim => flags |= self.remove_l3(home, line, place),
+            Some(place) if self.relation == L3Relation::Victim => flags |= self.give_up(home, line, place),
             Some(place) => flags |= self.l3.clear(place, DIRTY) & DIRTY,
             None => {
                 self.counts.memory_fills += 1;

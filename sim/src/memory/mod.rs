@@ -26,6 +26,7 @@ mod persist;
 mod pmem;
 mod prefetch;
 mod profile;
+mod refetch;
 mod replacement;
 mod stats;
 mod streamer;

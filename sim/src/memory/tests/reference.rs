@@ -56,6 +56,8 @@ struct Shape {
     sockets: u32,
     cores_per_complex: u32,
     relation: L3Relation,
+    /// Lines that a victim L3 still knows of, in one set; 0: it takes all.
+    history: usize,
 }
 
 impl Shape {
@@ -64,6 +66,8 @@ impl Shape {
         spec.topology.sockets = self.sockets;
         spec.topology.cores_per_complex = self.cores_per_complex;
         spec.cache.l3_relation = self.relation;
+        (spec.cache.l3_history, spec.cache.l3_history_ways) =
+            (self.history as u64, self.history.max(1) as u32);
         (spec.cache.transfer_socket, spec.cache.transfer_remote) = (FAR, REMOTE);
         spec
     }
@@ -91,6 +95,8 @@ struct Model {
     l2: Vec<List>,
     /// By socket and complex.
     l3: BTreeMap<(usize, usize), List>,
+    /// Of each complex, the last line last.
+    known: BTreeMap<(usize, usize), Vec<u64>>,
     clock: u64,
     device_writes: u64,
 }
@@ -102,6 +108,7 @@ impl Model {
             l1: (0..shape.cores).map(|_| List::new(2, 2)).collect(),
             l2: (0..shape.cores).map(|_| List::new(2, 4)).collect(),
             l3: (0..shape.cores).map(|core| (shape.place(core), List::new(3, 4))).collect(),
+            known: BTreeMap::new(),
             clock: 0,
             device_writes: 0,
         }
@@ -119,6 +126,34 @@ impl Model {
 
     fn l3_of(&mut self, place: (usize, usize)) -> &mut List {
         self.l3.get_mut(&place).expect("every complex has one")
+    }
+
+    /// Takes a line out of what an L3 knows of; whether it was there.
+    fn forget(&mut self, place: (usize, usize), line: u64) -> bool {
+        let known = self.known.entry(place).or_default();
+        let before = known.len();
+        known.retain(|one| *one != line);
+        known.len() < before
+    }
+
+    /// An L3 knows of a line from now on.
+    fn know(&mut self, place: (usize, usize), line: u64) {
+        self.forget(place, line);
+        let known = self.known.entry(place).or_default();
+        known.push(line);
+        if known.len() > self.shape.history {
+            known.remove(0);
+        }
+    }
+
+    /// Whether a victim L3 takes a line of an L2.
+    fn takes(&mut self, place: (usize, usize), line: u64, owned: bool, dirty: bool) -> bool {
+        let has = !owned && self.l3_of(place).get(line).is_some();
+        if has || self.shape.history == 0 || self.forget(place, line) || dirty {
+            return true;
+        }
+        self.know(place, line);
+        false
     }
 
     /// Puts a line into an L3, or notes it there if `touch`.
@@ -223,6 +258,9 @@ impl Model {
                 self.put_l3(self.shape.place(owner), line, states[owner] == Mesi::Modified, true);
             } else if !shared {
                 dirty = l3 == Some(true);
+                if l3.is_some() {
+                    self.know(home, line);
+                }
                 self.take_from_all(core, line);
             }
         }
@@ -240,7 +278,9 @@ impl Model {
                 let inner = self.l1[core].take(victim.line);
                 let dirty = victim.dirty || inner.is_some_and(|c| c.dirty);
                 if self.shape.relation == L3Relation::Victim {
-                    self.put_l3(home, victim.line, dirty, true);
+                    if self.takes(home, victim.line, victim.owned, dirty) {
+                        self.put_l3(home, victim.line, dirty, true);
+                    }
                 } else if dirty {
                     self.put_l3(home, victim.line, true, false);
                 }
@@ -286,12 +326,14 @@ impl Model {
 fn shapes() -> impl Strategy<Value = Shape> {
     let relations = vec![L3Relation::Victim, L3Relation::Inclusive, L3Relation::NonInclusive];
     let places = vec![(1, 0), (1, 1), (1, 2), (2, 0), (2, 1)];
-    (1..=CORES, prop::sample::select(places), prop::sample::select(relations)).prop_map(
-        |(cores, (sockets, cores_per_complex), relation)| Shape {
+    let histories = prop::sample::select(vec![0, 1, 4, 16]);
+    (1..=CORES, prop::sample::select(places), prop::sample::select(relations), histories).prop_map(
+        |(cores, (sockets, cores_per_complex), relation, history)| Shape {
             cores,
             sockets,
             cores_per_complex,
             relation,
+            history,
         },
     )
 }

@@ -1,5 +1,7 @@
 //! The head of a file: attributes, and the sections behind the data.
 
+use std::path::Path;
+
 use super::attr::Attr;
 use super::records::{PIPE_HEADER, Records};
 use crate::TraceError;
@@ -25,8 +27,18 @@ struct Section {
     size: u64,
 }
 
+/// The records of a file, compressed or not, or of what a pipe carried.
+pub(super) fn open(path: &Path) -> Result<Records, TraceError> {
+    records(Store::open(path)?)
+}
+
+/// Those of a file's bytes, which are not compressed; `file` is the name for messages.
+pub(super) fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Records, TraceError> {
+    records(Store::of_bytes(bytes, file))
+}
+
 /// Reads the head of a file or of what a pipe carried.
-pub(super) fn open(mut store: Store) -> Result<Records, TraceError> {
+fn records(mut store: Store) -> Result<Records, TraceError> {
     let magic = bytes(&mut store, Section { offset: 0, size: 16 })?;
     let Some(layout) = super::layout_of(&magic) else {
         return Err(store.malformed(0, crate::error::quote(&magic), "the mark of a perf.data".into()));

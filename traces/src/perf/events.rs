@@ -13,7 +13,6 @@ use super::sample::Sample;
 use super::tracing;
 use crate::TraceError;
 use crate::ftrace::{Comm, Decoder, Event, EventReader, Record, Stats};
-use crate::store::Store;
 
 /// Most threads whose names are kept.
 const MOST_TASKS: usize = 1 << 20;
@@ -36,7 +35,7 @@ impl Reader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        Self::of(Store::open(path.as_ref())?)
+        data::open(path.as_ref()).map(Self::of)
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -45,12 +44,11 @@ impl Reader {
     ///
     /// [`TraceError`] if the head is damaged.
     pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
-        Self::of(Store::of_bytes(bytes, file))
+        data::of_bytes(bytes, file).map(Self::of)
     }
 
-    fn of(store: Store) -> Result<Self, TraceError> {
-        let records = data::open(store)?;
-        Ok(Self { records, decoder: None, tasks: HashMap::new(), stats: Stats::default(), samples: 0 })
+    fn of(records: Records) -> Self {
+        Self { records, decoder: None, tasks: HashMap::new(), stats: Stats::default(), samples: 0 }
     }
 
     /// The decoder of tracepoints, once their descriptions were met.

@@ -10,7 +10,6 @@ use super::records::{Records, SAMPLE};
 use super::sample::Sample;
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessOp, AccessReader, AccessRecord, BATCH, Reading};
-use crate::store::Store;
 
 /// `PERF_MEM_OP_*`: the operation, in the lowest bits of `data_src`.
 const OP_LOAD: u64 = 0x2;
@@ -34,7 +33,7 @@ impl MemReader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        Self::of(Store::open(path.as_ref())?)
+        data::open(path.as_ref()).map(Self::of)
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -43,12 +42,11 @@ impl MemReader {
     ///
     /// [`TraceError`] if the head is damaged.
     pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
-        Self::of(Store::of_bytes(bytes, file))
+        data::of_bytes(bytes, file).map(Self::of)
     }
 
-    fn of(store: Store) -> Result<Self, TraceError> {
-        let records = data::open(store)?;
-        Ok(Self { records, reading: Reading::default(), next: None, samples: 0 })
+    fn of(records: Records) -> Self {
+        Self { records, reading: Reading::default(), next: None, samples: 0 }
     }
 
     /// The next access and its thread.

@@ -7,6 +7,7 @@ use std::path::Path;
 use daxsim_types::CpuId;
 
 use super::cpu::Cpu;
+use super::damage::Damage;
 use super::file;
 use super::head::{Cycles, Head};
 use super::page::Found;
@@ -22,7 +23,7 @@ const NAMELESS: &[u8] = b"<...>";
 /// Streaming reader of a `trace.dat`: the same records as the tracefs text of the same events gives, but for their times, which
 /// have all digits here, and their numbers, which count events.
 ///
-/// What is damaged ends the events of its CPU; the others go on, and the damage is the error at the end.
+/// Pages and chunks that are damaged are left out; what they were is the error at the end, with how much was skipped in all.
 pub struct Reader {
     store: Store,
     decoder: Decoder,
@@ -37,7 +38,7 @@ pub struct Reader {
     /// Events overwritten or dropped of each CPU, as its statistics say.
     overrun: Vec<u64>,
     stats: Stats,
-    damage: Option<TraceError>,
+    damage: Damage,
     clock: String,
     release: Option<String>,
     left_out: Vec<String>,
@@ -54,7 +55,7 @@ impl Reader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        Self::of(Store::open(path.as_ref())?)
+        Self::of(Store::open(path.as_ref())?, 1)
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -63,10 +64,11 @@ impl Reader {
     ///
     /// [`TraceError`] if the head is damaged.
     pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
-        Self::of(Store::of_bytes(bytes, file))
+        Self::of(Store::of_bytes(bytes, file), 1)
     }
 
-    fn of(store: Store) -> Result<Self, TraceError> {
+    /// Reads one page of `stride` of each CPU, and its first and last one.
+    fn of(store: Store, stride: u64) -> Result<Self, TraceError> {
         let (mut store, head, layout) = file::open(store)?;
         let Head {
             page,
@@ -80,24 +82,26 @@ impl Reader {
             time_offset,
             left_out,
             release,
+            mut damage,
             ..
         } = head;
-        let cpus: Result<Vec<_>, _> =
-            cpus.into_iter().map(|data| Cpu::new(data, page, layout, &mut store)).collect();
+        let forms = (page, layout);
+        let cpus = cpus.into_iter().map(|data| Cpu::new(data, forms, stride, &mut store, &mut damage));
+        let cpus = cpus.collect();
         let cycles = cycles.filter(|_| clock.contains("tsc"));
         let overrun = cpu_stats.iter().map(|text| overrun(text)).collect();
         let mut reader = Self {
             store,
             decoder: Decoder::new(formats, symbols, layout),
             tasks,
-            cpus: cpus?,
+            cpus,
             next: BinaryHeap::new(),
             current: None,
             cycles,
             time_offset,
             overrun,
             stats: Stats::default(),
-            damage: None,
+            damage,
             clock,
             release,
             left_out,
@@ -124,12 +128,8 @@ impl Reader {
     /// Finds the next event of a CPU.
     fn advance(&mut self, number: usize) {
         let Some(cpu) = self.cpus.get_mut(number) else { return };
-        match cpu.next(&mut self.store) {
-            Ok(Some(found)) => self.next.push(Reverse((found.time, number, (found.start, found.end)))),
-            Ok(None) => {}
-            Err(error) => {
-                self.damage.get_or_insert(error);
-            }
+        if let Some(found) = cpu.next(&mut self.store, &mut self.damage) {
+            self.next.push(Reverse((found.time, number, (found.start, found.end))));
         }
     }
 

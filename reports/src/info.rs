@@ -81,6 +81,21 @@ pub struct EventsInfo {
     pub replay_bytes: u64,
     /// Time that a replay takes, estimated.
     pub replay_ns: f64,
+    /// Of a long input: part of it was read. Counts are then estimated from that part; threads, CPUs and lost events are those of the part,
+    /// so there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateInfo>,
+}
+
+/// What part of an input an estimate is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EstimateInfo {
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Of so many.
+    pub of_bytes: u64,
+    /// Whether the times of the first and the last event are exact; else the trace may be longer.
+    pub exact_span: bool,
 }
 
 /// A trace of accesses.
@@ -186,19 +201,30 @@ impl ScriptInfo {
 
 impl EventsInfo {
     fn add(&self, text: &mut String) {
+        let estimated = self.estimate.is_some();
+        let (about, least) = if estimated { ("about ", "at least ") } else { ("", "") };
         let span = self.last_ns.saturating_sub(self.first_ns) as f64;
+        let is_span = self.estimate.as_ref().is_none_or(|estimate| estimate.exact_span);
         text.push_str(&format!(
-            "{} events of {} threads on {} CPUs{}, over {}\n",
+            "{about}{} events of {least}{} threads on {least}{} CPUs{}, over {}{}\n",
             count(self.events),
             count(self.threads),
             self.cpus,
-            if self.lines > 0 { format!(" in {} lines", count(self.lines)) } else { String::new() },
+            if self.lines > 0 { format!(" in {about}{} lines", count(self.lines)) } else { String::new() },
+            if is_span { "" } else { "at least " },
             time(span)
         ));
+        if let Some(estimate) = &self.estimate {
+            text.push_str(&format!(
+                "estimated from {} of {}; --check reads all of it\n",
+                bytes(estimate.read_bytes),
+                bytes(estimate.of_bytes)
+            ));
+        }
         let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "not told".into());
         text.push_str(&format!("kernel: {}; file system: {}\n", word(&self.kernel), word(&self.fs)));
         text.push_str(&format!(
-            "events lost: {}; not understood: {}\n",
+            "events lost: {least}{}; not understood: {about}{}\n",
             count(self.lost),
             count(self.unparsable)
         ));
@@ -207,7 +233,8 @@ impl EventsInfo {
             time(self.replay_ns),
             bytes(self.replay_bytes)
         ));
-        text.push_str(&by_count("Events", "event", &self.by_event));
+        let title = if estimated { "Events, estimated" } else { "Events" };
+        text.push_str(&by_count(title, "event", &self.by_event));
     }
 }
 

@@ -203,6 +203,11 @@ impl Input {
         self.compression
     }
 
+    /// Bytes of the file that were read so far.
+    pub(crate) fn compressed_bytes(&self) -> u64 {
+        self.decoder.compressed_bytes()
+    }
+
     /// Tells a workload script from tracefs text by content. Reads ahead, consumes nothing;
     /// call it before the first read.
     ///

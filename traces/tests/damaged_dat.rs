@@ -71,7 +71,10 @@ fn the_last_options_cut_off_lose_no_event() {
     let (all, _) = read(whole.clone());
     let (found, error) = read(whole[..RINGS.end].to_vec());
     assert_eq!(found.iter().map(bare).collect::<Vec<_>>(), all.iter().map(bare).collect::<Vec<_>>());
-    assert_eq!(found.iter().map(|r| r.cpu).collect::<Vec<_>>(), all.iter().map(|r| r.cpu).collect::<Vec<_>>());
+    assert_eq!(
+        found.iter().map(|r| r.cpu).collect::<Vec<_>>(),
+        all.iter().map(|r| r.cpu).collect::<Vec<_>>()
+    );
     let text = error.unwrap().to_string();
     assert!(text.contains("0 bytes of events are skipped"), "{text}");
 }

@@ -79,31 +79,42 @@ fn origin_by_content(path: &Path) -> Result<Origin> {
             Err(error) if error.is_damage() => break,
             Err(error) => return Err(error.into()),
         }
-        match &record.event {
-            Event::Probe(probe) => {
-                let kernel = kernel_of(probe);
-                origin.kernel = origin.kernel.or_else(|| kernel.map(str::to_owned));
+        origin.note(&record.event);
+        if origin.kernel.is_some() && origin.fs.is_some() {
+            break;
+        }
+    }
+    origin.note_release(reader.release())?;
+    Ok(origin)
+}
+
+impl Origin {
+    /// Learns from an event.
+    pub fn note(&mut self, event: &Event) {
+        match event {
+            Event::Probe(probe) if self.kernel.is_none() => {
+                self.kernel = kernel_of(probe).map(str::to_owned);
             }
-            Event::KprobeOther { name } => {
+            Event::KprobeOther { name } if self.fs.is_none() => {
                 let name = name.to_string();
                 let fs = [
                     ("ext4_", FileSystem::Ext4),
                     ("xfs_", FileSystem::Xfs),
                     ("dev_dax_", FileSystem::Devdax),
                 ];
-                origin.fs =
-                    origin.fs.or_else(|| fs.iter().find(|(p, _)| name.starts_with(p)).map(|(_, fs)| *fs));
+                self.fs = fs.iter().find(|(p, _)| name.starts_with(p)).map(|(_, fs)| *fs);
             }
             _ => {}
         }
-        if origin.kernel.is_some() && origin.fs.is_some() {
-            break;
+    }
+
+    /// Learns from the release that a file names, if no event told.
+    pub fn note_release(&mut self, release: Option<&str>) -> Result<()> {
+        if let (None, Some(release)) = (&self.kernel, release) {
+            self.kernel = kernel_of_release(release)?;
         }
+        Ok(())
     }
-    if let (None, Some(release)) = (&origin.kernel, reader.release()) {
-        origin.kernel = kernel_of_release(release)?;
-    }
-    Ok(origin)
 }
 
 /// The builtin kernel of a release such as `7.2.12+deb13-amd64`.

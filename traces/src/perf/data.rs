@@ -12,6 +12,7 @@ use crate::store::Store;
 const TRACING_DATA: u32 = 1;
 pub(super) const OSRELEASE: u32 = 4;
 const EVENT_DESC: u32 = 12;
+const SAMPLE_TIME: u32 = 21;
 /// Most attributes: an event of each CPU may have one.
 const MOST_ATTRS: u64 = 1 << 16;
 /// Largest section that is read.
@@ -62,7 +63,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
     let attr_section = section(&mut store, 24)?;
     let data = section(&mut store, 40)?;
     let mut attrs = attributes(&mut store, layout, attr_size, attr_section)?;
-    let (mut tracing, mut release) = (None, None);
+    let (mut tracing, mut release, mut span) = (None, None, None);
     // Before perf ends, it has not written how long the data is, nor what comes behind.
     let is_whole = data.size != 0;
     if is_whole {
@@ -78,6 +79,10 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
             match feature {
                 TRACING_DATA => tracing = Some(bytes(&mut store, place)?),
                 OSRELEASE => release = string(&bytes(&mut store, place)?, layout),
+                SAMPLE_TIME => {
+                    let last = place.offset.saturating_add(8);
+                    span = number(&mut store, place.offset).ok().zip(number(&mut store, last).ok());
+                }
                 EVENT_DESC => names(&mut attrs, &bytes(&mut store, place)?, layout),
                 _ => {}
             }
@@ -88,6 +93,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
     records.set_attrs(attrs);
     records.tracing = tracing;
     records.release = release;
+    records.span = span;
     if !is_whole {
         records.note_unfinished();
     }

@@ -12,7 +12,7 @@ use super::records::{COMM, FORK, LOST, LOST_SAMPLES, Records, SAMPLE};
 use super::sample::Sample;
 use super::tracing;
 use crate::TraceError;
-use crate::ftrace::{Comm, Decoder, Event, EventReader, Record, Stats};
+use crate::ftrace::{Comm, Decoder, Event, EventReader, Portion, Record, Stats};
 
 /// Most threads whose names are kept.
 const MOST_TASKS: usize = 1 << 20;
@@ -36,6 +36,13 @@ impl Reader {
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
         data::open(path.as_ref()).map(Self::of)
+    }
+
+    /// Opens a file to read about `most` bytes of its records, from the begin: where one begins, only those before it tell.
+    pub(crate) fn open_portion(path: &Path, most: u64) -> Result<Self, TraceError> {
+        let mut records = data::open(path)?;
+        records.stop_after(most);
+        Ok(Self::of(records))
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -173,5 +180,11 @@ impl EventReader for Reader {
 
     fn release(&self) -> Option<&str> {
         self.records.release.as_deref()
+    }
+
+    fn portion(&self) -> Option<Portion> {
+        let (read, of) = self.records.part()?;
+        let span = self.records.span;
+        Some(Portion { span, ..Portion::of_records(self.stats.records, read, of) })
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Cpu {
     stride: u64,
     /// Bytes of pages, as stored, that were read.
     pub read: u64,
+    /// Events that were handed out.
+    pub events: u64,
     /// A page, or the pages of a chunk.
     bytes: Vec<u8>,
     /// Begin of the current page in `bytes`.
@@ -53,6 +55,7 @@ impl Cpu {
             chunks: 0,
             stride: stride.max(1),
             read: 0,
+            events: 0,
             data,
             head,
             layout,

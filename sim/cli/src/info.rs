@@ -10,7 +10,7 @@ use daxsim_reports::info::{AccessesInfo, Info, RangeInfo, SCHEMA, ScriptInfo};
 use daxsim_traces::access::{self, AccessBatch, AccessCounts, Fetches, Range, Touched};
 use daxsim_traces::dxt::{self, Block, BlockReader};
 use daxsim_traces::script::{Script, SectionKind};
-use daxsim_traces::{InputKind, TraceError};
+use daxsim_traces::{InputKind, TraceError, drmemtrace};
 use rayon::prelude::*;
 
 use crate::import_args::InfoArgs;
@@ -29,14 +29,20 @@ const REPLAY_NS_ACCESS: f64 = 30.0;
 pub fn run(args: &InfoArgs) -> Result<Status> {
     let path = &args.input;
     let kind = inputs::kind(path)?;
-    let bytes = std::fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?.len();
+    let mut bytes = 0;
+    for file in drmemtrace::files(path)? {
+        bytes +=
+            std::fs::metadata(&file).with_context(|| format!("{}: cannot be read", file.display()))?.len();
+    }
+    let compression =
+        if path.is_dir() { "folder".into() } else { daxsim_traces::open(path)?.compression().to_string() };
     let mut info = Info {
         schema: SCHEMA,
         input: path.display().to_string(),
         kind: kind.name().into(),
         what: kind.to_string(),
         bytes,
-        compression: daxsim_traces::open(path)?.compression().to_string(),
+        compression,
         ..Info::default()
     };
     match kind {

@@ -125,3 +125,29 @@ fn accesses_of_perf_mem_and_drmemtrace_are_imported_and_replayed() {
         assert!(total >= accesses, "{name}: {total}");
     }
 }
+
+/// The files of two threads; each of the corpus' file has two.
+#[test]
+fn a_folder_of_drmemtrace_is_told_imported_and_replayed_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("app.dir/trace");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["a.trace", "b.trace"] {
+        std::fs::copy(recorded("../fuzz/corpus/drmemtrace/some"), folder.join(name)).unwrap();
+    }
+    let of = |input: &str| -> Value {
+        let run = run_in(dir.path(), &["info", "--json", input]);
+        serde_json::from_str(&run.exits(0).out).unwrap()
+    };
+    let info = of("app.dir");
+    assert_eq!((&info["kind"], &info["compression"]), (&"drmemtrace".into(), &"folder".into()));
+    assert_eq!(info["accesses"]["records"], 6);
+    run_in(dir.path(), &["import", "app.dir", "-o", "x.dxt"]).exits(0);
+    assert_eq!(of("x.dxt")["accesses"]["records"], 6);
+    replay(dir.path(), "app.dir", &["--machine", "qemu-tcg", "--quiet"]).exits(0);
+    let report = report(dir.path());
+    let assumed = report["assumptions"].as_array().unwrap();
+    let is_order = |text: &Value| text.as_str().unwrap().contains("in the order of the trace to within");
+    assert!(assumed.iter().any(is_order), "{assumed:?}");
+    run_in(dir.path(), &["info", "."]).exits(2).says(&["a folder with 0 files of drmemtrace"]);
+}

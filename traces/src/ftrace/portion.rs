@@ -92,7 +92,7 @@ fn text_portion(input: Input, path: &Path, most: u64) -> Result<Part, TraceError
     match input.compression() {
         Compression::None => places(path, most).map_err(|e| TraceError::from_io(e, path)),
         Compression::Dxt => blocks(path, most),
-        Compression::Xz | Compression::Zstd | Compression::Gzip => {
+        Compression::Xz | Compression::Zstd | Compression::Gzip | Compression::Zip => {
             begin(input, path, most)
         }
     }

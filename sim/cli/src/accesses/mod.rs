@@ -16,7 +16,7 @@ use daxsim_reports::RunReport;
 use daxsim_reports::model::{Input, Mode, Warning};
 use daxsim_sim::program::trace::{self, Expander};
 use daxsim_traces::access::{self, AccessCounts, AccessReader, Fetches};
-use daxsim_traces::{InputKind, dxt};
+use daxsim_traces::{InputKind, drmemtrace, dxt};
 use queue::{Decoded, Decoder, Epochs, Job};
 use sidecar::Maps;
 
@@ -128,6 +128,10 @@ struct Readers {
 }
 
 fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Readers> {
+    if kind == InputKind::DrMemTrace {
+        let threads = drmemtrace::threads(&drmemtrace::files(input)?, fetches)?;
+        return Ok(Readers { ordered: threads.len() > 1, threads, are_kept: false });
+    }
     if kind != InputKind::Dxt {
         return Ok(Readers { threads: vec![access::open(input, fetches)?], ordered: false, are_kept: false });
     }

@@ -127,6 +127,9 @@ pub struct AccessesInfo {
     pub ranges: Vec<RangeInfo>,
     /// Lines that are no accesses.
     pub other_lines: u64,
+    /// What else is known of accesses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extras: Option<ExtrasInfo>,
     /// Blocks, of a `.dxt`.
     pub blocks: Option<u64>,
     /// Bytes of the file for each access.
@@ -135,6 +138,21 @@ pub struct AccessesInfo {
     pub replay_bytes: u64,
     /// Time that a replay takes on one core of a current server, about, if most accesses hit a cache.
     pub replay_ns: f64,
+}
+
+/// What a trace says of accesses beside what they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ExtrasInfo {
+    /// Accesses that the recorder measured.
+    pub weighed: u64,
+    /// What they took on average: of `perf mem`, cycles.
+    pub mean_weight: Option<f64>,
+    /// Accesses whose physical address is known.
+    pub physical: u64,
+    /// Accesses of which it is known who made them.
+    pub sided: u64,
+    /// Those of the kernel.
+    pub kernel: u64,
 }
 
 /// Touched pages with no more than small holes between them.
@@ -266,6 +284,9 @@ impl AccessesInfo {
             count(self.pages),
             bytes(self.pages.saturating_mul(4096))
         ));
+        if let Some(extras) = &self.extras {
+            extras.add(text);
+        }
         if self.other_lines > 0 {
             text.push_str(&format!("lines that are no accesses: {}\n", count(self.other_lines)));
         }
@@ -277,6 +298,23 @@ impl AccessesInfo {
         let row = |range: &RangeInfo| vec![format!("{} to {}", range.start, range.end), count(range.pages)];
         let rows = self.ranges.iter().map(row).collect();
         text.push_str(&(aligned("Where the pages are", &["range", "pages"], rows) + "\n"));
+    }
+}
+
+impl ExtrasInfo {
+    fn add(&self, text: &mut String) {
+        if let Some(mean) = self.mean_weight {
+            text.push_str(&format!(
+                "measured by the recorder: {} accesses of {mean:.1} cycles on average\n",
+                count(self.weighed)
+            ));
+        }
+        if self.physical > 0 {
+            text.push_str(&format!("physical addresses: of {} accesses\n", count(self.physical)));
+        }
+        if self.sided > 0 {
+            text.push_str(&format!("made by the kernel: {} of {}\n", count(self.kernel), count(self.sided)));
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use daxsim_reports::info::{AccessesInfo, Info, RangeInfo, SCHEMA, ScriptInfo};
-use daxsim_traces::access::{self, AccessBatch, AccessCounts, Fetches, Range, Touched};
+use daxsim_reports::info::{AccessesInfo, ExtrasInfo, Info, RangeInfo, SCHEMA, ScriptInfo};
+use daxsim_traces::access::{self, AccessBatch, AccessCounts, ExtraCounts, Fetches, Range, Touched};
 use daxsim_traces::dxt::{self, Block, BlockReader};
 use daxsim_traces::script::{Script, SectionKind};
 use daxsim_traces::{InputKind, TraceError, drmemtrace};
@@ -95,7 +95,8 @@ fn accesses(path: &Path, damage: &mut Vec<String>) -> Result<AccessesInfo> {
     let reading = reader.reading();
     damage.extend(reading.damage.iter().cloned());
     seen.counts.instructions += reading.trailing_instructions;
-    Ok(AccessesInfo { other_lines: reading.other_lines, ..seen.info() })
+    let extras = extras(&reading.extras);
+    Ok(AccessesInfo { other_lines: reading.other_lines, extras, ..seen.info() })
 }
 
 /// What accesses a `.dxt` has: as it says itself, or by reading all blocks.
@@ -108,6 +109,7 @@ fn dxt(args: &InfoArgs, damage: &mut Vec<String>) -> Result<AccessesInfo> {
         Some(told) => AccessesInfo {
             source: format!("{} {}", told.source, told.name),
             other_lines: told.other_lines,
+            extras: extras(&told.extras),
             ..info_of(&told.counts, (told.pages, told.pages_at_least), &told.ranges)
         },
         None => AccessesInfo::default(),
@@ -120,7 +122,13 @@ fn dxt(args: &InfoArgs, damage: &mut Vec<String>) -> Result<AccessesInfo> {
             damage.push(place(&format!("found {has}: expected {says}, as it says itself")));
         }
         let instructions = info.instructions.max(seen.instructions);
-        info = AccessesInfo { source: info.source, other_lines: info.other_lines, instructions, ..seen };
+        info = AccessesInfo {
+            source: info.source,
+            other_lines: info.other_lines,
+            extras: info.extras,
+            instructions,
+            ..seen
+        };
     }
     info.threads = file.threads().len() as u64;
     info.blocks = Some(file.blocks().len() as u64);
@@ -182,6 +190,17 @@ impl Seen {
         let threads = self.threads.len() as u64;
         AccessesInfo { threads, ..info_of(&self.counts, pages, &self.touched.ranges(MOST_RANGES)) }
     }
+}
+
+/// What is known beside accesses, if anything is.
+fn extras(counts: &ExtraCounts) -> Option<ExtrasInfo> {
+    (*counts != ExtraCounts::default()).then(|| ExtrasInfo {
+        weighed: counts.weighed,
+        mean_weight: counts.mean_weight(),
+        physical: counts.physical,
+        sided: counts.sided,
+        kernel: counts.kernel,
+    })
 }
 
 fn info_of(counts: &AccessCounts, (pages, at_least): (u64, bool), ranges: &[Range]) -> AccessesInfo {

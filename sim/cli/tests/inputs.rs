@@ -123,6 +123,10 @@ fn accesses_of_perf_mem_and_drmemtrace_are_imported_and_replayed() {
         replay(dir.path(), &input, &["--machine", "qemu-tcg", "--quiet"]).exits(0);
         let total = report(dir.path())["accesses"]["total"].as_u64().unwrap();
         assert!(total >= accesses, "{name}: {total}");
+        // Weights are of `perf mem` alone, and a .dxt keeps them.
+        let mean = if kind == "perf-mem" { Value::from(300.0) } else { Value::Null };
+        assert_eq!(imported["accesses"]["extras"]["mean_weight"], mean, "{name}");
+        assert_eq!(of(&input)["accesses"]["extras"]["mean_weight"], mean, "{name}");
     }
 }
 

@@ -113,6 +113,11 @@ fn predict_from(
         let detail = "no program has memory at such addresses".into();
         add(&mut report, "accesses that got a signal", signals, detail);
         assume(&mut report, asked, &found, &counts);
+        if let Some((mean, of)) = measured(&decoded) {
+            report.assumptions.push(format!(
+                "the recorder measured {of} accesses, of {mean:.1} cycles on average (their weights): simulated times do not come of that"
+            ));
+        }
         order(&mut report, threads, slip);
         Ok(report)
     })
@@ -150,6 +155,13 @@ fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Readers> {
     };
     let threads = file.threads().into_iter().map(reader).collect::<Result<Vec<_>>>()?;
     Ok(Readers { threads, ordered, are_kept: false })
+}
+
+/// The mean weight of the accesses that the recorder measured, and how many those are.
+fn measured(decoded: &[Decoded]) -> Option<(f64, u64)> {
+    // Of threads of one file each tells of all.
+    let extras = decoded.iter().map(|decoded| decoded.reading.extras).find(|extras| extras.weighed > 0)?;
+    Some((extras.mean_weight()?, extras.weighed))
 }
 
 fn add(report: &mut RunReport, what: &str, count: u64, detail: String) {

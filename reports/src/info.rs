@@ -81,6 +81,21 @@ pub struct EventsInfo {
     pub replay_bytes: u64,
     /// Time that a replay takes, estimated.
     pub replay_ns: f64,
+    /// Of a long input: part of it was read. Counts are then estimated from that part; threads, CPUs and lost events are those of the part,
+    /// so there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateInfo>,
+}
+
+/// What part of an input an estimate is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EstimateInfo {
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Of so many.
+    pub of_bytes: u64,
+    /// Whether the times of the first and the last event are exact; else the trace may be longer.
+    pub exact_span: bool,
 }
 
 /// A trace of accesses.
@@ -112,6 +127,9 @@ pub struct AccessesInfo {
     pub ranges: Vec<RangeInfo>,
     /// Lines that are no accesses.
     pub other_lines: u64,
+    /// What else is known of accesses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extras: Option<ExtrasInfo>,
     /// Blocks, of a `.dxt`.
     pub blocks: Option<u64>,
     /// Bytes of the file for each access.
@@ -120,6 +138,21 @@ pub struct AccessesInfo {
     pub replay_bytes: u64,
     /// Time that a replay takes on one core of a current server, about, if most accesses hit a cache.
     pub replay_ns: f64,
+}
+
+/// What a trace says of accesses beside what they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ExtrasInfo {
+    /// Accesses that the recorder measured.
+    pub weighed: u64,
+    /// What they took on average: of `perf mem`, cycles.
+    pub mean_weight: Option<f64>,
+    /// Accesses whose physical address is known.
+    pub physical: u64,
+    /// Accesses of which it is known who made them.
+    pub sided: u64,
+    /// Those of the kernel.
+    pub kernel: u64,
 }
 
 /// Touched pages with no more than small holes between them.
@@ -186,19 +219,30 @@ impl ScriptInfo {
 
 impl EventsInfo {
     fn add(&self, text: &mut String) {
+        let estimated = self.estimate.is_some();
+        let (about, least) = if estimated { ("about ", "at least ") } else { ("", "") };
         let span = self.last_ns.saturating_sub(self.first_ns) as f64;
+        let is_span = self.estimate.as_ref().is_none_or(|estimate| estimate.exact_span);
         text.push_str(&format!(
-            "{} events of {} threads on {} CPUs{}, over {}\n",
+            "{about}{} events of {least}{} threads on {least}{} CPUs{}, over {}{}\n",
             count(self.events),
             count(self.threads),
             self.cpus,
-            if self.lines > 0 { format!(" in {} lines", count(self.lines)) } else { String::new() },
+            if self.lines > 0 { format!(" in {about}{} lines", count(self.lines)) } else { String::new() },
+            if is_span { "" } else { "at least " },
             time(span)
         ));
+        if let Some(estimate) = &self.estimate {
+            text.push_str(&format!(
+                "estimated from {} of {}; --check reads all of it\n",
+                bytes(estimate.read_bytes),
+                bytes(estimate.of_bytes)
+            ));
+        }
         let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "not told".into());
         text.push_str(&format!("kernel: {}; file system: {}\n", word(&self.kernel), word(&self.fs)));
         text.push_str(&format!(
-            "events lost: {}; not understood: {}\n",
+            "events lost: {least}{}; not understood: {about}{}\n",
             count(self.lost),
             count(self.unparsable)
         ));
@@ -207,7 +251,8 @@ impl EventsInfo {
             time(self.replay_ns),
             bytes(self.replay_bytes)
         ));
-        text.push_str(&by_count("Events", "event", &self.by_event));
+        let title = if estimated { "Events, estimated" } else { "Events" };
+        text.push_str(&by_count(title, "event", &self.by_event));
     }
 }
 
@@ -239,6 +284,9 @@ impl AccessesInfo {
             count(self.pages),
             bytes(self.pages.saturating_mul(4096))
         ));
+        if let Some(extras) = &self.extras {
+            extras.add(text);
+        }
         if self.other_lines > 0 {
             text.push_str(&format!("lines that are no accesses: {}\n", count(self.other_lines)));
         }
@@ -250,6 +298,23 @@ impl AccessesInfo {
         let row = |range: &RangeInfo| vec![format!("{} to {}", range.start, range.end), count(range.pages)];
         let rows = self.ranges.iter().map(row).collect();
         text.push_str(&(aligned("Where the pages are", &["range", "pages"], rows) + "\n"));
+    }
+}
+
+impl ExtrasInfo {
+    fn add(&self, text: &mut String) {
+        if let Some(mean) = self.mean_weight {
+            text.push_str(&format!(
+                "measured by the recorder: {} accesses of {mean:.1} cycles on average\n",
+                count(self.weighed)
+            ));
+        }
+        if self.physical > 0 {
+            text.push_str(&format!("physical addresses: of {} accesses\n", count(self.physical)));
+        }
+        if self.sided > 0 {
+            text.push_str(&format!("made by the kernel: {} of {}\n", count(self.kernel), count(self.sided)));
+        }
     }
 }
 

@@ -64,7 +64,7 @@ fn dxt_of(bytes: &[u8]) -> Option<(Vec<AccessRecord>, u64)> {
     let file = Arc::new(File::find(&mut Cursor::new(bytes), Path::new("t")).ok()?);
     let told: usize = file.blocks().iter().map(|block| block.records as usize).sum();
     let blocks = BlockReader::of(Cursor::new(bytes)).ok()?;
-    let mut reader = Reader::with(Arc::clone(&file), blocks, None);
+    let mut reader = Reader::with(Arc::clone(&file), blocks, None).with_extras();
     let (records, error) = all(&mut reader);
     assert_eq!(error, None, "what is damaged is left out");
     let mut text = Vec::new();

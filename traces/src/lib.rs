@@ -26,6 +26,7 @@ mod lines;
 mod sniff;
 mod store;
 mod xz;
+mod zip;
 
 pub use error::TraceError;
 pub use open::{Compression, Input, InputKind, open};

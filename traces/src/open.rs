@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sniff;
 use crate::xz::XzReader;
+use crate::zip::{self, ZipReader};
 use crate::{TraceError, dxt};
 
 pub use crate::sniff::InputKind;
@@ -27,6 +28,8 @@ pub enum Compression {
     Zstd,
     /// .gz
     Gzip,
+    /// .zip: what its members hold, one after another
+    Zip,
     /// Lines in a .dxt
     Dxt,
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Compression {
             Self::Xz => "xz",
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",
+            Self::Zip => "zip",
             Self::Dxt => "dxt",
         })
     }
@@ -51,6 +55,7 @@ impl Compression {
             // A zstd skippable frame may come first.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0x1f, 0x8b, ..] => Self::Gzip,
+            _ if head.starts_with(&zip::MEMBER) => Self::Zip,
             _ => Self::None,
         }
     }
@@ -78,6 +83,7 @@ enum Decoder {
     Xz(Box<XzReader<Source>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Source>>>),
     Gzip(Box<flate2::read::MultiGzDecoder<Source>>),
+    Zip(Box<ZipReader<Source>>),
     Dxt(Box<dxt::TextReader>),
 }
 
@@ -88,6 +94,7 @@ impl Decoder {
             Self::Xz(r) => r.get_ref().bytes,
             Self::Zstd(r) => r.get_ref().get_ref().bytes,
             Self::Gzip(r) => r.get_ref().bytes,
+            Self::Zip(r) => r.get_ref().bytes,
             Self::Dxt(r) => r.offset(),
         }
     }
@@ -98,6 +105,7 @@ impl Decoder {
             Self::Xz(r) => r.read(buf),
             Self::Zstd(r) => r.read(buf),
             Self::Gzip(r) => r.read(buf),
+            Self::Zip(r) => r.read(buf),
             Self::Dxt(r) => r.read(buf),
         }
     }
@@ -133,7 +141,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Opens a file for reading, decompressing .xz, .zst and .gz by content, not by name.
+/// Opens a file for reading, decompressing .xz, .zst, .gz and .zip by content, not by name.
 ///
 /// Nothing is read beyond the first bytes; a damaged stream shows when the reading gets there.
 ///
@@ -161,6 +169,7 @@ pub fn open<P: AsRef<Path>>(path: P) -> Result<Input, TraceError> {
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(io_error)?;
             Decoder::Zstd(Box::new(decoder))
         }
+        Compression::Zip => Decoder::Zip(Box::new(ZipReader::new(source))),
         Compression::Gzip => Decoder::Gzip(Box::new(flate2::read::MultiGzDecoder::new(source))),
     };
     Ok(Input::new(path, compression, decoder))
@@ -201,6 +210,11 @@ impl Input {
     #[must_use]
     pub const fn compression(&self) -> Compression {
         self.compression
+    }
+
+    /// Bytes of the file that were read so far.
+    pub(crate) fn compressed_bytes(&self) -> u64 {
+        self.decoder.compressed_bytes()
     }
 
     /// Tells a workload script from tracefs text by content. Reads ahead, consumes nothing;

@@ -82,6 +82,7 @@ fn sampled_accesses_are_those_of_programs() {
         let mut reader = access::open(&path, Fetches::Count).unwrap();
         let (mut batch, mut found) = (AccessBatch::default(), Vec::new());
         while reader.next_batch(&mut batch).unwrap() {
+            assert_eq!(batch.extras.weights, vec![300; batch.records.len()]);
             found.extend(batch.records.iter().map(|r| (u64::from(batch.thread), r.va.0, r.op)));
         }
         let op = |op| match op {
@@ -93,6 +94,7 @@ fn sampled_accesses_are_those_of_programs() {
         let expected: Vec<_> = users.map(|(tid, address, what)| (tid, address, op(what))).collect();
         assert_eq!(found, expected);
         assert_eq!(reader.reading().other_lines, 1);
+        assert_eq!(reader.reading().extras.mean_weight(), Some(300.0));
     }
 }
 

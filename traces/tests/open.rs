@@ -36,6 +36,7 @@ fn compress(compression: Compression, data: &[u8]) -> Vec<u8> {
             writer.finish("test", "open", &daxsim_traces::access::Reading::default()).unwrap();
             out
         }
+        Compression::Zip => zipped(data),
         Compression::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(data).unwrap();
@@ -44,6 +45,27 @@ fn compress(compression: Compression, data: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A .zip with a member for each half.
+fn zipped(data: &[u8]) -> Vec<u8> {
+    let mut to = Vec::new();
+    for part in data.chunks(data.len().div_ceil(2).max(1)) {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(part).unwrap();
+        let packed = encoder.finish().unwrap();
+        to.extend(b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0");
+        to.extend(crc32fast::hash(part).to_le_bytes());
+        to.extend((packed.len() as u32).to_le_bytes());
+        to.extend((part.len() as u32).to_le_bytes());
+        to.extend([0; 4]);
+        to.extend(packed);
+    }
+    to.extend(b"PK\x01\x02");
+    to
+}
+
+/// Those that may be cut or damaged.
+const PACKED: [Compression; 4] = [Compression::Xz, Compression::Zstd, Compression::Gzip, Compression::Zip];
+/// Those that may follow one another in a file.
 const COMPRESSED: [Compression; 3] = [Compression::Xz, Compression::Zstd, Compression::Gzip];
 
 /// A trace of `n` events that does not compress to nothing.
@@ -63,7 +85,14 @@ fn trace(n: u64) -> Vec<u8> {
 fn the_name_does_not_matter() {
     let dir = Dir::new();
     let text = trace(10);
-    for c in [Compression::None, Compression::Xz, Compression::Zstd, Compression::Gzip, Compression::Dxt] {
+    for c in [
+        Compression::None,
+        Compression::Xz,
+        Compression::Zstd,
+        Compression::Gzip,
+        Compression::Zip,
+        Compression::Dxt,
+    ] {
         let path = dir.write("trace.bz2", &compress(c, &text));
         let mut input = open(&path).unwrap();
         assert_eq!(input.compression(), c);
@@ -92,7 +121,7 @@ fn a_cut_file_gives_the_lines_before_the_cut() {
     let dir = Dir::new();
     let n = 40_000;
     let text = trace(n);
-    for c in COMPRESSED {
+    for c in PACKED {
         let bytes = compress(c, &text);
         for percent in [30, 60, 90] {
             let path = dir.write("cut", &bytes[..bytes.len() * percent / 100]);
@@ -124,7 +153,7 @@ fn a_cut_file_gives_the_lines_before_the_cut() {
 fn a_damaged_file_says_so() {
     let dir = Dir::new();
     let text = trace(20_000);
-    for c in COMPRESSED {
+    for c in PACKED {
         let mut bytes = compress(c, &text);
         let middle = bytes.len() / 2;
         for b in &mut bytes[middle..middle + 64] {
@@ -141,7 +170,7 @@ fn a_damaged_file_says_so() {
 #[test]
 fn a_file_cut_in_its_first_bytes_is_cut() {
     let dir = Dir::new();
-    for c in COMPRESSED {
+    for c in PACKED {
         let path = dir.write("cut", &compress(c, &trace(1000))[..12]);
         let error = open(&path).unwrap().sniff().unwrap_err();
         assert!(matches!(error, TraceError::Truncated { .. }), "{c}: {error}");

@@ -42,7 +42,7 @@ pub struct InfoArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Of a .dxt: read all blocks and check them; other inputs are always read to their end
+    /// Read and check all; else a .dxt says what is in it itself, and of long traces of events a part is read
     #[arg(long)]
     pub check: bool,
     /// Threads that check blocks

@@ -1,15 +1,16 @@
 //! `daxsim info`: what an input is and what it holds.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use daxsim_reports::info::{AccessesInfo, EventsInfo, Info, RangeInfo, SCHEMA, ScriptInfo};
-use daxsim_traces::access::{self, AccessBatch, AccessCounts, Fetches, Range, Touched};
+use daxsim_reports::info::{AccessesInfo, ExtrasInfo, Info, RangeInfo, SCHEMA, ScriptInfo};
+use daxsim_traces::access::{self, AccessBatch, AccessCounts, ExtraCounts, Fetches, Range, Touched};
 use daxsim_traces::dxt::{self, Block, BlockReader};
-use daxsim_traces::ftrace::{self, Record};
 use daxsim_traces::script::{Script, SectionKind};
-use daxsim_traces::{InputKind, TraceError};
+use daxsim_traces::{InputKind, TraceError, drmemtrace};
 use rayon::prelude::*;
 
 use crate::import_args::InfoArgs;
@@ -24,31 +25,30 @@ const REPLAY_BYTES_PAGE: u64 = 32;
 /// Time of a replay for each access. Measured with a program's trace; where most accesses miss all caches it is twenty times that.
 const REPLAY_NS_ACCESS: f64 = 30.0;
 
-/// Memory of a replay for each event, of the faults that it keeps. Measured.
-const REPLAY_BYTES_EVENT: u64 = 128;
-/// The same of what a binary file says of its kernel, and of its decompressed begin. Measured.
-const REPLAY_BYTES_BINARY: u64 = 48 << 20;
-/// Time of a replay for each event. Measured with recorded runs on both kernels.
-const REPLAY_NS_EVENT: f64 = 3500.0;
-
 /// Runs `daxsim info`.
 pub fn run(args: &InfoArgs) -> Result<Status> {
     let path = &args.input;
     let kind = inputs::kind(path)?;
-    let bytes = std::fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?.len();
+    let mut bytes = 0;
+    for file in drmemtrace::files(path)? {
+        bytes +=
+            std::fs::metadata(&file).with_context(|| format!("{}: cannot be read", file.display()))?.len();
+    }
+    let compression =
+        if path.is_dir() { "folder".into() } else { daxsim_traces::open(path)?.compression().to_string() };
     let mut info = Info {
         schema: SCHEMA,
         input: path.display().to_string(),
         kind: kind.name().into(),
         what: kind.to_string(),
         bytes,
-        compression: daxsim_traces::open(path)?.compression().to_string(),
+        compression,
         ..Info::default()
     };
     match kind {
         InputKind::Script => info.script = Some(script(path)?),
         InputKind::Dxt => info.accesses = Some(dxt(args, &mut info.damage)?),
-        _ if kind.is_events() => info.events = Some(events(path, kind, &mut info.damage)?),
+        _ if kind.is_events() => info.events = Some(events::read(args, kind, &mut info.damage)?),
         _ => info.accesses = Some(accesses(path, &mut info.damage)?),
     }
     if let Some(accesses) = &mut info.accesses {
@@ -76,52 +76,6 @@ fn script(path: &Path) -> Result<ScriptInfo> {
     })
 }
 
-fn events(path: &Path, kind: InputKind, damage: &mut Vec<String>) -> Result<EventsInfo> {
-    let mut reader = ftrace::open(path)?;
-    let mut record = Record::default();
-    let (mut threads, mut cpus) = (BTreeSet::new(), BTreeSet::new());
-    let mut span: Option<(u64, u64)> = None;
-    loop {
-        match reader.next_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if error.is_damage() => {
-                damage.push(error.to_string());
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        threads.insert(record.pid);
-        cpus.insert(record.cpu);
-        let (first, last) = span.unwrap_or((record.time_ns, record.time_ns));
-        span = Some((first.min(record.time_ns), last.max(record.time_ns)));
-    }
-    let stats = reader.stats();
-    if let Some(cut) = &stats.cut_last_line {
-        damage.push(format!("{}:{}: the last line is cut: {}", path.display(), cut.line, cut.text));
-    }
-    let origin = inputs::origin(path, kind)?;
-    let (first_ns, last_ns) = span.unwrap_or_default();
-    let binary = matches!(kind, InputKind::TraceDat | InputKind::PerfData);
-    let base = REPLAY_BYTES + if binary { REPLAY_BYTES_BINARY } else { 0 };
-    Ok(EventsInfo {
-        lines: stats.lines,
-        events: stats.records,
-        by_event: stats.by_event().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-        // Idle tasks are of no program.
-        threads: threads.iter().filter(|pid| **pid != 0).count() as u64,
-        cpus: cpus.len() as u64,
-        first_ns,
-        last_ns,
-        lost: stats.lost_events + stats.header.map_or(0, |header| header.overwritten()),
-        unparsable: stats.unparsable,
-        kernel: origin.kernel,
-        fs: origin.fs.map(|fs| fs.name().to_owned()),
-        replay_bytes: stats.records.saturating_mul(REPLAY_BYTES_EVENT).saturating_add(base),
-        replay_ns: stats.records as f64 * REPLAY_NS_EVENT,
-    })
-}
-
 /// What accesses are, by reading all of them.
 fn accesses(path: &Path, damage: &mut Vec<String>) -> Result<AccessesInfo> {
     let mut reader = access::open(path, Fetches::Count)?;
@@ -141,7 +95,8 @@ fn accesses(path: &Path, damage: &mut Vec<String>) -> Result<AccessesInfo> {
     let reading = reader.reading();
     damage.extend(reading.damage.iter().cloned());
     seen.counts.instructions += reading.trailing_instructions;
-    Ok(AccessesInfo { other_lines: reading.other_lines, ..seen.info() })
+    let extras = extras(&reading.extras);
+    Ok(AccessesInfo { other_lines: reading.other_lines, extras, ..seen.info() })
 }
 
 /// What accesses a `.dxt` has: as it says itself, or by reading all blocks.
@@ -154,6 +109,7 @@ fn dxt(args: &InfoArgs, damage: &mut Vec<String>) -> Result<AccessesInfo> {
         Some(told) => AccessesInfo {
             source: format!("{} {}", told.source, told.name),
             other_lines: told.other_lines,
+            extras: extras(&told.extras),
             ..info_of(&told.counts, (told.pages, told.pages_at_least), &told.ranges)
         },
         None => AccessesInfo::default(),
@@ -166,7 +122,13 @@ fn dxt(args: &InfoArgs, damage: &mut Vec<String>) -> Result<AccessesInfo> {
             damage.push(place(&format!("found {has}: expected {says}, as it says itself")));
         }
         let instructions = info.instructions.max(seen.instructions);
-        info = AccessesInfo { source: info.source, other_lines: info.other_lines, instructions, ..seen };
+        info = AccessesInfo {
+            source: info.source,
+            other_lines: info.other_lines,
+            extras: info.extras,
+            instructions,
+            ..seen
+        };
     }
     info.threads = file.threads().len() as u64;
     info.blocks = Some(file.blocks().len() as u64);
@@ -228,6 +190,17 @@ impl Seen {
         let threads = self.threads.len() as u64;
         AccessesInfo { threads, ..info_of(&self.counts, pages, &self.touched.ranges(MOST_RANGES)) }
     }
+}
+
+/// What is known beside accesses, if anything is.
+fn extras(counts: &ExtraCounts) -> Option<ExtrasInfo> {
+    (*counts != ExtraCounts::default()).then(|| ExtrasInfo {
+        weighed: counts.weighed,
+        mean_weight: counts.mean_weight(),
+        physical: counts.physical,
+        sided: counts.sided,
+        kernel: counts.kernel,
+    })
 }
 
 fn info_of(counts: &AccessCounts, (pages, at_least): (u64, bool), ranges: &[Range]) -> AccessesInfo {

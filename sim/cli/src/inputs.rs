@@ -6,9 +6,9 @@ use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
 use daxsim_reports::model;
-use daxsim_traces::InputKind;
 use daxsim_traces::ftrace::{self, Event, Probe, Record};
 use daxsim_traces::script::{Script, Section, SectionKind};
+use daxsim_traces::{InputKind, drmemtrace};
 use daxsim_types::FileSystem;
 use sha2::{Digest, Sha256};
 
@@ -35,6 +35,11 @@ pub fn kind(path: &Path) -> Result<InputKind> {
             "{}: a pipe or device: expected a file, plain or compressed; save the input to one",
             path.display()
         );
+    }
+    if path.is_dir() {
+        // Only the traces of threads come in folders; whether they are there is looked at.
+        drmemtrace::files(path)?;
+        return Ok(InputKind::DrMemTrace);
     }
     Ok(daxsim_traces::open(path)?.sniff()?)
 }
@@ -79,31 +84,42 @@ fn origin_by_content(path: &Path) -> Result<Origin> {
             Err(error) if error.is_damage() => break,
             Err(error) => return Err(error.into()),
         }
-        match &record.event {
-            Event::Probe(probe) => {
-                let kernel = kernel_of(probe);
-                origin.kernel = origin.kernel.or_else(|| kernel.map(str::to_owned));
+        origin.note(&record.event);
+        if origin.kernel.is_some() && origin.fs.is_some() {
+            break;
+        }
+    }
+    origin.note_release(reader.release())?;
+    Ok(origin)
+}
+
+impl Origin {
+    /// Learns from an event.
+    pub fn note(&mut self, event: &Event) {
+        match event {
+            Event::Probe(probe) if self.kernel.is_none() => {
+                self.kernel = kernel_of(probe).map(str::to_owned);
             }
-            Event::KprobeOther { name } => {
+            Event::KprobeOther { name } if self.fs.is_none() => {
                 let name = name.to_string();
                 let fs = [
                     ("ext4_", FileSystem::Ext4),
                     ("xfs_", FileSystem::Xfs),
                     ("dev_dax_", FileSystem::Devdax),
                 ];
-                origin.fs =
-                    origin.fs.or_else(|| fs.iter().find(|(p, _)| name.starts_with(p)).map(|(_, fs)| *fs));
+                self.fs = fs.iter().find(|(p, _)| name.starts_with(p)).map(|(_, fs)| *fs);
             }
             _ => {}
         }
-        if origin.kernel.is_some() && origin.fs.is_some() {
-            break;
+    }
+
+    /// Learns from the release that a file names, if no event told.
+    pub fn note_release(&mut self, release: Option<&str>) -> Result<()> {
+        if let (None, Some(release)) = (&self.kernel, release) {
+            self.kernel = kernel_of_release(release)?;
         }
+        Ok(())
     }
-    if let (None, Some(release)) = (&origin.kernel, reader.release()) {
-        origin.kernel = kernel_of_release(release)?;
-    }
-    Ok(origin)
 }
 
 /// The builtin kernel of a release such as `7.2.12+deb13-amd64`.
@@ -128,20 +144,22 @@ fn kernel_of(probe: &Probe) -> Option<&'static str> {
     }
 }
 
-/// Provenance of a file: name as typed, size and hash of its bytes on disk.
+/// Provenance of a file, or of the files of a folder: name as typed, size and hash of the bytes on disk.
 pub fn provenance(path: &Path, kind: &str) -> Result<model::Input> {
-    let context = || format!("{}: cannot be read", path.display());
-    let mut file = File::open(path).with_context(context)?;
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
     let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer).with_context(context)?;
-        if read == 0 {
-            break;
+    for file in drmemtrace::files(path)? {
+        let context = || format!("{}: cannot be read", file.display());
+        let mut file = File::open(&file).with_context(context)?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = file.read(&mut buffer).with_context(context)?;
+            if read == 0 {
+                break;
+            }
+            bytes += read as u64;
+            hash.update(&buffer[..read]);
         }
-        bytes += read as u64;
-        hash.update(&buffer[..read]);
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let name = path.display().to_string();

@@ -78,7 +78,7 @@ fn binary_garbage() {
     }
     replay_bytes("trace.zip", b"PK\x03\x04 zipped", &[])
         .1
-        .refuses(&["found a zip archive (of drmemtrace: `unzip -p"]);
+        .refuses(&["the zip stream stops at compressed byte", "the file is cut short"]);
     replay_bytes("prose", b"Dear Sir,\nplease replay.\n", &[])
         .1
         .refuses(&["prose: at byte 0: found `Dear Sir,`"]);
@@ -92,8 +92,7 @@ fn binary_garbage() {
 fn a_folder_or_nothing_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let run = replay(dir.path(), ".", &[]);
-    run.refuses(&[".: cannot read: Is a directory"]);
-    assert_eq!(run.err.matches("Is a directory").count(), 1, "{}", run.err);
+    run.refuses(&["found a folder with 0 files of drmemtrace"]);
     let run = replay(dir.path(), "missing.txt", &[]);
     run.refuses(&["missing.txt: cannot read: No such file"]);
     assert_eq!(run.err.matches("No such file").count(), 1, "{}", run.err);

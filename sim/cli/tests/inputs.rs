@@ -73,6 +73,31 @@ fn an_imported_binary_file_is_read_as_the_file() {
     }
 }
 
+#[test]
+fn of_long_text_info_reads_a_part_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = common::text_of(&recorded("kernel-7.2/ext4/s10_msync_loop/trace.txt.xz"));
+    let times = (40 << 20) / text.len() + 1;
+    std::fs::write(dir.path().join("long.txt"), text.repeat(times)).unwrap();
+    let of = |more: &[&str]| -> Value {
+        let run = run_in(dir.path(), &[&["info", "--json", "long.txt"], more].concat());
+        serde_json::from_str(&run.exits(0).out).unwrap()
+    };
+    let (part, all) = (of(&[]), of(&["--check"]));
+    assert!(all["events"].get("estimate").is_none());
+    let estimate = &part["events"]["estimate"];
+    assert!(estimate["read_bytes"].as_u64().unwrap() * 3 < estimate["of_bytes"].as_u64().unwrap() * 2);
+    assert_eq!((&estimate["of_bytes"], &estimate["exact_span"]), (&part["bytes"], &true.into()));
+    for key in ["first_ns", "last_ns", "threads", "cpus", "kernel", "fs"] {
+        assert_eq!(part["events"][key], all["events"][key], "{key}");
+    }
+    let close = |of: &dyn Fn(&Value) -> f64| (of(&part["events"]) / of(&all["events"]) - 1.0).abs() < 0.05;
+    assert!(close(&|events| events["events"].as_f64().unwrap()));
+    assert!(close(&|events| events["by_event"]["page_fault_user"].as_f64().unwrap()));
+    let shown = run_in(dir.path(), &["info", "long.txt"]);
+    shown.exits(0).shows(&["about ", "estimated from 24", "--check reads all of it", "Events, estimated"]);
+}
+
 /// Small files of sampled and traced accesses, of the corpus of the fuzz targets.
 #[test]
 fn accesses_of_perf_mem_and_drmemtrace_are_imported_and_replayed() {
@@ -98,5 +123,35 @@ fn accesses_of_perf_mem_and_drmemtrace_are_imported_and_replayed() {
         replay(dir.path(), &input, &["--machine", "qemu-tcg", "--quiet"]).exits(0);
         let total = report(dir.path())["accesses"]["total"].as_u64().unwrap();
         assert!(total >= accesses, "{name}: {total}");
+        // Weights are of `perf mem` alone, and a .dxt keeps them.
+        let mean = if kind == "perf-mem" { Value::from(300.0) } else { Value::Null };
+        assert_eq!(imported["accesses"]["extras"]["mean_weight"], mean, "{name}");
+        assert_eq!(of(&input)["accesses"]["extras"]["mean_weight"], mean, "{name}");
     }
+}
+
+/// The files of two threads; each of the corpus' file has two.
+#[test]
+fn a_folder_of_drmemtrace_is_told_imported_and_replayed_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("app.dir/trace");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["a.trace", "b.trace"] {
+        std::fs::copy(recorded("../fuzz/corpus/drmemtrace/some"), folder.join(name)).unwrap();
+    }
+    let of = |input: &str| -> Value {
+        let run = run_in(dir.path(), &["info", "--json", input]);
+        serde_json::from_str(&run.exits(0).out).unwrap()
+    };
+    let info = of("app.dir");
+    assert_eq!((&info["kind"], &info["compression"]), (&"drmemtrace".into(), &"folder".into()));
+    assert_eq!(info["accesses"]["records"], 6);
+    run_in(dir.path(), &["import", "app.dir", "-o", "x.dxt"]).exits(0);
+    assert_eq!(of("x.dxt")["accesses"]["records"], 6);
+    replay(dir.path(), "app.dir", &["--machine", "qemu-tcg", "--quiet"]).exits(0);
+    let report = report(dir.path());
+    let assumed = report["assumptions"].as_array().unwrap();
+    let is_order = |text: &Value| text.as_str().unwrap().contains("in the order of the trace to within");
+    assert!(assumed.iter().any(is_order), "{assumed:?}");
+    run_in(dir.path(), &["info", "."]).exits(2).says(&["a folder with 0 files of drmemtrace"]);
 }

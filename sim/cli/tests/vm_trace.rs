@@ -67,6 +67,8 @@ fn a_traced_guest_can_be_looked_at_and_replayed() {
     assert!(text.contains("0 by the kernel, 0 to devices, 0 without a physical address"), "{text}");
     let info = text_of(&daxsim(&["info", "out.dxt"], folder.path()));
     assert!(info.contains("2,002 accesses of 1 thread in 5,028 instructions"), "{info}");
+    assert!(info.contains("physical addresses: of 2,002 accesses"), "{info}");
+    assert!(info.contains("made by the kernel: 0 of 2,002"), "{info}");
     let replay = daxsim(&["replay", "out.dxt"], folder.path());
     assert!(replay.status.success(), "{}", text_of(&replay));
 }

@@ -1,6 +1,7 @@
 //! Traces of a program's memory accesses: what they hold, and their readers.
 
 mod champsim;
+mod extras;
 mod lackey;
 mod open;
 mod touched;
@@ -11,6 +12,7 @@ use crate::TraceError;
 
 pub use champsim::ChampSim;
 pub(crate) use champsim::looks_like as looks_like_champsim;
+pub use extras::{ExtraCounts, Extras, NO_ADDRESS};
 pub use lackey::Lackey;
 pub(crate) use lackey::looks_like as looks_like_lackey;
 pub use open::{Fetches, open, reader_of};
@@ -71,6 +73,8 @@ pub struct AccessBatch {
     /// Where they stand among the accesses of all threads, if the trace says so: runs that sum to all records, in growing order.
     /// Empty if it does not say, or has one thread.
     pub order: Vec<OrderRun>,
+    /// What else the trace says of each.
+    pub extras: Extras,
 }
 
 /// Accesses of a thread between which no other thread has one.
@@ -146,6 +150,8 @@ pub struct Reading {
     pub damage: Vec<String>,
     /// How many such parts there are.
     pub damaged: u64,
+    /// What the trace says beside accesses; of a `.dxt`, of all its threads.
+    pub extras: ExtraCounts,
 }
 
 /// A reader of accesses. It holds a bounded number of them.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{AccessReader, ChampSim, Lackey};
-use crate::drmemtrace::DrMemTrace;
+use crate::drmemtrace::{self, DrMemTrace, Merged};
 use crate::dxt;
 use crate::open::{Input, InputKind};
 use crate::perf::MemReader;
@@ -19,12 +19,15 @@ pub enum Fetches {
     Keep,
 }
 
-/// Opens a trace of accesses, of whatever kind it is. Of a `.dxt`, which keeps what it was made of, `fetches` says nothing.
+/// Opens a trace of accesses, of whatever kind it is; of a folder, the threads that drmemtrace wrote, in the order of time. Of a `.dxt`, which keeps what it was made of, `fetches` says nothing.
 ///
 /// # Errors
 ///
 /// [`TraceError`] if the file cannot be read or is no such trace.
 pub fn open(path: &Path, fetches: Fetches) -> Result<Box<dyn AccessReader>, TraceError> {
+    if path.is_dir() {
+        return Ok(Box::new(Merged::open(&drmemtrace::files(path)?, fetches)?));
+    }
     let mut input = crate::open(path)?;
     let kind = input.sniff()?;
     reader_of(input, kind, fetches)

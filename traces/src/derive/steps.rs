@@ -1,6 +1,7 @@
 //! The steps of a fault's path, as the fault table names them.
 
 use crate::ftrace::{Event, Record};
+use crate::recording::INTERRUPTS;
 
 /// Lines of text as bytes.
 type Split<'a> = std::slice::Split<'a, u8, fn(&u8) -> bool>;
@@ -47,16 +48,8 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What interrupts a task, or belongs to no fault.
-const APART: [&str; 7] = [
-    "call_function_entry",
-    "call_function_exit",
-    "call_function_single_entry",
-    "call_function_single_exit",
-    "reschedule_entry",
-    "reschedule_exit",
-    "tracing_mark_write",
-];
+/// The events of `daxplay`'s own notes, which belong to no fault.
+const NOTE: &str = "tracing_mark_write";
 
 /// Events that are no step: what they tell is in the step of another event.
 const SILENT: [&str; 29] = [
@@ -91,9 +84,9 @@ const SILENT: [&str; 29] = [
     "",
 ];
 
-/// Whether an event interrupts a task.
+/// Whether an event interrupts a task, or belongs to no fault.
 pub(super) fn is_apart(shown: &Shown<'_>) -> bool {
-    APART.contains(&shown.name)
+    shown.name == NOTE || INTERRUPTS.contains(&shown.name)
 }
 
 /// The step of an event, if it is one.

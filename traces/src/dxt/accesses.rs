@@ -10,9 +10,9 @@ use daxsim_types::VirtAddr;
 use super::BLOCK_RECORDS;
 use super::columns::{Packer, Payload, Unpacker};
 use super::layout::Fields;
-use super::order;
 use super::varint::{unzigzag, zigzag};
-use crate::access::{AccessOp, AccessRecord, OrderRun};
+use super::{extras, order};
+use crate::access::{AccessOp, AccessRecord, Extras, OrderRun};
 
 /// Columns by id.
 mod id {
@@ -71,6 +71,7 @@ pub(super) struct Encoder {
     base: Vec<u8>,
     distance: Vec<u8>,
     order: Vec<u8>,
+    extras: extras::Encoder,
     /// Number of each class, by its bytes.
     known: std::collections::BTreeMap<[u8; CLASS], u8>,
 }
@@ -81,6 +82,7 @@ impl Encoder {
         &mut self,
         records: &[AccessRecord],
         runs: &[OrderRun],
+        extras: &Extras,
         packer: &mut Packer,
     ) -> std::io::Result<Payload> {
         debug_assert!(records.len() <= BLOCK_RECORDS);
@@ -98,6 +100,7 @@ impl Encoder {
         self.known.clear();
         self.put_classes(records);
         self.put_addresses(records);
+        self.extras.encode(records, extras);
         packer.pack(&[
             (id::CLASS, &self.class),
             (id::CLASSES, &self.classes),
@@ -105,6 +108,9 @@ impl Encoder {
             (id::BASE, &self.base),
             (id::DISTANCE, &self.distance),
             (id::ORDER, &self.order),
+            (extras::id::WEIGHT, &self.extras.weight),
+            (extras::id::PHYSICAL, &self.extras.physical),
+            (extras::id::SIDE, &self.extras.side),
         ])
     }
 
@@ -285,9 +291,10 @@ mod tests {
     }
 
     fn round_trip(records: &[AccessRecord]) -> Vec<AccessRecord> {
-        let payload = Encoder::default().encode(records, &[], &mut Packer::new().unwrap()).unwrap();
+        let payload =
+            Encoder::default().encode(records, &[], &Extras::default(), &mut Packer::new().unwrap()).unwrap();
         let mut columns = Unpacker::new().unwrap();
-        columns.unpack(&payload.bytes, payload.columns, payload.raw, 0).unwrap();
+        columns.unpack(&payload.bytes, payload.columns, payload.raw, 0, u8::MAX).unwrap();
         let mut decoded = Vec::new();
         decode(&columns, records.len(), &mut decoded).unwrap();
         decoded
@@ -305,12 +312,12 @@ mod tests {
         let records = [AccessRecord::default(); 3];
         let mut encoder = Encoder::default();
         let mut packer = Packer::new().unwrap();
-        encoder.encode(&records, &[], &mut packer).unwrap();
+        encoder.encode(&records, &[], &Extras::default(), &mut packer).unwrap();
         let refused = |encoder: &Encoder, columns: &[(u8, &[u8])]| {
             let _ = encoder;
             let payload = Packer::new().unwrap().pack(columns).unwrap();
             let mut unpacked = Unpacker::new().unwrap();
-            unpacked.unpack(&payload.bytes, payload.columns, payload.raw, 0).unwrap();
+            unpacked.unpack(&payload.bytes, payload.columns, payload.raw, 0, u8::MAX).unwrap();
             let mut decoded = Vec::new();
             let error = decode(&unpacked, 3, &mut decoded).unwrap_err();
             assert!(decoded.is_empty());

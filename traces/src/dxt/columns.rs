@@ -74,8 +74,16 @@ impl Unpacker {
         Ok(Self { zstd: zstd::bulk::Decompressor::new()?, columns: Vec::new(), count: 0 })
     }
 
-    /// Takes the columns out of a payload that begins at `offset` of the file. All of them together have `raw` bytes.
-    pub(super) fn unpack(&mut self, payload: &[u8], count: u16, raw: u32, offset: u64) -> Result<(), Damage> {
+    /// Takes the columns up to the id `most` out of a payload that begins at `offset` of the file; the others are passed over. All of them
+    /// together have `raw` bytes.
+    pub(super) fn unpack(
+        &mut self,
+        payload: &[u8],
+        count: u16,
+        raw: u32,
+        offset: u64,
+        most: u8,
+    ) -> Result<(), Damage> {
         self.count = 0;
         if self.columns.iter().map(|(_, column)| column.capacity()).sum::<usize>() > 2 * BLOCK_BYTES {
             self.columns.clear();
@@ -104,6 +112,9 @@ impl Unpacker {
                 return Err(wrong(format!("column {id} stored in {stored} bytes"), "no more than there are"));
             };
             body = rest;
+            if id > most {
+                continue;
+            }
             self.column(id, codec, bytes, len)
                 .map_err(|found| wrong(found, "a column of the length in its table"))?;
         }

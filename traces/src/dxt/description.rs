@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{AccessCounts, PAGE, Range, Reading, Touched};
+use crate::access::{AccessCounts, ExtraCounts, PAGE, Range, Reading, Touched};
 
 /// Most ranges of touched pages that are told.
 const MOST_RANGES: usize = 64;
@@ -16,6 +16,8 @@ pub struct Description {
     pub name: String,
     /// What is in it.
     pub counts: AccessCounts,
+    /// What else is known of the accesses.
+    pub extras: ExtraCounts,
     /// Pages touched.
     pub pages: u64,
     /// Whether more pages are touched than were counted.
@@ -38,6 +40,7 @@ impl Description {
             source: one_line(source),
             name: one_line(name),
             counts,
+            extras: ExtraCounts::default(),
             pages: touched.pages(),
             pages_at_least: touched.is_full(),
             ranges: touched.ranges(MOST_RANGES),
@@ -64,6 +67,18 @@ impl Description {
             self.other_lines,
             self.damaged
         );
+        let ExtraCounts { weighed, weight, physical, sided, kernel } = self.extras;
+        for (key, value) in [
+            ("weighed", weighed),
+            ("weight", weight),
+            ("physical", physical),
+            ("sided", sided),
+            ("kernel", kernel),
+        ] {
+            if value > 0 {
+                text.push_str(&format!("{key}={value}\n"));
+            }
+        }
         for (number, range) in self.ranges.iter().enumerate() {
             text.push_str(&format!("range.{number}={:#x}-{:#x} {}\n", range.start, range.end, range.pages));
         }
@@ -86,6 +101,13 @@ impl Description {
                 fetches: number("fetches"),
                 dependent: number("dependent"),
                 instructions: number("instructions"),
+            },
+            extras: ExtraCounts {
+                weighed: number("weighed"),
+                weight: number("weight"),
+                physical: number("physical"),
+                sided: number("sided"),
+                kernel: number("kernel"),
             },
             pages: number("pages"),
             pages_at_least: number("pages_at_least") != 0,
@@ -125,6 +147,7 @@ mod tests {
                 dependent: 5,
                 instructions: 6,
             },
+            extras: ExtraCounts { weighed: 10, weight: 11, physical: 12, sided: 13, kernel: 0 },
             pages: 7,
             pages_at_least: true,
             ranges: vec![

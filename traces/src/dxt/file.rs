@@ -306,7 +306,7 @@ fn only_column<R: Read + Seek>(
         Err(damage) => return Ok(Err(damage)),
     };
     let mut columns = Unpacker::new()?;
-    let unpacked = columns.unpack(&buffer, header.columns, header.raw, offset);
+    let unpacked = columns.unpack(&buffer, header.columns, header.raw, offset, u8::MAX);
     Ok(unpacked.map(|()| (header, columns.get(ONLY).to_vec())))
 }
 

@@ -298,7 +298,7 @@ mod tests {
         let mut packer = Packer::new().unwrap();
         let (payload, count) = Encoder::default().encode(text, &mut packer).unwrap();
         let mut columns = Unpacker::new().unwrap();
-        columns.unpack(&payload.bytes, payload.columns, payload.raw, 0).unwrap();
+        columns.unpack(&payload.bytes, payload.columns, payload.raw, 0, u8::MAX).unwrap();
         let mut decoded = Vec::new();
         decode(&columns, count as usize, text.len() as u64, &mut decoded).unwrap();
         (decoded, columns.get(id::TEMPLATES).len())
@@ -343,7 +343,7 @@ mod tests {
         let refused = |columns: &[(u8, &[u8])], count, bytes| {
             let payload = Packer::new().unwrap().pack(columns).unwrap();
             let mut unpacked = Unpacker::new().unwrap();
-            unpacked.unpack(&payload.bytes, payload.columns, payload.raw, 0).unwrap();
+            unpacked.unpack(&payload.bytes, payload.columns, payload.raw, 0, u8::MAX).unwrap();
             let mut text = Vec::new();
             let error = decode(&unpacked, count, bytes, &mut text).unwrap_err();
             assert!(text.is_empty());

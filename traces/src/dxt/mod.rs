@@ -6,6 +6,7 @@
 mod accesses;
 mod columns;
 mod description;
+mod extras;
 mod file;
 mod layout;
 mod lines;

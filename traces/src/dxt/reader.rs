@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::columns::Unpacker;
 use super::file::payload;
 use super::layout::Kind;
-use super::{Block, Damage, File, accesses, lines};
+use super::{Block, Damage, File, accesses, extras, lines};
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessReader, Reading};
 
@@ -20,6 +20,8 @@ pub struct BlockReader<R = fs::File> {
     file: R,
     payload: Vec<u8>,
     columns: Unpacker,
+    /// Whether weights, physical addresses and sides are decoded.
+    extras: bool,
 }
 
 impl BlockReader {
@@ -41,7 +43,14 @@ impl<R: Read + Seek> BlockReader<R> {
     ///
     /// If zstd has no memory.
     pub fn of(file: R) -> std::io::Result<Self> {
-        Ok(Self { file, payload: Vec::new(), columns: Unpacker::new()? })
+        Ok(Self { file, payload: Vec::new(), columns: Unpacker::new()?, extras: false })
+    }
+
+    /// Decodes what else a file may say of each access, too: [`crate::access::Extras`].
+    #[must_use]
+    pub const fn with_extras(mut self) -> Self {
+        self.extras = true;
+        self
     }
 
     /// Replaces `batch` by the accesses of a block.
@@ -52,11 +61,16 @@ impl<R: Read + Seek> BlockReader<R> {
     pub fn read(&mut self, file: &File, block: &Block, batch: &mut AccessBatch) -> Result<(), TraceError> {
         batch.thread = block.thread;
         batch.records.clear();
+        batch.extras.clear();
         self.unpack(file, block, Kind::Accesses)?;
         batch.order.clear();
         let count = block.records as usize;
         if block.ordered { accesses::decode_order(&self.columns, count, &mut batch.order) } else { Ok(()) }
             .and_then(|()| accesses::decode(&self.columns, count, &mut batch.records))
+            .and_then(|()| match self.extras {
+                true => extras::decode(&self.columns, &batch.records, &mut batch.extras),
+                false => Ok(()),
+            })
             .map_err(|found| file.malformed(Damage::new(block.offset, found, "columns that agree")))
     }
 
@@ -83,8 +97,9 @@ impl<R: Read + Seek> BlockReader<R> {
             let expected = format!("{} records of thread {}, as the index says", block.records, block.thread);
             return Err(file.malformed(Damage::new(block.offset, found, expected)));
         }
+        let most = if self.extras { u8::MAX } else { extras::id::FIRST - 1 };
         self.columns
-            .unpack(&self.payload, header.columns, header.raw, block.offset)
+            .unpack(&self.payload, header.columns, header.raw, block.offset, most)
             .map_err(|damage| file.malformed(damage))
     }
 }
@@ -131,9 +146,17 @@ impl<R: Read + Seek> Reader<R> {
                 .map(|damage| format!("{}: {damage}", file.path().display()))
                 .collect(),
             damaged: file.damaged(),
+            extras: file.description().map(|told| told.extras).unwrap_or_default(),
             ..Reading::default()
         };
         Self { file, blocks, at: 0, thread, reading }
+    }
+
+    /// Decodes what else the file says of each access, too.
+    #[must_use]
+    pub fn with_extras(mut self) -> Self {
+        self.blocks = self.blocks.with_extras();
+        self
     }
 
     /// The file.

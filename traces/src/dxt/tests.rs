@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use super::layout::{BLOCK_HEADER, FILE_HEADER, TRAILER};
 use super::*;
 use crate::TraceError;
-use crate::access::{AccessBatch, AccessCounts, AccessOp, AccessReader, AccessRecord, OrderRun, Reading};
+use crate::access::{
+    AccessBatch, AccessCounts, AccessOp, AccessReader, AccessRecord, Extras, OrderRun, Reading,
+};
 
 /// Some accesses of a thread, all different.
 fn accesses(thread: u32, count: usize) -> Vec<AccessRecord> {
@@ -265,7 +267,7 @@ fn the_order_of_threads_is_kept_where_it_is_known() {
     for (thread, count) in pushed {
         let records = accesses(thread, count as usize);
         let order = vec![OrderRun { first, count }];
-        writer.push_batch(&AccessBatch { thread, records, order }).unwrap();
+        writer.push_batch(&AccessBatch { thread, records, order, ..AccessBatch::default() }).unwrap();
         first += count;
     }
     writer.finish("test", "order", &Reading::default()).unwrap();
@@ -282,6 +284,50 @@ fn the_order_of_threads_is_kept_where_it_is_known() {
     assert_eq!(of_0, [run(0, 3), run(70_003, 70_000)]);
     assert_eq!(of_9, [run(3, 70_000), run(140_003, 7)]);
     assert!(!File::open(&file_of(&sample()).path).unwrap().is_ordered());
+}
+
+#[test]
+fn what_else_is_known_of_accesses_is_there_for_who_asks() {
+    let records = accesses(5, 70_000);
+    let of = |number: usize| Extras {
+        weights: (0..number).map(|n| n as u32 % 900).collect(),
+        physical: records.iter().take(number).map(|r| (r.va.0 & 0xfff) | 0x7000).collect(),
+        kernel: (0..number).map(|n| n % 1000 > 600).collect(),
+    };
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes).unwrap();
+    let batch =
+        AccessBatch { thread: 5, records: records.clone(), extras: of(70_000), ..AccessBatch::default() };
+    writer.push_batch(&batch).unwrap();
+    // Thread 6 has none, and thread 7 not for all.
+    writer.push(6, &records[..10]).unwrap();
+    let few =
+        AccessBatch { thread: 7, records: records[..10].to_vec(), extras: of(10), ..AccessBatch::default() };
+    writer.push_batch(&few).unwrap();
+    writer.push(7, &records[..10]).unwrap();
+    let (description, _) = writer.finish("test", "extras", &Reading::default()).unwrap();
+    assert_eq!((description.extras.weighed, description.extras.physical), (70_010, 70_010));
+    let file = file_of(&bytes);
+    let read = |extras: bool| {
+        let reader = Reader::open(&file.path).unwrap();
+        let mut reader = if extras { reader.with_extras() } else { reader };
+        let (mut batch, mut all, mut with) = (AccessBatch::default(), Vec::new(), Extras::default());
+        while reader.next_batch(&mut batch).unwrap() {
+            all.push((batch.thread, batch.records.clone()));
+            if batch.thread == 5 {
+                with.append(with.weights.len(), &batch.extras, 0, batch.records.len());
+            } else {
+                assert_eq!(batch.extras, Extras::default());
+            }
+        }
+        assert_eq!(reader.reading().extras, description.extras);
+        (all, with)
+    };
+    let (plain, none) = read(false);
+    let (asked, all) = read(true);
+    assert_eq!(plain, asked);
+    assert_eq!(none, Extras::default());
+    assert!(all == of(70_000), "the columns differ");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use super::layout::{
     self, BLOCK_HEADER, BlockHeader, INDEX_ENTRY, IndexEntry, Kind, ORDERED, TRAILER, Trailer,
 };
 use super::{BLOCK_BYTES, BLOCK_RECORDS, BLOCK_TEXT, Description, lines, order};
-use crate::access::{AccessBatch, AccessCounts, AccessRecord, OrderRun, Reading, Touched};
+use crate::access::{
+    AccessBatch, AccessCounts, AccessRecord, ExtraCounts, Extras, OrderRun, Reading, Touched,
+};
 
 /// Most accesses held back, of all threads together.
 const MOST_PENDING: usize = 16 * BLOCK_RECORDS;
@@ -23,6 +25,7 @@ struct Pending {
     /// Where they stand among those of all threads, if that is known of all.
     order: Vec<OrderRun>,
     ordered: bool,
+    extras: Extras,
 }
 
 /// Writes accesses as they come; nothing is ever written twice, so that the output need not seek.
@@ -38,6 +41,7 @@ pub struct Writer<W> {
     written: u64,
     /// What they are, those held back included.
     counts: AccessCounts,
+    extras: ExtraCounts,
     touched: Touched,
     index: Vec<IndexEntry>,
     encoder: Encoder,
@@ -66,6 +70,7 @@ impl<W: Write> Writer<W> {
             held: 0,
             written: 0,
             counts: AccessCounts::default(),
+            extras: ExtraCounts::default(),
             touched: Touched::default(),
             index: Vec::new(),
             encoder: Encoder::default(),
@@ -83,20 +88,27 @@ impl<W: Write> Writer<W> {
     ///
     /// What the output says.
     pub fn push(&mut self, thread: u32, records: &[AccessRecord]) -> io::Result<()> {
-        self.push_runs(thread, records, &[])
+        self.push_runs(thread, records, &[], &Extras::default())
     }
 
-    /// Adds the next accesses of a thread, with their order.
+    /// Adds the next accesses of a thread, with their order, and what else is known of them.
     ///
     /// # Errors
     ///
     /// What the output says.
     pub fn push_batch(&mut self, batch: &AccessBatch) -> io::Result<()> {
-        self.push_runs(batch.thread, &batch.records, &batch.order)
+        self.push_runs(batch.thread, &batch.records, &batch.order, &batch.extras)
     }
 
-    fn push_runs(&mut self, thread: u32, mut records: &[AccessRecord], runs: &[OrderRun]) -> io::Result<()> {
+    fn push_runs(
+        &mut self,
+        thread: u32,
+        mut records: &[AccessRecord],
+        runs: &[OrderRun],
+        extras: &Extras,
+    ) -> io::Result<()> {
         self.counts.add(records);
+        self.extras.add(extras);
         self.touched.add(records);
         let ordered = runs.iter().map(|run| run.count).sum::<u64>() == records.len() as u64;
         let mut done = 0;
@@ -104,6 +116,7 @@ impl<W: Write> Writer<W> {
             let pending = self.pending.entry(thread).or_default();
             let (now, later) = records.split_at(records.len().min(BLOCK_RECORDS - pending.records.len()));
             pending.ordered = ordered && (pending.ordered || pending.records.is_empty());
+            pending.extras.append(pending.records.len(), extras, done as usize, now.len());
             pending.records.extend_from_slice(now);
             order::part(runs, done, now.len() as u64).for_each(|run| order::append(&mut pending.order, run));
             done += now.len() as u64;
@@ -161,13 +174,15 @@ impl<W: Write> Writer<W> {
 
     /// Writes what is held back of a thread.
     fn flush(&mut self, thread: u32) -> io::Result<()> {
-        let Some(Pending { records, order, ordered }) = self.pending.remove(&thread) else { return Ok(()) };
+        let Some(Pending { records, order, ordered, extras }) = self.pending.remove(&thread) else {
+            return Ok(());
+        };
         self.held -= records.len();
         if records.is_empty() {
             return Ok(());
         }
         let runs = if ordered { order.as_slice() } else { &[] };
-        let payload = self.encoder.encode(&records, runs, &mut self.packer)?;
+        let payload = self.encoder.encode(&records, runs, &extras, &mut self.packer)?;
         let instructions = records.iter().map(|record| u64::from(record.gap)).sum();
         let header = BlockHeader {
             flags: if ordered { ORDERED } else { 0 },
@@ -201,6 +216,7 @@ impl<W: Write> Writer<W> {
         }
         self.flush_text()?;
         let description = Description::new(source, name, self.counts, &self.touched, reading);
+        let description = Description { extras: self.extras, ..description };
         let text = description.to_text();
         let payload = self.packer.pack(&[(ONLY, text.as_bytes())])?;
         self.block(header_of(Kind::Description, &payload), &payload)?;

@@ -13,6 +13,7 @@ mod parse_dax;
 mod parse_event;
 mod parse_probe;
 mod parse_sys;
+mod portion;
 mod printed;
 mod probe;
 mod raw;
@@ -32,6 +33,7 @@ use crate::{InputKind, TraceError, perf, sniff, tracedat};
 
 pub use event::{DaxPmd, DaxPmdHole, DaxPte, DaxWritebackRange, Event, IpiTarget, Marker, Record};
 pub use flags::{CpuMask, Dev, FaultFlags, IomapFlags, IomapType};
+pub use portion::{Portion, open_portion};
 pub use probe::{FlushInfo, Probe};
 pub use reader::Reader;
 pub use stats::{Example, Header, Stats};
@@ -59,6 +61,11 @@ pub trait EventReader: Send {
 
     /// The release of the kernel that wrote the events (`uname -r`), if the file says.
     fn release(&self) -> Option<&str> {
+        None
+    }
+
+    /// What part of the input is read, if it is not all of it. To ask at the end.
+    fn portion(&self) -> Option<Portion> {
         None
     }
 }

@@ -1,5 +1,7 @@
 //! The head of a file: attributes, and the sections behind the data.
 
+use std::path::Path;
+
 use super::attr::Attr;
 use super::records::{PIPE_HEADER, Records};
 use crate::TraceError;
@@ -10,6 +12,7 @@ use crate::store::Store;
 const TRACING_DATA: u32 = 1;
 pub(super) const OSRELEASE: u32 = 4;
 const EVENT_DESC: u32 = 12;
+const SAMPLE_TIME: u32 = 21;
 /// Most attributes: an event of each CPU may have one.
 const MOST_ATTRS: u64 = 1 << 16;
 /// Largest section that is read.
@@ -25,8 +28,18 @@ struct Section {
     size: u64,
 }
 
+/// The records of a file, compressed or not, or of what a pipe carried.
+pub(super) fn open(path: &Path) -> Result<Records, TraceError> {
+    records(Store::open(path)?)
+}
+
+/// Those of a file's bytes, which are not compressed; `file` is the name for messages.
+pub(super) fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Records, TraceError> {
+    records(Store::of_bytes(bytes, file))
+}
+
 /// Reads the head of a file or of what a pipe carried.
-pub(super) fn open(mut store: Store) -> Result<Records, TraceError> {
+fn records(mut store: Store) -> Result<Records, TraceError> {
     let magic = bytes(&mut store, Section { offset: 0, size: 16 })?;
     let Some(layout) = super::layout_of(&magic) else {
         return Err(store.malformed(0, crate::error::quote(&magic), "the mark of a perf.data".into()));
@@ -50,7 +63,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
     let attr_section = section(&mut store, 24)?;
     let data = section(&mut store, 40)?;
     let mut attrs = attributes(&mut store, layout, attr_size, attr_section)?;
-    let (mut tracing, mut release) = (None, None);
+    let (mut tracing, mut release, mut span) = (None, None, None);
     // Before perf ends, it has not written how long the data is, nor what comes behind.
     let is_whole = data.size != 0;
     if is_whole {
@@ -66,6 +79,10 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
             match feature {
                 TRACING_DATA => tracing = Some(bytes(&mut store, place)?),
                 OSRELEASE => release = string(&bytes(&mut store, place)?, layout),
+                SAMPLE_TIME => {
+                    let last = place.offset.saturating_add(8);
+                    span = number(&mut store, place.offset).ok().zip(number(&mut store, last).ok());
+                }
                 EVENT_DESC => names(&mut attrs, &bytes(&mut store, place)?, layout),
                 _ => {}
             }
@@ -76,6 +93,7 @@ fn file(mut store: Store, layout: Layout) -> Result<Records, TraceError> {
     records.set_attrs(attrs);
     records.tracing = tracing;
     records.release = release;
+    records.span = span;
     if !is_whole {
         records.note_unfinished();
     }

@@ -12,8 +12,7 @@ use super::records::{COMM, FORK, LOST, LOST_SAMPLES, Records, SAMPLE};
 use super::sample::Sample;
 use super::tracing;
 use crate::TraceError;
-use crate::ftrace::{Comm, Decoder, Event, EventReader, Record, Stats};
-use crate::store::Store;
+use crate::ftrace::{Comm, Decoder, Event, EventReader, Portion, Record, Stats};
 
 /// Most threads whose names are kept.
 const MOST_TASKS: usize = 1 << 20;
@@ -36,7 +35,14 @@ impl Reader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        Self::of(Store::open(path.as_ref())?)
+        data::open(path.as_ref()).map(Self::of)
+    }
+
+    /// Opens a file to read about `most` bytes of its records, from the begin: where one begins, only those before it tell.
+    pub(crate) fn open_portion(path: &Path, most: u64) -> Result<Self, TraceError> {
+        let mut records = data::open(path)?;
+        records.stop_after(most);
+        Ok(Self::of(records))
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -45,12 +51,11 @@ impl Reader {
     ///
     /// [`TraceError`] if the head is damaged.
     pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
-        Self::of(Store::of_bytes(bytes, file))
+        data::of_bytes(bytes, file).map(Self::of)
     }
 
-    fn of(store: Store) -> Result<Self, TraceError> {
-        let records = data::open(store)?;
-        Ok(Self { records, decoder: None, tasks: HashMap::new(), stats: Stats::default(), samples: 0 })
+    fn of(records: Records) -> Self {
+        Self { records, decoder: None, tasks: HashMap::new(), stats: Stats::default(), samples: 0 }
     }
 
     /// The decoder of tracepoints, once their descriptions were met.
@@ -175,5 +180,11 @@ impl EventReader for Reader {
 
     fn release(&self) -> Option<&str> {
         self.records.release.as_deref()
+    }
+
+    fn portion(&self) -> Option<Portion> {
+        let (read, of) = self.records.part()?;
+        let span = self.records.span;
+        Some(Portion { span, ..Portion::of_records(self.stats.records, read, of) })
     }
 }

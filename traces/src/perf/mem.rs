@@ -10,12 +10,14 @@ use super::records::{Records, SAMPLE};
 use super::sample::Sample;
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessOp, AccessReader, AccessRecord, BATCH, Reading};
-use crate::store::Store;
 
 /// `PERF_MEM_OP_*`: the operation, in the lowest bits of `data_src`.
 const OP_LOAD: u64 = 0x2;
 const OP_STORE: u64 = 0x4;
 const OP_EXEC: u64 = 0x10;
+
+/// An access, its thread and its weight.
+type Access = (u32, AccessRecord, Option<u32>);
 
 /// Reader of the accesses that a processor sampled. Each is one access of an instruction: what ran between two samples is not
 /// in the file. Accesses of the kernel are left out.
@@ -23,7 +25,7 @@ pub struct MemReader {
     records: Records,
     reading: Reading,
     /// An access of another thread, which begins the next batch.
-    next: Option<(u32, AccessRecord)>,
+    next: Option<Access>,
     samples: u64,
 }
 
@@ -34,7 +36,7 @@ impl MemReader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        Self::of(Store::open(path.as_ref())?)
+        data::open(path.as_ref()).map(Self::of)
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -43,16 +45,15 @@ impl MemReader {
     ///
     /// [`TraceError`] if the head is damaged.
     pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
-        Self::of(Store::of_bytes(bytes, file))
+        data::of_bytes(bytes, file).map(Self::of)
     }
 
-    fn of(store: Store) -> Result<Self, TraceError> {
-        let records = data::open(store)?;
-        Ok(Self { records, reading: Reading::default(), next: None, samples: 0 })
+    fn of(records: Records) -> Self {
+        Self { records, reading: Reading::default(), next: None, samples: 0 }
     }
 
-    /// The next access and its thread.
-    fn access(&mut self) -> Result<Option<(u32, AccessRecord)>, TraceError> {
+    /// The next access.
+    fn access(&mut self) -> Result<Option<Access>, TraceError> {
         while let Some(pending) = self.records.next()? {
             if pending.kind != SAMPLE {
                 continue;
@@ -70,7 +71,7 @@ impl MemReader {
         Ok(None)
     }
 
-    fn access_of(&self, pending: &Pending) -> Option<(u32, AccessRecord)> {
+    fn access_of(&self, pending: &Pending) -> Option<Access> {
         let attr = self.records.attrs.get(pending.attr).filter(|attr| attr.has_accesses())?;
         let sample = Sample::parse(attr, &pending.bytes, self.records.layout)?;
         let op = match sample.data_src & (OP_LOAD | OP_STORE | OP_EXEC) {
@@ -82,23 +83,29 @@ impl MemReader {
         };
         let is_user = sample.addr != 0 && sample.addr >> 63 == 0;
         let record = AccessRecord { va: VirtAddr(sample.addr), gap: 1, size: 0, op, dependent: false };
-        is_user.then_some((sample.tid, record))
+        is_user.then_some((sample.tid, record, sample.weight))
     }
 }
 
 impl AccessReader for MemReader {
     fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
         batch.records.clear();
+        batch.order.clear();
+        batch.extras.clear();
         let first = match self.next.take() {
             Some(first) => Some(first),
             None => self.access()?,
         };
-        let Some((thread, record)) = first else { return Ok(false) };
+        let Some((thread, record, weight)) = first else { return Ok(false) };
         batch.thread = thread;
         batch.records.push(record);
+        batch.extras.weights.extend(weight);
         while batch.records.len() < BATCH {
             match self.access() {
-                Ok(Some((of, record))) if of == thread => batch.records.push(record),
+                Ok(Some((of, record, weight))) if of == thread => {
+                    batch.records.push(record);
+                    batch.extras.weights.extend(weight);
+                }
                 Ok(other) => {
                     self.next = other;
                     break;
@@ -110,6 +117,10 @@ impl AccessReader for MemReader {
                 }
             }
         }
+        if batch.extras.weights.len() != batch.records.len() {
+            batch.extras.clear();
+        }
+        self.reading.extras.add(&batch.extras);
         Ok(true)
     }
 

@@ -62,6 +62,11 @@ pub(super) struct Records {
     pub tracing: Option<Vec<u8>>,
     /// Release of the kernel.
     pub release: Option<String>,
+    /// Times of the first and last sample, in ns, as the file says.
+    pub span: Option<(u64, u64)>,
+    /// Where the records begin, and where the reading stops, if not at their end.
+    begin: u64,
+    stop: Option<u64>,
     order: Order,
     packed: Option<Packed>,
     number: u64,
@@ -81,6 +86,9 @@ impl Records {
             by_id: HashMap::new(),
             tracing: None,
             release: None,
+            span: None,
+            begin: place,
+            stop: None,
             order: Order::default(),
             packed: None,
             number: 0,
@@ -106,6 +114,24 @@ impl Records {
             self.by_id.extend(attr.ids.iter().map(|&id| (id, self.attrs.len())));
             self.attrs.push(attr);
         }
+    }
+
+    /// Reads about `most` bytes from the begin on.
+    pub fn stop_after(&mut self, most: u64) {
+        if self.all() > most {
+            self.stop = Some(self.begin.saturating_add(most));
+        }
+    }
+
+    /// Bytes of all records.
+    fn all(&self) -> u64 {
+        let len = self.input.get_ref().len();
+        self.end.unwrap_or(len).min(len).saturating_sub(self.begin)
+    }
+
+    /// How many bytes of records were read, of how many, if not all are to be.
+    pub fn part(&self) -> Option<(u64, u64)> {
+        self.stop.map(|_| (self.place.saturating_sub(self.begin), self.all()))
     }
 
     /// The file was not closed by perf.
@@ -151,6 +177,9 @@ impl Records {
         }
         if self.packed.as_ref().is_some_and(|packed| packed.at < packed.input.len()) {
             return self.unpack().map(|()| true);
+        }
+        if self.stop.is_some_and(|stop| self.place >= stop) {
+            return Ok(false);
         }
         let end = self.end.unwrap_or(u64::MAX).min(self.input.get_ref().len());
         if self.place >= end {

@@ -22,6 +22,8 @@ pub(super) struct Sample<'a> {
     pub addr: u64,
     pub cpu: u32,
     pub raw: &'a [u8],
+    /// What the access cost, in cycles.
+    pub weight: Option<u32>,
     pub data_src: u64,
 }
 
@@ -90,7 +92,7 @@ impl<'a> Sample<'a> {
             sample.raw = rest.take(size)?;
         }
         if attr.has(field::DATA_SRC) {
-            sample.data_src = data_src(attr, &mut rest)?;
+            (sample.weight, sample.data_src) = cost_and_source(attr, &mut rest)?;
         }
         Some(sample)
     }
@@ -107,8 +109,8 @@ fn skip_read(rest: &mut Rest<'_>, format: u64) -> Option<()> {
     rest.skip(count.checked_mul(each)?)
 }
 
-/// What is behind branches, registers, stack and weight.
-fn data_src(attr: &Attr, rest: &mut Rest<'_>) -> Option<u64> {
+/// Weight and source, which are behind branches, registers and stack.
+fn cost_and_source(attr: &Attr, rest: &mut Rest<'_>) -> Option<(Option<u32>, u64)> {
     if attr.has(field::BRANCH_STACK) {
         let branches = rest.word(8)?;
         rest.skip(u64::from(attr.branch_fields & BRANCH_HW_INDEX != 0))?;
@@ -123,8 +125,14 @@ fn data_src(attr: &Attr, rest: &mut Rest<'_>) -> Option<u64> {
         rest.take(usize::try_from(size).ok()?)?;
         rest.skip(u64::from(size != 0))?;
     }
-    rest.skip(u64::from(attr.has(field::WEIGHT | field::WEIGHT_STRUCT)))?;
-    rest.word(8)
+    let mut weight = None;
+    if attr.has(field::WEIGHT | field::WEIGHT_STRUCT) {
+        let word = rest.word(8)?;
+        // Of the structure the low four bytes are the latency, in either order of bytes.
+        let latency = if attr.has(field::WEIGHT_STRUCT) { word & u64::from(u32::MAX) } else { word };
+        weight = Some(u32::try_from(latency).unwrap_or(u32::MAX));
+    }
+    Some((weight, rest.word(8)?))
 }
 
 /// Where the time of a record is: from the begin of a sample, or from the end of another record.

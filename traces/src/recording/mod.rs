@@ -30,23 +30,23 @@ const NEEDED: [(&str, &[&str]); 2] = [
     ),
 ];
 
+/// Begin and end of the interrupts by which CPUs ask one another for something.
+pub(crate) const INTERRUPTS: [&str; 6] = [
+    "call_function_entry",
+    "call_function_exit",
+    "call_function_single_entry",
+    "call_function_single_exit",
+    "reschedule_entry",
+    "reschedule_exit",
+];
+
 /// These make it more exact: what is not there is inferred, and counted.
 const WANTED: [(&str, &[&str]); 6] = [
     ("exceptions", &["page_fault_kernel"]),
     ("tlb", &["tlb_flush"]),
     ("iomap", &["iomap_iter_dstmap"]),
     ("sched", &["sched_switch", "sched_migrate_task"]),
-    (
-        "irq_vectors",
-        &[
-            "call_function_entry",
-            "call_function_exit",
-            "call_function_single_entry",
-            "call_function_single_exit",
-            "reschedule_entry",
-            "reschedule_exit",
-        ],
-    ),
+    ("irq_vectors", &INTERRUPTS),
     ("ipi", &["ipi_send_cpu", "ipi_send_cpumask"]),
 ];
 

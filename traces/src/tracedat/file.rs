@@ -26,7 +26,7 @@ pub(super) fn open(mut store: Store) -> Result<(Store, Head, Layout), TraceError
     let page = layout.number(&page).unwrap_or_default() as usize;
     let head = match (version, end) {
         (b'6', 0) => v6::read(&mut store, layout, page, at + 6),
-        (b'7', 0) => v7::read(&mut store, layout, at + 6),
+        (b'7', 0) => v7::read(&mut store, layout, page, at + 6),
         (other, _) => {
             let found = format!("version {}", other.escape_ascii());
             Err(store.malformed(at - 2, found, "version 6 or 7".into()))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::compression::Method;
+use super::damage::Damage;
 use super::source::Source;
 use crate::TraceError;
 use crate::ftrace::{Comm, Format, Symbols};
@@ -67,6 +68,8 @@ pub(crate) struct Head {
     pub time_offset: i64,
     /// Data that is not read: what it is.
     pub left_out: Vec<String>,
+    /// What is wrong with the file so far.
+    pub damage: Damage,
 }
 
 impl Default for Head {
@@ -84,6 +87,7 @@ impl Default for Head {
             release: None,
             time_offset: 0,
             left_out: Vec::new(),
+            damage: Damage::default(),
         }
     }
 }

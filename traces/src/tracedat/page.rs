@@ -47,6 +47,11 @@ pub(super) fn begin(page: &[u8], head: PageHead, layout: Layout) -> Option<(Curs
 }
 
 impl Cursor {
+    /// Bytes of the page's data that are left.
+    pub const fn rest(&self) -> u64 {
+        self.end.saturating_sub(self.at) as u64
+    }
+
     /// The next event; `Err` if the page is damaged there.
     pub fn next(&mut self, page: &[u8], layout: Layout) -> Result<Option<Found>, usize> {
         while self.at < self.end {

@@ -7,11 +7,12 @@ use std::path::Path;
 use daxsim_types::CpuId;
 
 use super::cpu::Cpu;
+use super::damage::Damage;
 use super::file;
 use super::head::{Cycles, Head};
 use super::page::Found;
 use crate::TraceError;
-use crate::ftrace::{Comm, Decoder, Event, EventReader, Record, Stats};
+use crate::ftrace::{Comm, Decoder, Event, EventReader, Portion, Record, Stats};
 use crate::store::Store;
 
 /// The name of the idle tasks, which the kernel does not save.
@@ -22,7 +23,7 @@ const NAMELESS: &[u8] = b"<...>";
 /// Streaming reader of a `trace.dat`: the same records as the tracefs text of the same events gives, but for their times, which
 /// have all digits here, and their numbers, which count events.
 ///
-/// What is damaged ends the events of its CPU; the others go on, and the damage is the error at the end.
+/// Pages and chunks that are damaged are left out; what they were is the error at the end, with how much was skipped in all.
 pub struct Reader {
     store: Store,
     decoder: Decoder,
@@ -37,11 +38,20 @@ pub struct Reader {
     /// Events overwritten or dropped of each CPU, as its statistics say.
     overrun: Vec<u64>,
     stats: Stats,
-    damage: Option<TraceError>,
+    damage: Damage,
     clock: String,
     release: Option<String>,
     left_out: Vec<String>,
     ended: bool,
+    /// Of so many pages or chunks one is read.
+    stride: u64,
+}
+
+/// How much of the rings is read.
+enum Read {
+    All,
+    /// About so many bytes.
+    Some(u64),
 }
 
 /// Place of an event in its page.
@@ -54,7 +64,12 @@ impl Reader {
     ///
     /// [`TraceError`] if it cannot be read or its head is damaged.
     pub fn open<P: AsRef<Path>>(path: P) -> Result<Self, TraceError> {
-        Self::of(Store::open(path.as_ref())?)
+        Self::of(Store::open(path.as_ref())?, Read::All)
+    }
+
+    /// Opens a file to read about `most` bytes of the rings, the first and last page of each CPU among them.
+    pub(crate) fn open_portion(path: &Path, most: u64) -> Result<Self, TraceError> {
+        Self::of(Store::open(path)?, Read::Some(most))
     }
 
     /// Reads a file's bytes, which are not compressed; `file` is the name for messages.
@@ -63,10 +78,10 @@ impl Reader {
     ///
     /// [`TraceError`] if the head is damaged.
     pub fn of_bytes(bytes: Vec<u8>, file: &Path) -> Result<Self, TraceError> {
-        Self::of(Store::of_bytes(bytes, file))
+        Self::of(Store::of_bytes(bytes, file), Read::All)
     }
 
-    fn of(store: Store) -> Result<Self, TraceError> {
+    fn of(store: Store, read: Read) -> Result<Self, TraceError> {
         let (mut store, head, layout) = file::open(store)?;
         let Head {
             page,
@@ -80,28 +95,38 @@ impl Reader {
             time_offset,
             left_out,
             release,
+            mut damage,
             ..
         } = head;
-        let cpus: Result<Vec<_>, _> =
-            cpus.into_iter().map(|data| Cpu::new(data, page, layout, &mut store)).collect();
+        let forms = (page, layout);
+        let stride = match read {
+            Read::All => 1,
+            Read::Some(most) => {
+                let of = cpus.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.size));
+                of.div_ceil(most.max(1))
+            }
+        };
+        let cpus = cpus.into_iter().map(|data| Cpu::new(data, forms, stride, &mut store, &mut damage));
+        let cpus = cpus.collect();
         let cycles = cycles.filter(|_| clock.contains("tsc"));
         let overrun = cpu_stats.iter().map(|text| overrun(text)).collect();
         let mut reader = Self {
             store,
             decoder: Decoder::new(formats, symbols, layout),
             tasks,
-            cpus: cpus?,
+            cpus,
             next: BinaryHeap::new(),
             current: None,
             cycles,
             time_offset,
             overrun,
             stats: Stats::default(),
-            damage: None,
+            damage,
             clock,
             release,
             left_out,
             ended: false,
+            stride,
         };
         for cpu in 0..reader.cpus.len() {
             reader.advance(cpu);
@@ -124,12 +149,8 @@ impl Reader {
     /// Finds the next event of a CPU.
     fn advance(&mut self, number: usize) {
         let Some(cpu) = self.cpus.get_mut(number) else { return };
-        match cpu.next(&mut self.store) {
-            Ok(Some(found)) => self.next.push(Reverse((found.time, number, (found.start, found.end)))),
-            Ok(None) => {}
-            Err(error) => {
-                self.damage.get_or_insert(error);
-            }
+        if let Some(found) = cpu.next(&mut self.store, &mut self.damage) {
+            self.next.push(Reverse((found.time, number, (found.start, found.end))));
         }
     }
 
@@ -178,7 +199,8 @@ impl EventReader for Reader {
             }
             let Some(Reverse((stamp, number, (start, end)))) = self.next.pop() else { return self.end() };
             self.current = Some(number);
-            let Some(cpu) = self.cpus.get(number) else { continue };
+            let Some(cpu) = self.cpus.get_mut(number) else { continue };
+            cpu.events += 1;
             let bytes = cpu.event(Found { time: stamp, start, end });
             self.stats.bytes += bytes.len() as u64;
             let order = self.stats.records + self.stats.unparsable + 1;
@@ -205,6 +227,20 @@ impl EventReader for Reader {
 
     fn release(&self) -> Option<&str> {
         self.release.as_deref()
+    }
+
+    fn portion(&self) -> Option<Portion> {
+        if self.stride == 1 {
+            return None;
+        }
+        let mut all = Portion { has_ends: true, ..Portion::default() };
+        for cpu in &self.cpus {
+            let size = cpu.data.size;
+            all.read = all.read.saturating_add(cpu.read);
+            all.of = all.of.saturating_add(size);
+            all.events = all.events.saturating_add(Portion::of_records(cpu.events, cpu.read, size).events);
+        }
+        Some(all)
     }
 }
 

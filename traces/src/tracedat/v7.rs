@@ -4,35 +4,36 @@ use std::io::{BufReader, Seek, SeekFrom};
 
 use super::compression::Method;
 use super::head::{CpuData, Head, MOST_CPUS};
+use super::recover;
 use super::source::Source;
 use crate::TraceError;
 use crate::ftrace::Layout;
 use crate::store::Store;
 
 /// Bytes of a section's head.
-const SECTION_HEAD: usize = 16;
+pub(super) const SECTION_HEAD: u64 = 16;
 /// Most sections of options, which form a list.
 const MOST_OPTION_SECTIONS: usize = 4096;
 
 /// Numbers of sections, and of the options that say where they are.
-const OPTIONS: u64 = 0;
-const BUFFER: u64 = 3;
-const HEADER_INFO: u64 = 16;
-const FTRACE_EVENTS: u64 = 17;
-const EVENT_FORMATS: u64 = 18;
-const KALLSYMS: u64 = 19;
-const CMDLINES: u64 = 21;
+pub(super) const OPTIONS: u64 = 0;
+pub(super) const BUFFER: u64 = 3;
+pub(super) const HEADER_INFO: u64 = 16;
+pub(super) const FTRACE_EVENTS: u64 = 17;
+pub(super) const EVENT_FORMATS: u64 = 18;
+pub(super) const KALLSYMS: u64 = 19;
+pub(super) const CMDLINES: u64 = 21;
 const BUFFER_TEXT: u64 = 22;
 
 /// A file and how it is compressed inside.
-struct File<'a> {
-    store: &'a mut Store,
-    layout: Layout,
-    method: Method,
+pub(super) struct File<'a> {
+    pub store: &'a mut Store,
+    pub layout: Layout,
+    pub method: Method,
 }
 
-/// Reads what is behind the head; `offset` is where that is.
-pub(super) fn read(store: &mut Store, layout: Layout, offset: u64) -> Result<Head, TraceError> {
+/// Reads what is behind the head; `offset` is where that is. If the list of options is damaged or cut off, all sections are looked for.
+pub(super) fn read(store: &mut Store, layout: Layout, page: usize, offset: u64) -> Result<Head, TraceError> {
     let path = store.path().to_owned();
     store.seek(SeekFrom::Start(offset)).map_err(|e| TraceError::from_io(e, &path))?;
     let mut source = Source::new(BufReader::new(&mut *store), layout, offset, &path);
@@ -42,8 +43,18 @@ pub(super) fn read(store: &mut Store, layout: Layout, offset: u64) -> Result<Hea
         return Err(source.malformed(crate::error::quote(&name), "`zstd`, `zlib` or `none`".into()));
     };
     let first = source.number(8, "the place of the options")?;
+    let behind = source.offset;
     let mut file = File { store, layout, method };
     let mut head = Head::default();
+    match listed(&mut file, &mut head, first) {
+        Ok(()) => Ok(head),
+        Err(error) if error.is_damage() => recover::head(&mut file, page, behind, error),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the sections of options and what they name.
+fn listed(file: &mut File<'_>, head: &mut Head, first: u64) -> Result<(), TraceError> {
     let mut next = first;
     let mut sections = 0;
     while next != 0 {
@@ -52,23 +63,35 @@ pub(super) fn read(store: &mut Store, layout: Layout, offset: u64) -> Result<Hea
             return Err(file.store.malformed(next, found, "a list that ends".into()));
         }
         sections += 1;
-        next = options(&mut file, &mut head, next)?;
+        next = options(file, head, next, Parts::Read)?;
     }
-    Ok(head)
+    Ok(())
+}
+
+/// The begin of a section.
+pub(super) struct SectionHead {
+    pub number: u64,
+    /// Whether what it holds is compressed.
+    pub packed: bool,
+    /// Bytes behind this.
+    pub size: u64,
+}
+
+pub(super) fn section_head(file: &mut File<'_>, offset: u64) -> Result<SectionHead, TraceError> {
+    let mut bytes = [0; SECTION_HEAD as usize];
+    file.store.read_at(offset, &mut bytes)?;
+    let word = |from, to| file.layout.number(bytes.get(from..to).unwrap_or_default()).unwrap_or_default();
+    Ok(SectionHead { number: word(0, 2), packed: word(2, 4) & 1 != 0, size: word(8, 16) })
 }
 
 /// What a section holds, decompressed, and whether it was compressed; its place is in the file.
-fn section(file: &mut File<'_>, offset: u64, number: u64) -> Result<Vec<u8>, TraceError> {
-    let mut bytes = [0; SECTION_HEAD];
-    file.store.read_at(offset, &mut bytes)?;
-    let word = |from, to| file.layout.number(bytes.get(from..to).unwrap_or_default()).unwrap_or_default();
-    let (found, flags, size) = (word(0, 2), word(2, 4), word(8, 16));
+pub(super) fn section(file: &mut File<'_>, offset: u64, number: u64) -> Result<Vec<u8>, TraceError> {
+    let SectionHead { number: found, packed, size } = section_head(file, offset)?;
     if found != number {
         let found = format!("section {found}");
         return Err(file.store.malformed(offset, found, format!("section {number}")));
     }
-    let place = offset + SECTION_HEAD as u64;
-    let packed = flags & 1 != 0;
+    let place = offset.saturating_add(SECTION_HEAD);
     let (path, layout) = (file.store.path().to_owned(), file.layout);
     file.store.seek(SeekFrom::Start(place)).map_err(|e| TraceError::from_io(e, &path))?;
     let mut source = Source::new(&mut *file.store, layout, place, &path);
@@ -81,8 +104,21 @@ fn section(file: &mut File<'_>, offset: u64, number: u64) -> Result<Vec<u8>, Tra
     file.method.decompress(&packed, plain).map_err(|found| file.method.damaged(&path, place, found))
 }
 
+/// What is done about the sections that options name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parts {
+    Read,
+    /// They are found without.
+    Skip,
+}
+
 /// Reads a section of options and the sections that they name; where the next one is, 0 at the end.
-fn options(file: &mut File<'_>, head: &mut Head, offset: u64) -> Result<u64, TraceError> {
+pub(super) fn options(
+    file: &mut File<'_>,
+    head: &mut Head,
+    offset: u64,
+    parts: Parts,
+) -> Result<u64, TraceError> {
     let bytes = section(file, offset, OPTIONS)?;
     let path = file.store.path().to_owned();
     let mut source = Source::new(&bytes[..], file.layout, offset, &path);
@@ -94,14 +130,8 @@ fn options(file: &mut File<'_>, head: &mut Head, offset: u64) -> Result<u64, Tra
             OPTIONS => return Ok(place),
             BUFFER => buffer(file, head, &data, offset)?,
             HEADER_INFO | FTRACE_EVENTS | EVENT_FORMATS | KALLSYMS | CMDLINES => {
-                let bytes = section(file, place, number)?;
-                let source = &mut Source::new(&bytes[..], file.layout, place, &path);
-                match number {
-                    HEADER_INFO => head.read_header_info(source)?,
-                    FTRACE_EVENTS => head.read_ftrace_formats(source)?,
-                    EVENT_FORMATS => head.read_event_formats(source)?,
-                    KALLSYMS => head.read_symbols(source)?,
-                    _ => head.read_tasks(source)?,
+                if parts == Parts::Read {
+                    part(file, head, place, number)?;
                 }
             }
             BUFFER_TEXT => head.left_out.push("text of a latency tracer".into()),
@@ -109,6 +139,21 @@ fn options(file: &mut File<'_>, head: &mut Head, offset: u64) -> Result<u64, Tra
         }
     }
     Ok(0)
+}
+
+/// Reads a section that describes events, symbols or tasks.
+pub(super) fn part(file: &mut File<'_>, head: &mut Head, place: u64, number: u64) -> Result<(), TraceError> {
+    let bytes = section(file, place, number)?;
+    let path = file.store.path().to_owned();
+    let source = &mut Source::new(&bytes[..], file.layout, place, &path);
+    match number {
+        HEADER_INFO => head.read_header_info(source),
+        FTRACE_EVENTS => head.read_ftrace_formats(source),
+        EVENT_FORMATS => head.read_event_formats(source),
+        KALLSYMS => head.read_symbols(source),
+        CMDLINES => head.read_tasks(source),
+        _ => Ok(()),
+    }
 }
 
 /// The data of one instance.

@@ -262,11 +262,12 @@ pub fn version_7(big: bool, packing: Packing) -> Vec<u8> {
     for stats in STATS {
         options = options.number(2, 2).text(4, stats);
     }
-    // The buffer, whose section has the CPUs one after another.
+    // The buffer, whose section has the CPUs one after another, each from a page's begin on.
     let place = to.to.len() as u64;
     to = to.number(3, 2).number(packed, 2).number(0, 4).number(0, 8);
     let mut buffer = Bytes::new(big).number(place, 8).raw(b"\0mono\0").numbers(4, [PAGE as u64, 2]);
     for cpu in [0, 1] {
+        to.to.resize(to.to.len().next_multiple_of(PAGE), 0);
         let start = to.to.len() as u64;
         let pages = pages(big, cpu);
         if packed == 0 {
@@ -283,6 +284,8 @@ pub fn version_7(big: bool, packing: Packing) -> Vec<u8> {
         let size = to.to.len() as u64 - start - 4 * packed;
         buffer = buffer.number(u64::from(cpu), 4).numbers(8, [start, size]);
     }
+    let size = Bytes::new(big).number(to.to.len() as u64 - place - 16, 8).to;
+    to.to[place as usize + 8..place as usize + 16].copy_from_slice(&size);
     // The options are a list of two sections.
     let second = to.to.len() as u64;
     let more = Bytes::new(big).number(3, 2).text(4, &buffer.to).number(0, 2).number(8, 4).number(0, 8);

@@ -101,7 +101,7 @@ fn cut(batch: AccessBatch) -> Vec<AccessBatch> {
     let part = |records: &[AccessRecord]| AccessBatch {
         thread: batch.thread,
         records: records.to_vec(),
-        order: Vec::new(),
+        ..AccessBatch::default()
     };
     batch.records.chunks(AT_ONCE).map(part).collect()
 }

@@ -16,7 +16,7 @@ use daxsim_reports::RunReport;
 use daxsim_reports::model::{Input, Mode, Warning};
 use daxsim_sim::program::trace::{self, Expander};
 use daxsim_traces::access::{self, AccessCounts, AccessReader, Fetches};
-use daxsim_traces::{InputKind, dxt};
+use daxsim_traces::{InputKind, drmemtrace, dxt};
 use queue::{Decoded, Decoder, Epochs, Job};
 use sidecar::Maps;
 
@@ -113,6 +113,11 @@ fn predict_from(
         let detail = "no program has memory at such addresses".into();
         add(&mut report, "accesses that got a signal", signals, detail);
         assume(&mut report, asked, &found, &counts);
+        if let Some((mean, of)) = measured(&decoded) {
+            report.assumptions.push(format!(
+                "the recorder measured {of} accesses, of {mean:.1} cycles on average (their weights): simulated times do not come of that"
+            ));
+        }
         order(&mut report, threads, slip);
         Ok(report)
     })
@@ -128,6 +133,10 @@ struct Readers {
 }
 
 fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Readers> {
+    if kind == InputKind::DrMemTrace {
+        let threads = drmemtrace::threads(&drmemtrace::files(input)?, fetches)?;
+        return Ok(Readers { ordered: threads.len() > 1, threads, are_kept: false });
+    }
     if kind != InputKind::Dxt {
         return Ok(Readers { threads: vec![access::open(input, fetches)?], ordered: false, are_kept: false });
     }
@@ -146,6 +155,13 @@ fn readers(input: &Path, kind: InputKind, fetches: Fetches) -> Result<Readers> {
     };
     let threads = file.threads().into_iter().map(reader).collect::<Result<Vec<_>>>()?;
     Ok(Readers { threads, ordered, are_kept: false })
+}
+
+/// The mean weight of the accesses that the recorder measured, and how many those are.
+fn measured(decoded: &[Decoded]) -> Option<(f64, u64)> {
+    // Of threads of one file each tells of all.
+    let extras = decoded.iter().map(|decoded| decoded.reading.extras).find(|extras| extras.weighed > 0)?;
+    Some((extras.mean_weight()?, extras.weighed))
 }
 
 fn add(report: &mut RunReport, what: &str, count: u64, detail: String) {

@@ -516,7 +516,8 @@ mod tests {
                 let places = order.iter().flat_map(|run| run.first..run.first + run.count);
                 let load =
                     |place: u64| AccessRecord { va: VirtAddr(place * 64), gap: 1, ..AccessRecord::default() };
-                let batch = AccessBatch { thread: 0, records: places.map(load).collect(), order };
+                let records = places.map(load).collect();
+                let batch = AccessBatch { records, order, ..AccessBatch::default() };
                 let reader = Box::new(Ordered(Some(batch), Reading::default()));
                 let slip = NonZeroU64::new(6);
                 Decoder::start(Job { slip, ..job(reader, u64::MAX) }, &mut epochs).unwrap()

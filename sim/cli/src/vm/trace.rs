@@ -9,14 +9,14 @@ use clap::{Args, ValueEnum};
 use daxsim_reports::units::{count, counted};
 use daxsim_reports::write_atomically_with;
 use daxsim_ring::{Access, Batch, Ending, Op};
-use daxsim_traces::access::{AccessBatch, AccessOp, AccessRecord, OrderRun, Reading};
+use daxsim_traces::access::{AccessBatch, AccessOp, AccessRecord, NO_ADDRESS, OrderRun, Reading};
 use daxsim_traces::dxt::{Description, Writer};
 use daxsim_types::VirtAddr;
 
 use crate::stream::{Stream, StreamArgs};
 use crate::{Status, output};
 
-/// Which address of an access is stored: a `.dxt` has one.
+/// Which address is that of the accesses. Beside the program's, that of the memory is kept where it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Stored {
     /// The program's
@@ -131,6 +131,7 @@ impl Taken {
         to.thread = batch.vcpu;
         to.records.clear();
         to.order.clear();
+        to.extras.clear();
         let first = self.accesses;
         let vcpu = self.vcpus.entry(batch.vcpu).or_default();
         vcpu.instructions = batch.instructions;
@@ -148,6 +149,10 @@ impl Taken {
             self.devices += u64::from(access.device);
             self.unknown += u64::from(access.pa.is_none());
             to.records.push(record(&access, va, gap));
+            to.extras.kernel.push(!access.user);
+            if address == Stored::Virtual {
+                to.extras.physical.push(access.pa.map_or(NO_ADDRESS, |pa| pa.0));
+            }
         }
         if !to.records.is_empty() {
             to.order.push(OrderRun { first, count: to.records.len() as u64 });

@@ -8,7 +8,10 @@
 //! | 4 | 8 | address, or thread, process, version |
 //!
 //! The first entry is a header with the version. An instruction comes before its accesses; a thread's entry says whose all
-//! after it are. Entries of kinds that are not needed have the same length and are skipped.
+//! after it are. A marker (kind 28) has its own kind instead of a size; that of kind 2 says the time in microseconds. Entries of kinds that
+//! are not needed have the same length and are skipped.
+
+mod merge;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -19,6 +22,8 @@ use daxsim_types::VirtAddr;
 use crate::TraceError;
 use crate::access::{AccessBatch, AccessOp, AccessReader, AccessRecord, BATCH, Fetches, Reading};
 use crate::fixed::FixedRecords;
+
+pub use merge::{Merged, files, threads};
 
 /// Bytes of an entry.
 const ENTRY: usize = 12;
@@ -46,6 +51,9 @@ mod kind {
     /// Behind the last kind, with room for some that may come.
     pub const END: u16 = 128;
 }
+
+/// The marker that says the time (`TRACE_MARKER_TYPE_TIMESTAMP`).
+const TIMESTAMP: u16 = 2;
 
 /// Whether a kind is an instruction that is fetched.
 const fn is_instruction(kind: u16) -> bool {
@@ -81,6 +89,12 @@ pub struct DrMemTrace<R> {
     gaps: BTreeMap<u32, u32>,
     /// Where the instruction behind the last one begins.
     next_pc: u64,
+    /// Microseconds, as the last marker said.
+    time: u64,
+    /// Most records of a batch.
+    most: usize,
+    /// Whether a batch ends where the time changes.
+    by_time: bool,
     reading: Reading,
 }
 
@@ -93,8 +107,23 @@ impl<R: Read> DrMemTrace<R> {
             thread: 0,
             gaps: BTreeMap::new(),
             next_pc: 0,
+            time: 0,
+            most: BATCH,
+            by_time: false,
             reading: Reading::default(),
         }
+    }
+
+    /// Batches of one time each, of at most so many records.
+    pub(crate) const fn by_time(mut self, most: usize) -> Self {
+        self.by_time = true;
+        self.most = most;
+        self
+    }
+
+    /// The time of the last batch, in microseconds.
+    pub(crate) const fn time(&self) -> u64 {
+        self.time
     }
 
     /// The next entry, which stays until it is used.
@@ -144,8 +173,9 @@ impl<R: Read> DrMemTrace<R> {
 impl<R: Read + Send> AccessReader for DrMemTrace<R> {
     fn next_batch(&mut self, batch: &mut AccessBatch) -> Result<bool, TraceError> {
         batch.records.clear();
+        batch.order.clear();
         batch.thread = self.thread;
-        while batch.records.len() + MOST <= BATCH {
+        while batch.records.len() + MOST <= self.most {
             let entry = match self.peek() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
@@ -163,6 +193,12 @@ impl<R: Read + Send> AccessReader for DrMemTrace<R> {
                     break;
                 }
                 batch.thread = entry.2 as u32;
+            }
+            if let (kind::MARKER, TIMESTAMP, time) = entry {
+                if self.by_time && !batch.records.is_empty() {
+                    break;
+                }
+                self.time = time;
             }
             self.input.advance();
             self.take(entry, &mut batch.records);

@@ -9,11 +9,12 @@ use daxsim_sim::memory::{DeviceStats, Level};
 use daxsim_types::Time;
 use serde::Serialize;
 
-use super::faults::Found;
+use super::by_line::{self, LineWay, Played};
 use super::feed::Feed;
+use super::runs::Way;
 
 /// Name and version of the form.
-const SCHEMA: &str = "daxsim-cosim-1";
+const SCHEMA: &str = "daxsim-cosim-2";
 
 /// The whole.
 #[derive(Debug, Serialize)]
@@ -31,6 +32,8 @@ pub struct Cosim {
     mapping: Mapping,
     /// Kinds of faults.
     pub faults: Vec<Faulted>,
+    /// Ways of the kernel by line of the scripts that were played.
+    pub lines: Vec<LineWay>,
 }
 
 /// What a CPU did in a mode.
@@ -41,6 +44,8 @@ struct Side {
     instructions: u64,
     loads: u64,
     stores: u64,
+    /// Atomic instructions, each a load and a store.
+    atomics: u64,
     first_level_hits: u64,
     second_level_hits: u64,
     walks: u64,
@@ -89,13 +94,22 @@ struct Mapping {
 }
 
 /// One way through the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Path {
     pub instructions: u64,
     pub loads: u64,
     pub stores: u64,
+    /// Atomic instructions, each a load and a store; of the model they are not told apart.
+    pub atomics: u64,
     pub lines: Option<u64>,
     pub cycles: u64,
+}
+
+impl Path {
+    /// Instructions, loads and stores, where an atomic instruction is a store alone.
+    pub fn executed(&self) -> [u64; 3] {
+        [self.instructions, self.loads - self.atomics.min(self.loads), self.stores]
+    }
 }
 
 /// Faults of a kind.
@@ -111,7 +125,7 @@ pub struct Faulted {
 
 impl Cosim {
     /// Of all that went in.
-    pub fn new(feed: &Feed, complete: bool) -> Self {
+    pub fn new(feed: &Feed, complete: bool, scripts: &[Played]) -> Self {
         let machine = &feed.machine;
         let cycles = |time: Time| machine.cycles(time).round() as u64;
         let cpus = 0..machine.cpus() as u16;
@@ -133,7 +147,7 @@ impl Cosim {
         let paths = feed.faults.by_kind().into_iter().map(|(kind, found)| Faulted {
             kind,
             count: found.len() as u64,
-            kernel: medians(&found, &cycles),
+            kernel: medians(found.iter().map(|one| &one.way), &cycles),
             model: None,
         });
         Self {
@@ -155,6 +169,7 @@ impl Cosim {
                 collisions: made.collisions,
             },
             faults: paths.collect(),
+            lines: by_line::all(feed, scripts, &cycles),
             sides,
         }
     }
@@ -196,6 +211,9 @@ impl Cosim {
             }
             let _ = write!(text, "\n{}", table(&rows));
         }
+        if !self.lines.is_empty() {
+            let _ = write!(text, "\n{}", table(&by_line::rows(&self.lines)));
+        }
         let Mapping { pages_4k, pages_2m, pages_1g, inferred_remaps, stale, .. } = self.mapping;
         let _ = writeln!(
             text,
@@ -222,8 +240,9 @@ fn side(cpu: u16, side: &'static str, counts: &Counts, cycles: &impl Fn(Time) ->
         cpu,
         side,
         instructions: counts.instructions,
-        loads: counts.accesses[usize::from(kind::LOAD)],
-        stores: counts.accesses[usize::from(kind::STORE)],
+        loads: counts.accesses[usize::from(kind::LOAD)] + counts.accesses[usize::from(kind::LOCKED)],
+        stores: counts.accesses[usize::from(kind::STORE)] + counts.accesses[usize::from(kind::LOCKED)],
+        atomics: counts.accesses[usize::from(kind::LOCKED)],
         first_level_hits: counts.first_level_hits,
         second_level_hits: counts.second_level_hits,
         walks: counts.walks,
@@ -251,22 +270,27 @@ fn device(name: &'static str, stats: &DeviceStats) -> Device {
 }
 
 /// The median of each count by itself.
-fn medians(found: &[Found], cycles: &impl Fn(Time) -> u64) -> Path {
-    let median = |of: &dyn Fn(&Found) -> u64| {
-        let mut all: Vec<u64> = found.iter().map(of).collect();
-        all.sort_unstable();
-        all.get(all.len() / 2).copied().unwrap_or_default()
-    };
+pub fn medians<'a>(ways: impl Iterator<Item = &'a Way> + Clone, cycles: &impl Fn(Time) -> u64) -> Path {
+    let median = |of: &dyn Fn(&Way) -> u64| median(ways.clone().map(of).collect());
+    // A way without them had more than a fault has.
+    let with_lines: Vec<u64> = ways.clone().filter_map(|one| one.lines).collect();
     Path {
-        instructions: median(&|one| one.instructions),
-        loads: median(&|one| one.loads),
-        stores: median(&|one| one.stores),
-        lines: Some(median(&|one| one.lines)),
+        instructions: median(&|one| one.executed.instructions),
+        loads: median(&|one| one.executed.loads),
+        stores: median(&|one| one.executed.stores),
+        atomics: median(&|one| one.executed.atomics),
+        lines: (!with_lines.is_empty()).then(|| self::median(with_lines)),
         cycles: median(&|one| cycles(one.took)),
     }
 }
 
-fn row<const N: usize>(texts: [&str; N]) -> Vec<String> {
+/// The one in the middle, the higher of two; 0 of none.
+pub fn median(mut all: Vec<u64>) -> u64 {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+pub fn row<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_owned).to_vec()
 }
 
@@ -275,14 +299,14 @@ fn cells(names: [String; 2], numbers: &[u64]) -> Vec<String> {
 }
 
 fn path_row(names: [String; 2], faults: Option<u64>, path: &Path) -> Vec<String> {
-    let Path { instructions, loads, stores, lines, cycles } = *path;
+    let Path { instructions, loads, stores, lines, cycles, .. } = *path;
     let numbers = [faults, Some(instructions), Some(loads), Some(stores), lines, Some(cycles)];
     let shown = numbers.map(|number| number.map_or_else(|| "-".into(), count));
     names.into_iter().chain(shown).collect()
 }
 
 /// Columns to the right, but the first two.
-fn table(rows: &[Vec<String>]) -> String {
+pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

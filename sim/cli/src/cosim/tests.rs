@@ -1,5 +1,6 @@
 //! A stream through real rings into the machine.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use daxsim_configs::Override;
@@ -10,12 +11,15 @@ use super::*;
 
 const DAX_VA: u64 = 0x7f00_0000_0000;
 const KERNEL_VA: u64 = 0xffff_8880_0000_0000;
+/// Addresses that a script maps.
+const MAPS: Range<u64> = 0x1000_0000_0000..0x1100_0000_0000;
 const RAM: u64 = 0x100_0000;
 
 fn feed(cpus: u16) -> Feed {
     let set = [Override::parse(&format!("cpu.count={cpus}")).unwrap()];
     let spec = load_machine("skylake-sp-optane", &set).unwrap();
-    Feed::new(Bare::new(spec, load_kernel("linux-7.2", &[]).unwrap(), Options::default()).unwrap())
+    let kernel = load_kernel("linux-7.2", &[]).unwrap();
+    Feed::new(Bare::new(spec, kernel, Options::default()).unwrap(), MAPS)
 }
 
 fn user(op: Op, va: u64, pa: u64) -> Access {
@@ -61,14 +65,15 @@ fn both_sides_of_each_cpu_are_counted() {
     let unknown = Access { pa: None, ..user(Op::Load, 0x1000, 0) };
     let first = [user(Op::Load, 0x5000, RAM), device, unknown, user(Op::Store, 0x5000, RAM)];
     through_rings(&mut feed, &[first.to_vec(), kernel(3)]);
-    let cosim: serde_json::Value = serde_json::from_str(&Cosim::new(&feed, true).to_json().unwrap()).unwrap();
+    let cosim: serde_json::Value =
+        serde_json::from_str(&Cosim::new(&feed, true, &[]).to_json().unwrap()).unwrap();
     let top = |key: &str| cosim[key].as_u64().unwrap();
     assert_eq!(["accesses", "devices_left_out", "unknown_left_out"].map(top), [8, 1, 1]);
     let side = |at: usize, key: &str| cosim["sides"][at][key].as_u64().unwrap();
     assert_eq!([0, 1, 2, 3].map(|at| side(at, "loads") + side(at, "stores")), [2, 0, 0, 6]);
     assert_eq!(side(0, "instructions"), 20, "those before accesses that are left out, too");
     assert_eq!((side(0, "walks"), side(3, "walks")), (1, 1));
-    let text = Cosim::new(&feed, true).text();
+    let text = Cosim::new(&feed, true, &[]).text();
     assert!(text.contains("left out: 1 of devices, 1 without"), "{text}");
 }
 
@@ -93,7 +98,8 @@ fn faults_are_found_and_told_apart() {
     stream.extend(kernel(40));
     stream.push(page(9, Op::Load));
     through_rings(&mut feed, &[stream]);
-    let cosim: serde_json::Value = serde_json::from_str(&Cosim::new(&feed, true).to_json().unwrap()).unwrap();
+    let cosim: serde_json::Value =
+        serde_json::from_str(&Cosim::new(&feed, true, &[]).to_json().unwrap()).unwrap();
     let faults = cosim["faults"].as_array().unwrap();
     let path = |at: usize| {
         let fault = &faults[at];

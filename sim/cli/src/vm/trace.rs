@@ -165,7 +165,7 @@ fn chosen(access: &Access, address: Stored) -> Option<VirtAddr> {
 fn record(access: &Access, va: VirtAddr, gap: u32) -> AccessRecord {
     let op = match access.op {
         Op::Load => AccessOp::Load,
-        Op::Store => AccessOp::Store,
+        Op::Store | Op::Locked => AccessOp::Store,
     };
     AccessRecord { va, gap, size: access.size.into(), op, dependent: false }
 }

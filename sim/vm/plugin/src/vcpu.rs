@@ -115,7 +115,8 @@ impl Vcpu {
             self.stream(kind.size, va, place, site, Op::Load, instructions)?;
         }
         if kind.stores && self.filter.in_window() {
-            self.stream(kind.size, va, place, site, Op::Store, instructions)?;
+            let op = if kind.loads { Op::Locked } else { Op::Store };
+            self.stream(kind.size, va, place, site, op, instructions)?;
         }
         Ok(())
     }

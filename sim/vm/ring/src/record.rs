@@ -3,7 +3,7 @@
 //! | word | bits | what |
 //! |---:|---|---|
 //! | 0 | 0 to 56 | virtual address; bit 56 is repeated above |
-//! | 0 | 57 and 58 | 0 load, 1 store, 3 header of a batch |
+//! | 0 | 57 and 58 | 0 load, 1 store, 2 store of an atomic instruction, 3 header of a batch |
 //! | 0 | 59 to 61 | size: 2^n bytes |
 //! | 0 | 62 | by an instruction of user space |
 //! | 0 | 63 | to a device |
@@ -46,6 +46,8 @@ pub enum Op {
     Load,
     /// A store.
     Store,
+    /// The store of an atomic instruction, right behind its load.
+    Locked,
 }
 
 /// One access of a vCPU. An instruction that loads and stores the same bytes makes two, the second one with a gap of 0.
@@ -74,6 +76,7 @@ impl Access {
         let kind = match self.op {
             Op::Load => 0,
             Op::Store => 1 << ADDRESS_BITS,
+            Op::Locked => 2 << ADDRESS_BITS,
         };
         let size = u64::from(self.size.max(1).ilog2()) << SIZE_SHIFT;
         let flags = if self.user { USER } else { 0 } | if self.device { DEVICE } else { 0 };
@@ -90,7 +93,11 @@ impl Access {
         Self {
             va: VirtAddr(va),
             pa: (page != UNKNOWN_PAGE).then_some(PhysAddr(page << PAGE_SHIFT | va & PAGE_OFFSET)),
-            op: if first & KIND == 0 { Op::Load } else { Op::Store },
+            op: match first >> ADDRESS_BITS & 3 {
+                0 => Op::Load,
+                1 => Op::Store,
+                _ => Op::Locked,
+            },
             size: 1 << (first >> SIZE_SHIFT & 7),
             user: first & USER != 0,
             device: first & DEVICE != 0,
@@ -154,17 +161,23 @@ mod tests {
     fn accesses() -> impl Strategy<Value = Access> {
         let va = any::<i64>().prop_map(|bits| (bits << 7 >> 7) as u64);
         let page = prop::option::of(0..UNKNOWN_PAGE);
-        (va, page, any::<(bool, bool, bool)>(), 0..8_u32, 0..=MOST_GAP as u32).prop_map(
-            |(va, page, (store, user, device), size, gap)| Access {
+        (
+            va,
+            page,
+            any::<(bool, bool)>(),
+            prop::sample::select(vec![Op::Load, Op::Store, Op::Locked]),
+            0..8_u32,
+            0..=MOST_GAP as u32,
+        )
+            .prop_map(|(va, page, (user, device), op, size, gap)| Access {
                 va: VirtAddr(va),
                 pa: page.map(|page| PhysAddr(page << PAGE_SHIFT | va & PAGE_OFFSET)),
-                op: if store { Op::Store } else { Op::Load },
+                op,
                 size: 1 << size,
                 user,
                 device,
                 gap,
-            },
-        )
+            })
     }
 
     proptest! {

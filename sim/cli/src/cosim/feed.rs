@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use daxsim_ring::{Access as Streamed, Batch, Op};
+use daxsim_ring::{Access as Streamed, Batch, Control, Item, Op};
 use daxsim_sim::bare::{Access, Bare, flag, kind};
 use daxsim_traces::script::marks;
 use daxsim_types::PageSize;
@@ -11,6 +11,7 @@ use daxsim_types::PageSize;
 use super::faults::Faults;
 use super::lines::Lines;
 use super::runs::Run;
+use crate::stream::SharedMemory;
 
 /// What of the stream is not made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,19 @@ pub struct LeftOut {
     pub unknown: u64,
 }
 
+/// What is known of address spaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Roots {
+    /// Nothing: all share one.
+    #[default]
+    None,
+    /// Roots, and changes of translations; tables are made of pairs of addresses.
+    Known,
+    /// As well, and the tables are read from the guest's memory.
+    Read,
+}
+
 /// The machine, with the stream that goes in.
 pub struct Feed {
     pub machine: Bare,
@@ -28,6 +42,10 @@ pub struct Feed {
     pub faults: Faults,
     pub lines: Lines,
     maps: Range<u64>,
+    /// The guest's memory, until a root in it is known.
+    tables: Option<SharedMemory>,
+    /// Whether a root was loaded, and whether its tables are the guest's own.
+    pub roots: Roots,
     /// What the kernel does at the moment, by CPU.
     runs: Vec<Run>,
     /// Records of the batch that is under way.
@@ -46,6 +64,8 @@ impl Feed {
             faults: Faults::new(cpus, pmem.base..pmem.base + pmem.capacity),
             lines: Lines::new(cpus),
             maps,
+            tables: None,
+            roots: Roots::None,
             runs: vec![Run::default(); cpus],
             accesses: Vec::new(),
             carried: vec![0; cpus],
@@ -64,7 +84,53 @@ impl Feed {
         let cpu = cpu.with_context(|| {
             format!("vCPU {} of the guest, but the machine has {count}: raise cpu.count", batch.vcpu)
         })?;
-        self.convert(cpu, batch);
+        for item in batch.items() {
+            match item {
+                Item::Access(streamed) => self.convert(cpu, &streamed),
+                Item::Control(control) => {
+                    self.make(cpu)?;
+                    self.control(cpu, control)?;
+                }
+            }
+        }
+        self.make(cpu)
+    }
+
+    /// Tables are read from there, once a root is known.
+    pub fn read_tables_from(&mut self, memory: Option<SharedMemory>) {
+        self.tables = memory;
+    }
+
+    fn control(&mut self, cpu: u16, control: Control) -> Result<()> {
+        match control {
+            Control::Root(root) => {
+                if self.roots == Roots::None {
+                    self.begin_with(root.0)?;
+                }
+                // The lowest bits say how the root is cached, or, with PCIDs, which this is: QEMU has none.
+                self.machine.mov_cr3(cpu, root.0 & !0xfff, 0, false)?;
+            }
+            Control::Page(at) => _ = self.machine.invlpg(cpu, at.0)?,
+            Control::All => _ = self.machine.flush_all(cpu)?,
+        }
+        Ok(())
+    }
+
+    /// The first root: from now on no CPU is without one.
+    fn begin_with(&mut self, root: u64) -> Result<()> {
+        self.roots = Roots::Known;
+        if let Some(memory) = self.tables.take() {
+            self.machine.set_guest_memory(Box::new(memory));
+            self.roots = Roots::Read;
+        }
+        for cpu in 0..self.machine.cpus() as u16 {
+            self.machine.mov_cr3(cpu, root & !0xfff, 0, false)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the accesses that were converted.
+    fn make(&mut self, cpu: u16) -> Result<()> {
         let accesses = std::mem::take(&mut self.accesses);
         let by_kernel = |access: &Access| access.flags & flag::KERNEL != 0;
         for chunk in accesses.chunk_by(|one, next| by_kernel(one) == by_kernel(next)) {
@@ -83,6 +149,7 @@ impl Feed {
             }
         }
         self.accesses = accesses;
+        self.accesses.clear();
         Ok(())
     }
 
@@ -122,20 +189,20 @@ impl Feed {
         self.lines.mark(cpu, mark, way);
     }
 
-    /// Replaces the accesses by those of a batch.
-    fn convert(&mut self, cpu: u16, batch: &Batch) {
-        self.accesses.clear();
+    /// Adds an access of a batch.
+    #[inline]
+    fn convert(&mut self, cpu: u16, streamed: &Streamed) {
         let carried = &mut self.carried[usize::from(cpu)];
-        for streamed in batch.accesses() {
+        {
             *carried += u64::from(streamed.gap);
             if streamed.device {
                 self.left_out.devices += 1;
             } else if streamed.op == Op::Locked
-                && self.accesses.last().is_some_and(|load| is_load_of(load, &streamed))
+                && self.accesses.last().is_some_and(|load| is_load_of(load, streamed))
             {
                 // The machine does both at once, with the line held.
                 self.accesses.last_mut().into_iter().for_each(|load| load.kind = kind::LOCKED);
-            } else if let Some(access) = access_of(cpu, &streamed) {
+            } else if let Some(access) = access_of(cpu, streamed) {
                 let instructions = u32::try_from(*carried).unwrap_or(u32::MAX);
                 *carried -= u64::from(instructions);
                 self.accesses.push(access.after(instructions));

@@ -26,8 +26,11 @@ pub use self::by_line::{LineWay, Played, maps};
 pub use self::feed::Feed;
 pub use self::report::{Cosim, table};
 use crate::config::parse_overrides;
-use crate::stream::{Memory, Stream};
+use crate::stream::{Memory, SharedMemory, Stream};
 use crate::{Status, explain, output};
+
+/// Option of the plugin: what changes translations is streamed.
+pub const CONTROL: &str = ",control=on";
 
 /// The machine under a guest, and the kernel model beside the guest's.
 pub struct Machine<'a> {
@@ -118,9 +121,10 @@ impl<'a> Machine<'a> {
 pub fn run(args: &CosimArgs) -> Result<Status> {
     // What is wrong with the machine is said before anything is started.
     Machine::new(&args.on, &args.kernel, args.fs, &Memory::default(), None).feed(0..0)?;
-    let mut stream = Stream::start(&args.stream)?;
+    let mut stream = Stream::start(&args.stream, CONTROL)?;
     let machine = Machine::new(&args.on, &args.kernel, args.fs, &stream.memory, None);
     let mut feed = machine.feed(0..0)?;
+    feed.read_tables_from(SharedMemory::of(stream.pid, &stream.memory));
     let mut batch = Batch::default();
     let ending = loop {
         match stream.next(&mut batch)? {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use daxsim_reports::units::count;
-use daxsim_sim::bare::{Counts, Mode, kind};
+use daxsim_sim::bare::{Bare, Counts, Mode, kind};
 use daxsim_sim::memory::{DeviceStats, Level};
 use daxsim_types::Time;
 use serde::Serialize;
 
 use super::by_line::{self, LineWay, Played};
-use super::feed::Feed;
+use super::feed::{Feed, Roots};
 use super::runs::Way;
 
 /// Name and version of the form.
@@ -30,6 +30,8 @@ pub struct Cosim {
     structures: Vec<Structure>,
     memory: Vec<Device>,
     mapping: Mapping,
+    /// TLB maintenance, by CPU.
+    maintained: Vec<Maintenance>,
     /// Kinds of faults.
     pub faults: Vec<Faulted>,
     /// Ways of the kernel by line of the scripts that were played.
@@ -81,9 +83,28 @@ struct Device {
     media_bytes_written: u64,
 }
 
+/// What a CPU did to its translations.
+#[derive(Debug, Serialize)]
+struct Maintenance {
+    cpu: u16,
+    cr3_writes: u64,
+    invlpg: u64,
+    full_flushes: u64,
+}
+
+fn maintenance(machine: &Bare, cpu: u16) -> Maintenance {
+    let done = machine.cpu_counts(cpu).maintained;
+    Maintenance { cpu, cr3_writes: done.cr3_writes, invlpg: done.invlpg, full_flushes: done.full_flushes }
+}
+
 /// How page tables came about.
 #[derive(Debug, Serialize)]
 struct Mapping {
+    /// What is known of address spaces.
+    roots: Roots,
+    /// Entries read from the guest's own tables, and walks of these that found no page.
+    guest_reads: u64,
+    guest_absent: u64,
     pages_4k: u64,
     pages_2m: u64,
     pages_1g: u64,
@@ -160,6 +181,9 @@ impl Cosim {
             structures: structures.collect(),
             memory: vec![device("dram", &memory.dram), device("pmem", &memory.pmem)],
             mapping: Mapping {
+                roots: feed.roots,
+                guest_reads: made.guest_reads,
+                guest_absent: made.guest_absent,
                 pages_4k: made.pages[0],
                 pages_2m: made.pages[1],
                 pages_1g: made.pages[2],
@@ -170,6 +194,7 @@ impl Cosim {
             },
             faults: paths.collect(),
             lines: by_line::all(feed, scripts, &cycles),
+            maintained: (0..machine.cpus() as u16).map(|cpu| maintenance(machine, cpu)).collect(),
             sides,
         }
     }
@@ -214,16 +239,7 @@ impl Cosim {
         if !self.lines.is_empty() {
             let _ = write!(text, "\n{}", table(&by_line::rows(&self.lines)));
         }
-        let Mapping { pages_4k, pages_2m, pages_1g, inferred_remaps, stale, .. } = self.mapping;
-        let _ = writeln!(
-            text,
-            "\npages {} + {} of 2 MiB + {} of 1 GiB; {} remapped and {} translations invalidated, as the stream shows",
-            count(pages_4k),
-            count(pages_2m),
-            count(pages_1g),
-            count(inferred_remaps),
-            count(stale)
-        );
+        self.say_mapping(&mut text);
         let _ = writeln!(
             text,
             "left out: {} of devices, {} without a physical address",
@@ -231,6 +247,38 @@ impl Cosim {
             count(self.unknown_left_out)
         );
         text
+    }
+
+    /// Where translations came from.
+    fn say_mapping(&self, text: &mut String) {
+        let Mapping { pages_4k, pages_2m, pages_1g, inferred_remaps, stale, .. } = self.mapping;
+        let of = |field: fn(&Maintenance) -> u64| count(self.maintained.iter().map(field).sum());
+        if self.mapping.roots != Roots::None {
+            let _ = writeln!(
+                text,
+                "\n{} CR3 writes, {} INVLPG, {} invalidations of everything by the guest",
+                of(|one| one.cr3_writes),
+                of(|one| one.invlpg),
+                of(|one| one.full_flushes)
+            );
+        }
+        if self.mapping.roots == Roots::Read {
+            let _ = writeln!(
+                text,
+                "{} entries of page tables read from the guest, {} not found there any more",
+                count(self.mapping.guest_reads),
+                count(self.mapping.guest_absent)
+            );
+        }
+        let _ = writeln!(
+            text,
+            "\npages made of addresses: {} + {} of 2 MiB + {} of 1 GiB; {} remapped, {} translations dropped that the guest contradicts",
+            count(pages_4k),
+            count(pages_2m),
+            count(pages_1g),
+            count(inferred_remaps),
+            count(stale)
+        );
     }
 }
 

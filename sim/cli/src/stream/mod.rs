@@ -1,6 +1,7 @@
 //! QEMU with our plugin: started, told where its memory is, read, and ended whatever happens.
 
 mod args;
+mod guest;
 mod map;
 mod qmp;
 
@@ -17,6 +18,7 @@ use daxsim_ring::{Batch, Ending, Geometry, Place, Reader, Received};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use self::args::{FilterArgs, StreamArgs};
+pub use self::guest::SharedMemory;
 pub use self::map::Memory;
 use self::qmp::Monitor;
 
@@ -132,16 +134,18 @@ pub struct Stream {
     told: bool,
     /// The guest's memory.
     pub memory: Memory,
+    /// QEMU's process.
+    pub pid: u32,
 }
 
 impl Stream {
-    /// Starts QEMU, and lets the guest go when all is ready.
+    /// Starts QEMU, and lets the guest go when all is ready. `more` are options of the plugin, each behind a comma.
     ///
     /// # Errors
     ///
     /// What is missing, or what QEMU did instead.
-    pub fn start(args: &StreamArgs) -> Result<Self> {
-        let mut tap = Tap::new(args.plugin.as_deref(), args.filter.options())?;
+    pub fn start(args: &StreamArgs, more: &str) -> Result<Self> {
+        let mut tap = Tap::new(args.plugin.as_deref(), args.filter.options() + more)?;
         let Some((program, arguments)) = args.qemu.split_first() else {
             bail!("expected QEMU and its arguments")
         };
@@ -153,8 +157,8 @@ impl Stream {
         let child = Command::new(program).args(arguments).args(tap.arguments()).spawn();
         let child = child.with_context(|| format!("cannot start {}", Path::new(program).display()))?;
         let mut child = Owned(child);
-        let (memory, _) = tap.connect(&mut || ended(&mut child.0))?;
-        Ok(Self { tap, child, asked, told: false, memory })
+        let (memory, pid) = tap.connect(&mut || ended(&mut child.0))?;
+        Ok(Self { tap, child, asked, told: false, memory, pid })
     }
 
     /// The next accesses, or how the stream ended. A signal asks QEMU to end; what it streamed until then comes before.

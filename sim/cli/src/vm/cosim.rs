@@ -12,10 +12,11 @@ use daxsim_ring::{Batch, Ending, Received};
 use daxsim_traces::script::Script;
 use daxsim_vm::{ATTEMPTS, Failure, Guest, Plan, Prepared, VmError, Watch, Work, kernel_folder};
 
+use super::args::With;
 use super::work::WorkArgs;
-use crate::cosim::{Cosim, Feed, LineWay, Machine, MachineArgs, Played, Reference, maps, table};
+use crate::cosim::{CONTROL, Cosim, Feed, LineWay, Machine, MachineArgs, Played, Reference, maps, table};
 use crate::record::Asked;
-use crate::stream::{FilterArgs, Memory, Tap};
+use crate::stream::{FilterArgs, Memory, SharedMemory, Tap};
 use crate::{Status, output};
 
 /// `daxsim vm cosim`
@@ -62,6 +63,9 @@ Exit status: 0 done, 1 what ran failed, or ways are not near those of --against,
 
 /// Runs `daxsim vm cosim`.
 pub fn run(args: &VmCosimArgs) -> Result<Status> {
+    if args.work.guest.accel == With::Kvm {
+        bail!("--accel kvm: QEMU's plugins see what its translator runs, so not what KVM does: expected tcg");
+    }
     let plan = args.work.plan(Watch::Marked { passes: args.passes }, 0, Path::new(""))?;
     let played = played(&plan, args.passes)?;
     Machine::new(&args.on, args.model(""), args.work.fs, &Memory::default(), Some(plan.cpus)).feed(0..0)?;
@@ -146,7 +150,7 @@ fn attempt_once<'a>(
     (model, maps): (&'a str, &Range<u64>),
     asked: &Asked,
 ) -> Result<Came<'a>> {
-    let mut tap = Tap::new(args.plugin.as_deref(), args.filter.options())?;
+    let mut tap = Tap::new(args.plugin.as_deref(), args.filter.options() + CONTROL)?;
     let guest = with_shared_memory(&prepared.guest, tap.arguments());
     let stop = AtomicBool::new(false);
     let mut said = |text: &str| output::note(&format!("daxsim: {text}"));
@@ -180,15 +184,18 @@ fn feed_all<'a>(
     tap: &mut Tap,
     ended: &mut dyn FnMut() -> Result<Option<String>>,
 ) -> Result<(Machine<'a>, Feed, Ending)> {
-    let (memory, _) = tap.connect(ended)?;
+    let (memory, pid) = tap.connect(ended)?;
     let fs = args.work.fs.or(plan.jobs.first().map(|job| job.fs));
     let machine = Machine::new(&args.on, model, fs, &memory, Some(plan.cpus));
     let mut feed = machine.feed(maps.clone())?;
+    feed.read_tables_from(SharedMemory::of(pid, &memory));
     let mut batch = Batch::default();
     loop {
+        // A signal has to be seen also while accesses come without a pause.
+        ended()?;
         match tap.next(&mut batch, ended)? {
             Received::Batch => feed.batch(&batch)?,
-            Received::Nothing => _ = ended()?,
+            Received::Nothing => {}
             Received::End(ending) => return Ok((machine, feed, ending)),
         }
     }

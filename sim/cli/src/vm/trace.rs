@@ -79,7 +79,7 @@ pub fn run(args: &VmTraceArgs) -> Result<Status> {
     if args.output.extension().is_none_or(|extension| extension != "dxt") {
         bail!("{}: expected a name that ends in .dxt", args.output.display());
     }
-    let mut stream = Stream::start(&args.stream)?;
+    let mut stream = Stream::start(&args.stream, "")?;
     let mut result = None;
     let written = write_atomically_with(&args.output, |file| {
         let stored = store(args, &mut stream, file);

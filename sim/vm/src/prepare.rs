@@ -1,5 +1,6 @@
 //! A guest that is ready to be started.
 
+use std::fs;
 use std::path::Path;
 
 use crate::initramfs::Contents;
@@ -58,7 +59,48 @@ pub fn prepare(plan: &Plan, said: &mut dyn FnMut(&str)) -> Result<Prepared, VmEr
     Ok(Prepared { guest, release: kernel.release, _folder: folder })
 }
 
+/// How the folders of guests begin; the number of the process that made one follows.
+const PREFIX: &str = "daxsim-vm-";
+
+/// A folder for a guest. Those that processes left behind that were killed are removed.
 fn folder(temporary: &Path) -> Result<tempfile::TempDir, VmError> {
-    let folder = tempfile::Builder::new().prefix("daxsim-vm-").tempdir_in(temporary);
+    remove_stale(temporary);
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(temporary);
     folder.map_err(VmError::file("made", temporary))
+}
+
+fn remove_stale(temporary: &Path) {
+    let Ok(entries) = fs::read_dir(temporary) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+        let Some(maker) = maker.and_then(|(number, _)| number.parse::<u32>().ok()) else { continue };
+        if !Path::new("/proc").join(maker.to_string()).exists() {
+            // What cannot be removed is another user's.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let temporary = tempfile::tempdir().unwrap();
+        // No process has the highest number.
+        let stale = temporary.path().join(format!("{PREFIX}{}-x", u32::MAX));
+        let others = ["daxsim-vm-x", "daxsim-vm-", "mine"].map(|name| temporary.path().join(name));
+        for folder in others.iter().chain([&stale]) {
+            fs::create_dir(folder).unwrap();
+        }
+        let first = folder(temporary.path()).unwrap();
+        let second = folder(temporary.path()).unwrap();
+        assert!(!stale.exists());
+        assert!(
+            others.iter().chain([&first.path().to_owned(), &second.path().to_owned()]).all(|f| f.exists())
+        );
+    }
 }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::programs::{self, Files};
-use crate::{Plan, VmError, Work, elf, needs};
+use crate::{Accel, Plan, VmError, Work, elf, needs};
+
+/// The host's virtualisation.
+const KVM: &str = "/dev/kvm";
 
 /// What was found, and what was not.
 #[derive(Default)]
@@ -69,6 +72,11 @@ pub fn gather(plan: &Plan) -> Result<(PathBuf, Files), VmError> {
             player.display()
         )),
         None => {}
+    }
+    if plan.accel == Accel::Kvm && !Path::new(KVM).exists() {
+        found.missing.push(format!(
+            "no {KVM}: this host does not virtualise, or its module is not loaded: without --accel kvm any host does"
+        ));
     }
     found.missing.extend(plan.kernel.missing());
     for job in &plan.jobs {

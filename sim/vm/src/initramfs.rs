@@ -8,12 +8,12 @@ use std::path::Path;
 use daxsim_traces::recording;
 use daxsim_types::FileSystem;
 
-use crate::VmError;
 use crate::cpio::Archive;
 use crate::job::{Job, Work};
 use crate::kernel::Kernel;
 use crate::modules::Modules;
 use crate::programs::Files;
+use crate::{VmError, Watch};
 
 /// The first process.
 const INIT: &str = include_str!("guest/init.sh");
@@ -21,6 +21,11 @@ const INIT: &str = include_str!("guest/init.sh");
 const MODULES: [&str; 7] = ["virtio_pci", "9pnet_virtio", "9p", "nfit", "nd_pmem", "dax_pmem", "device_dax"];
 /// Modules that not every kernel has: checksums that file systems ask for by name.
 const OPTIONAL_MODULES: [&str; 3] = ["crc32c_generic", "crc32c_intel", "nd_btt"];
+
+/// Options of mkfs.ext4: blocks in pieces of 2 MiB, so that they can be mapped by such.
+const MKFS_EXT4: &str = "-b 4096 -E stride=512,stripe_width=512,lazy_itable_init=0,lazy_journal_init=0";
+/// Those of mkfs.xfs; by extszinherit, files are allocated in such pieces.
+const MKFS_XFS: &str = "-d su=2m,sw=1,extszinherit=512";
 
 /// What a guest does besides its jobs.
 pub struct Contents<'a> {
@@ -30,6 +35,10 @@ pub struct Contents<'a> {
     pub kernel: &'a Kernel,
     /// What is recorded.
     pub jobs: &'a [Job],
+    /// How they are done.
+    pub watch: Watch,
+    /// Options of the program that makes the file system, in place of ours.
+    pub mkfs: Option<&'a str>,
     /// Size of the trace's buffer for each CPU.
     pub buffer_kib: u64,
     /// Longest time of a job.
@@ -91,6 +100,9 @@ impl Contents<'_> {
             ("namespaces", namespaces(self.jobs)),
             ("probes", recording::probes(&self.kernel.release).map(|probe| format!("{probe}\n")).collect()),
             ("events", events),
+            ("passes", self.passes()),
+            ("mkfs-ext4", format!("{}\n", self.mkfs.unwrap_or(MKFS_EXT4))),
+            ("mkfs-xfs", format!("{}\n", self.mkfs.unwrap_or(MKFS_XFS))),
             ("buffer-kib", format!("{}\n", self.buffer_kib)),
             ("job-seconds", format!("{}\n", self.job_seconds)),
             ("jobs", jobs),
@@ -109,6 +121,14 @@ impl Contents<'_> {
         }
         archive.file("/etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", false)?;
         archive.file("/etc/mtab", b"", false)
+    }
+
+    /// How often each job is done; 0 if the kernel traces it.
+    fn passes(&self) -> String {
+        match self.watch {
+            Watch::Traced => "0\n".into(),
+            Watch::Marked { passes } => format!("{passes}\n"),
+        }
     }
 
     /// The folders of all libraries.

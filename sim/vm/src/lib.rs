@@ -1,7 +1,7 @@
 //! Recordings of real kernels in a virtual machine with emulated NVDIMMs.
 //!
 //! [`record`] takes a kernel and jobs, builds the guest's first file system of programs of the host, boots it in QEMU, and lays out what
-//! the kernel recorded. [`Guest`] boots a guest of any kind.
+//! the kernel recorded. [`prepare`] builds the same guest for whoever looks at it from outside. [`Guest`] boots a guest of any kind.
 
 mod apt;
 mod cpio;
@@ -15,6 +15,7 @@ mod kernel;
 mod layout;
 mod modules;
 mod needs;
+mod prepare;
 mod programs;
 mod qemu;
 
@@ -28,14 +29,28 @@ pub use kernel::{Kernel, Source};
 pub use layout::{Recorded, kernel_folder};
 pub use modules::{Module, Modules};
 pub use needs::{Programs, look};
+pub use prepare::{Prepared, prepare};
 pub use programs::{Files, add as add_program, find as find_program};
-pub use qemu::{Accel, Guest, Limits};
+pub use qemu::{ATTEMPTS, Accel, Failure, Guest, Limits};
 
-use initramfs::Contents;
+/// How a guest does its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// The kernel traces itself, with all events and probes.
+    Traced,
+    /// Nothing is on in the kernel; the player marks the lines of scripts by stores. Whoever looks on from outside sees the
+    /// kernel's own way.
+    Marked {
+        /// How often each job is done on its file system.
+        passes: u32,
+    },
+}
 
-/// What is to be recorded, and on what.
+/// What is to be done, and on what.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// How.
+    pub watch: Watch,
     /// The kernel.
     pub kernel: Source,
     /// The player of scripts; `None` if there is no script among the jobs.
@@ -44,6 +59,8 @@ pub struct Plan {
     pub jobs: Vec<Job>,
     /// More files for the guest: their paths there, and where they are.
     pub files: Vec<(String, PathBuf)>,
+    /// Options of the program that makes the file system, in place of ours.
+    pub mkfs: Option<String>,
     /// CPUs.
     pub cpus: u16,
     /// Memory in MiB.
@@ -71,50 +88,11 @@ pub fn record(
     said: &mut dyn FnMut(&str),
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Recorded>, VmError> {
-    let (qemu, files) = gather::gather(plan)?;
-    let kernel = plan.kernel.get()?;
-    said(&format!("kernel {}", kernel.release));
-    let temporary = std::env::temp_dir();
-    let folder = tempfile::Builder::new().prefix("daxsim-vm-").tempdir();
-    let folder = folder.map_err(VmError::file("made", &temporary))?;
-    let guest = Guest {
-        qemu,
-        image: kernel.image.clone(),
-        initramfs: folder.path().join("initramfs.cpio"),
-        folder: folder.path().to_owned(),
-        cpus: plan.cpus,
-        memory_mib: plan.memory_mib,
-        accel: plan.accel,
-        append: String::new(),
-        qemu_args: plan.qemu_args.clone(),
-    };
-    let contents = Contents {
-        files: &files,
-        kernel: &kernel,
-        jobs: &plan.jobs,
-        buffer_kib: plan.buffer_kib,
-        job_seconds: plan.limits.work.as_secs(),
-    };
-    contents.write(&guest.initramfs)?;
-    let mut failed = Vec::new();
-    let mut watch = |text: &str| {
-        if let Some(why) = text.strip_prefix("failed job ") {
-            failed.push(why.to_owned());
-        }
-        said(text);
-    };
-    guest.run(plan.limits, &mut watch, stop)?;
-    if !failed.is_empty() {
-        return Err(VmError::Guest(format!("run {}", failed.join("; run "))));
-    }
+    let Prepared { guest, release, .. } = &prepare(plan, said)?;
+    guest.run(plan.limits, said, stop)?;
     let share = guest.share();
-    let guests = layout::Guests {
-        share: &share,
-        out: &plan.out,
-        release: &kernel.release,
-        accel: plan.accel,
-        cpus: plan.cpus,
-    };
+    let guests =
+        layout::Guests { share: &share, out: &plan.out, release, accel: plan.accel, cpus: plan.cpus };
     guests.kernel()?;
     plan.jobs.iter().enumerate().map(|(number, job)| guests.run(number, job)).collect()
 }

@@ -17,7 +17,7 @@ const EACH: Duration = Duration::from_millis(50);
 /// How long a guest that says it is done may take to switch itself off.
 const GRACE: Duration = Duration::from_secs(20);
 /// How often a guest is started that does not come up. Kernels of 7.x panic now and then while they prepare live patching under TCG.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 /// NVDIMMs, and the size of each in bytes.
 const DIMMS: usize = 3;
 const DIMM_BYTES: u64 = 1 << 30;
@@ -71,7 +71,8 @@ pub struct Guest {
 }
 
 /// How an attempt went wrong.
-enum Failure {
+#[derive(Debug)]
+pub enum Failure {
     /// Before it was up: another attempt may do.
     Early(String),
     /// For good.
@@ -111,17 +112,19 @@ impl Guest {
             match self.attempt(limits, said, stop) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Early(why)) if attempt >= ATTEMPTS => {
-                    let why = format!("{why} (the last of {ATTEMPTS} attempts)");
-                    return Err(VmError::Boot { why, console: self.tail() });
-                }
+                Err(Failure::Early(why)) if attempt >= ATTEMPTS => return Err(self.does_not_boot(&why)),
                 Err(Failure::Early(why)) => said(&format!("note {why}: another attempt")),
             }
             attempt += 1;
         }
     }
 
-    fn attempt(
+    /// One attempt of [`Self::run`].
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]
+    pub fn attempt(
         &self,
         limits: Limits,
         said: &mut dyn FnMut(&str),
@@ -131,6 +134,7 @@ impl Guest {
         let mut console = Console::open(&self.console()).map_err(Failure::Final)?;
         let begun = now();
         let (mut up, mut done): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut failed = Vec::new();
         loop {
             let ended =
                 running.status().map_err(VmError::file("waited for", &self.qemu)).map_err(Failure::Final)?;
@@ -152,9 +156,14 @@ impl Guest {
                         if text.starts_with("up ") {
                             up = Some(now());
                         }
+                        failed.extend(text.strip_prefix("failed job ").map(str::to_owned));
                         said(text);
                     }
                 }
+            }
+            if done.is_some() && !failed.is_empty() {
+                let why = format!("run {}", failed.join("; run "));
+                return Err(Failure::Final(VmError::Guest(why)));
             }
             match (ended, done) {
                 (Some(_), Some(_)) => return Ok(()),
@@ -187,6 +196,13 @@ impl Guest {
             }
             std::thread::sleep(EACH);
         }
+    }
+
+    /// What the last attempt's early end means.
+    #[must_use]
+    pub fn does_not_boot(&self, why: &str) -> VmError {
+        let why = format!("{why} (the last of {ATTEMPTS} attempts)");
+        VmError::Boot { why, console: self.tail() }
     }
 
     /// QEMU is gone, and the guest was not done.

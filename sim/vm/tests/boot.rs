@@ -11,7 +11,7 @@ use std::time::Duration;
 use daxsim_traces::fault_table::{self, FaultRow};
 use daxsim_traces::oplog;
 use daxsim_types::FileSystem;
-use daxsim_vm::{Accel, Job, Limits, Plan, Recorded, Source, VmError, Work, kernel_folder};
+use daxsim_vm::{Accel, Job, Limits, Plan, Recorded, Source, VmError, Watch, Work, kernel_folder};
 
 /// The scripts that are run again. Their lines run in sequence, so that the same kernel does the same.
 const SCRIPTS: [(FileSystem, &str); 4] = [
@@ -105,6 +105,8 @@ fn a_kernel_does_again_what_it_was_recorded_to_do() {
     let command = Job { fs: FileSystem::Xfs, name: "command".into(), work: Work::Command(command) };
     let out = tempfile::tempdir().unwrap();
     let plan = Plan {
+        watch: Watch::Traced,
+        mkfs: None,
         kernel: source,
         player: Some(player()),
         jobs: scripts.into_iter().chain([command]).collect(),
@@ -153,6 +155,8 @@ fn what_is_missing_is_said_before_anything_is_started() {
     let job =
         Job { fs: FileSystem::Ext4, name: "x".into(), work: Work::Command(vec!["no-such-program".into()]) };
     let plan = Plan {
+        watch: Watch::Traced,
+        mkfs: None,
         kernel: Source {
             names: vec!["no-such-kernel.deb".into()],
             modules: None,

@@ -11,6 +11,7 @@
 
 mod args;
 mod check;
+pub mod marks;
 mod number;
 mod op;
 mod parse;

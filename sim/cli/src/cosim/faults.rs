@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use daxsim_sim::bare::{Access, kind};
-use daxsim_types::Time;
+
+use super::runs::Way;
 
 /// Kinds that `daxsim explain fault` has.
 pub const MODELLED: [&str; 6] = ["read", "write", "mkwrite", "pmd_read", "pmd_write", "pmd_mkwrite"];
@@ -24,26 +25,6 @@ struct Page {
     stored: bool,
 }
 
-/// A run of the kernel's.
-#[derive(Clone, Debug, Default)]
-struct Run {
-    begun: Time,
-    instructions: u64,
-    loads: u64,
-    stores: u64,
-    lines: Vec<u64>,
-}
-
-impl Run {
-    fn add(&mut self, access: &Access) {
-        self.instructions += u64::from(access.instructions);
-        let store = access.kind != kind::LOAD;
-        self.loads += u64::from(!store);
-        self.stores += u64::from(store);
-        self.lines.push(access.pa / 64);
-    }
-}
-
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -51,20 +32,13 @@ pub struct Found {
     kind: &'static str,
     /// Its 2 MiB of virtual addresses.
     region: u64,
-    pub instructions: u64,
-    pub loads: u64,
-    pub stores: u64,
-    /// Distinct ones.
-    pub lines: u64,
     /// From the kernel's first access to the end of the repeated one.
-    pub took: Time,
+    pub way: Way,
 }
 
 /// All faults of a stream.
 pub struct Faults {
     dax: Range<u64>,
-    /// What the kernel does at the moment, by CPU.
-    runs: Vec<Option<Run>>,
     pages: BTreeMap<u64, Page>,
     /// The page that was looked at last, by CPU, with what was done to it.
     last: Vec<(u64, Page)>,
@@ -78,48 +52,31 @@ impl Faults {
     pub fn new(cpus: usize, dax: Range<u64>) -> Self {
         let (pages, found) = (BTreeMap::new(), Vec::new());
         let last = vec![(u64::MAX, Page::default()); cpus];
-        Self { dax, runs: vec![None; cpus], pages, last, found, silent: BTreeSet::new() }
+        Self { dax, pages, last, found, silent: BTreeSet::new() }
     }
 
-    /// The kernel made accesses on a CPU, from `begun` on.
-    pub fn kernel(&mut self, cpu: u16, begun: Time, accesses: &[Access]) {
-        let Some(run) = self.runs.get_mut(usize::from(cpu)) else { return };
-        let run = run.get_or_insert_with(|| Run { begun, ..Run::default() });
-        accesses.iter().for_each(|access| run.add(access));
+    /// Whether an access is one to persistent memory.
+    #[inline]
+    pub fn is_dax(&self, access: &Access) -> bool {
+        self.dax.contains(&access.pa)
     }
 
-    /// The program's next access after the kernel's, if there were any; it was complete at `ended`.
-    pub fn user(&mut self, cpu: u16, access: &Access, ended: Time) {
-        let run = self.runs.get_mut(usize::from(cpu)).and_then(Option::take);
-        let Some(kind) = self.first(cpu, access) else { return };
-        let region = access.va >> 21;
-        let Some(mut run) = run else {
-            self.silent.insert(region);
-            return;
-        };
-        run.add(access);
-        run.lines.sort_unstable();
-        run.lines.dedup();
-        let Run { instructions, loads, stores, .. } = run;
-        let took = ended.saturating_sub(run.begun);
-        let lines = run.lines.len() as u64;
-        self.found.push(Found { kind, region, instructions, loads, stores, lines, took });
+    /// A run of the kernel's gave way to an access of the program to persistent memory. Its kind, if it was a fault.
+    pub fn after_kernel(&mut self, cpu: u16, access: &Access, way: Way) -> Option<&'static str> {
+        let kind = self.first(cpu, access)?;
+        self.found.push(Found { kind, region: access.va >> 21, way });
+        Some(kind)
     }
 
-    /// Further accesses of the program.
-    pub fn user_on(&mut self, cpu: u16, accesses: &[Access]) {
-        for access in accesses {
-            if self.first(cpu, access).is_some() {
-                self.silent.insert(access.va >> 21);
-            }
+    /// An access of the program to persistent memory without the kernel before it.
+    pub fn alone(&mut self, cpu: u16, access: &Access) {
+        if self.first(cpu, access).is_some() {
+            self.silent.insert(access.va >> 21);
         }
     }
 
     /// Notes an access of the program; which fault it has had, if it is the first of its kind to its page.
     fn first(&mut self, cpu: u16, access: &Access) -> Option<&'static str> {
-        if !self.dax.contains(&access.pa) {
-            return None;
-        }
         let (number, frame, store) = (access.va >> 12, access.pa >> 12, access.kind != kind::LOAD);
         let last = self.last.get_mut(usize::from(cpu))?;
         if last.0 == number && last.1.frame == frame && (last.1.stored || !store) {

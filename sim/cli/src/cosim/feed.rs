@@ -1,10 +1,17 @@
 //! From the records of a ring to accesses of the machine.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
-use daxsim_ring::{Access as Streamed, Batch, Op};
-use daxsim_sim::bare::{Access, Bare, flag};
+use daxsim_ring::{Access as Streamed, Batch, Control, Item, Op};
+use daxsim_sim::bare::{Access, Bare, flag, kind};
+use daxsim_traces::script::marks;
+use daxsim_types::PageSize;
 
 use super::faults::Faults;
+use super::lines::Lines;
+use super::runs::Run;
+use crate::stream::SharedMemory;
 
 /// What of the stream is not made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,11 +22,32 @@ pub struct LeftOut {
     pub unknown: u64,
 }
 
+/// What is known of address spaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Roots {
+    /// Nothing: all share one.
+    #[default]
+    None,
+    /// Roots, and changes of translations; tables are made of pairs of addresses.
+    Known,
+    /// As well, and the tables are read from the guest's memory.
+    Read,
+}
+
 /// The machine, with the stream that goes in.
 pub struct Feed {
     pub machine: Bare,
     pub left_out: LeftOut,
     pub faults: Faults,
+    pub lines: Lines,
+    maps: Range<u64>,
+    /// The guest's memory, until a root in it is known.
+    tables: Option<SharedMemory>,
+    /// Whether a root was loaded, and whether its tables are the guest's own.
+    pub roots: Roots,
+    /// What the kernel does at the moment, by CPU.
+    runs: Vec<Run>,
     /// Records of the batch that is under way.
     accesses: Vec<Access>,
     /// Instructions of each vCPU before accesses that were left out.
@@ -27,11 +55,22 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub fn new(machine: Bare) -> Self {
+    /// Accesses to `maps`, virtual addresses, are looked at wherever they lead: to a hole's page of zeroes, or a copy.
+    pub fn new(machine: Bare, maps: Range<u64>) -> Self {
         let pmem = &machine.spec().pmem;
-        let faults = Faults::new(machine.cpus(), pmem.base..pmem.base + pmem.capacity);
-        let carried = vec![0; machine.cpus()];
-        Self { machine, left_out: LeftOut::default(), faults, accesses: Vec::new(), carried }
+        let cpus = machine.cpus();
+        Self {
+            left_out: LeftOut::default(),
+            faults: Faults::new(cpus, pmem.base..pmem.base + pmem.capacity),
+            lines: Lines::new(cpus),
+            maps,
+            tables: None,
+            roots: Roots::None,
+            runs: vec![Run::default(); cpus],
+            accesses: Vec::new(),
+            carried: vec![0; cpus],
+            machine,
+        }
     }
 
     /// Makes the accesses of a batch.
@@ -45,40 +84,125 @@ impl Feed {
         let cpu = cpu.with_context(|| {
             format!("vCPU {} of the guest, but the machine has {count}: raise cpu.count", batch.vcpu)
         })?;
-        self.convert(cpu, batch);
-        let accesses = std::mem::take(&mut self.accesses);
-        let by_kernel = |access: &Access| access.flags & flag::KERNEL != 0;
-        for chunk in accesses.chunk_by(|one, next| by_kernel(one) == by_kernel(next)) {
-            let begun = self.machine.now(cpu);
-            if chunk.first().is_some_and(by_kernel) {
-                self.make(chunk)?;
-                self.faults.kernel(cpu, begun, chunk);
-            } else {
-                // The access that a fault gave way to ends it.
-                let Some((first, rest)) = chunk.split_first() else { continue };
-                self.make(std::slice::from_ref(first))?;
-                self.faults.user(cpu, first, self.machine.now(cpu));
-                self.make(rest)?;
-                self.faults.user_on(cpu, rest);
+        for item in batch.items() {
+            match item {
+                Item::Access(streamed) => self.convert(cpu, &streamed),
+                Item::Control(control) => {
+                    self.make(cpu)?;
+                    self.control(cpu, control)?;
+                }
             }
         }
-        self.accesses = accesses;
+        self.make(cpu)
+    }
+
+    /// Tables are read from there, once a root is known.
+    pub fn read_tables_from(&mut self, memory: Option<SharedMemory>) {
+        self.tables = memory;
+    }
+
+    fn control(&mut self, cpu: u16, control: Control) -> Result<()> {
+        match control {
+            Control::Root(root) => {
+                if self.roots == Roots::None {
+                    self.begin_with(root.0)?;
+                }
+                // The lowest bits say how the root is cached, or, with PCIDs, which this is: QEMU has none.
+                self.machine.mov_cr3(cpu, root.0 & !0xfff, 0, false)?;
+            }
+            Control::Page(at) => _ = self.machine.invlpg(cpu, at.0)?,
+            Control::All => _ = self.machine.flush_all(cpu)?,
+        }
         Ok(())
     }
 
-    fn make(&mut self, accesses: &[Access]) -> Result<()> {
-        self.machine.run(accesses, |_, _| {}).map_err(|(_, error)| error).context("an access of the guest")
+    /// The first root: from now on no CPU is without one.
+    fn begin_with(&mut self, root: u64) -> Result<()> {
+        self.roots = Roots::Known;
+        if let Some(memory) = self.tables.take() {
+            self.machine.set_guest_memory(Box::new(memory));
+            self.roots = Roots::Read;
+        }
+        for cpu in 0..self.machine.cpus() as u16 {
+            self.machine.mov_cr3(cpu, root & !0xfff, 0, false)?;
+        }
+        Ok(())
     }
 
-    /// Replaces the accesses by those of a batch.
-    fn convert(&mut self, cpu: u16, batch: &Batch) {
+    /// Makes the accesses that were converted.
+    fn make(&mut self, cpu: u16) -> Result<()> {
+        let accesses = std::mem::take(&mut self.accesses);
+        let by_kernel = |access: &Access| access.flags & flag::KERNEL != 0;
+        for chunk in accesses.chunk_by(|one, next| by_kernel(one) == by_kernel(next)) {
+            if chunk.first().is_some_and(by_kernel) {
+                let begun = self.machine.now(cpu);
+                self.machine
+                    .run(chunk, |_, _| {})
+                    .map_err(|(_, error)| error)
+                    .context("an access of the guest's kernel")?;
+                self.runs[usize::from(cpu)].add(begun, chunk);
+            } else {
+                for access in chunk {
+                    self.machine.access(access).context("an access of the guest")?;
+                    self.look(cpu, access);
+                }
+            }
+        }
+        self.accesses = accesses;
         self.accesses.clear();
+        Ok(())
+    }
+
+    /// What an access of the program says of the kernel before it.
+    #[inline]
+    fn look(&mut self, cpu: u16, access: &Access) {
+        if self.faults.is_dax(access) || self.maps.contains(&access.va) {
+            self.look_at_dax(cpu, access);
+        } else if marks::ALL.contains(&access.va) {
+            self.look_at_mark(cpu, access);
+        } else if self.lines.is_in(cpu) {
+            // What the kernel did before an access of another kind was a call of the system, or an interrupt among accesses.
+            if self.lines.own(cpu, access) {
+                self.runs[usize::from(cpu)].clear();
+            }
+        } else {
+            self.runs[usize::from(cpu)].clear();
+        }
+    }
+
+    fn look_at_dax(&mut self, cpu: u16, access: &Access) {
+        let run = &mut self.runs[usize::from(cpu)];
+        if !run.is_under_way() {
+            self.faults.alone(cpu, access);
+            return self.lines.access(cpu, access, None);
+        }
+        let way = run.end(Some(access), self.machine.now(cpu));
+        let kind = self.faults.after_kernel(cpu, access, way);
+        let large = self.machine.mapped(cpu, access.va).is_some_and(|(_, size)| size != PageSize::Size4K);
+        self.lines.access(cpu, access, Some((way, kind, large)));
+    }
+
+    fn look_at_mark(&mut self, cpu: u16, access: &Access) {
+        let Some(mark) = marks::of(access.va) else { return };
+        let run = &mut self.runs[usize::from(cpu)];
+        let way = run.is_under_way().then(|| run.end(None, self.machine.now(cpu)));
+        self.lines.mark(cpu, mark, way);
+    }
+
+    /// Adds an access of a batch.
+    #[inline]
+    fn convert(&mut self, cpu: u16, streamed: &Streamed) {
         let carried = &mut self.carried[usize::from(cpu)];
-        for streamed in batch.accesses() {
+        {
             *carried += u64::from(streamed.gap);
             if streamed.device {
                 self.left_out.devices += 1;
-            } else if let Some(access) = access_of(cpu, &streamed) {
+            } else if streamed.op == Op::Locked
+                && self.accesses.last().is_some_and(|load| is_load_of(load, streamed))
+            {
+                // The machine does both at once, with the line held.
+                self.accesses.last_mut().into_iter().for_each(|load| load.kind = kind::LOCKED);
+            } else if let Some(access) = access_of(cpu, streamed) {
                 let instructions = u32::try_from(*carried).unwrap_or(u32::MAX);
                 *carried -= u64::from(instructions);
                 self.accesses.push(access.after(instructions));
@@ -89,13 +213,19 @@ impl Feed {
     }
 }
 
+/// Whether an access is the load that the store of an atomic instruction follows.
+#[inline]
+fn is_load_of(load: &Access, store: &Streamed) -> bool {
+    load.kind == kind::LOAD && load.va == store.va.0 && store.gap == 0
+}
+
 /// The access of a record, if its place is known.
 #[inline]
 fn access_of(cpu: u16, streamed: &Streamed) -> Option<Access> {
     let (va, pa) = (streamed.va.0, streamed.pa?.0);
     let access = match streamed.op {
         Op::Load => Access::load(cpu, va, pa),
-        Op::Store => Access::store(cpu, va, pa),
+        Op::Store | Op::Locked => Access::store(cpu, va, pa),
     };
     let access = access.sized(streamed.size.into());
     // Linux maps the upper half by global pages, but with page-table isolation.

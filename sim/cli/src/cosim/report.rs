@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use daxsim_reports::units::count;
-use daxsim_sim::bare::{Counts, Mode, kind};
+use daxsim_sim::bare::{Bare, Counts, Mode, kind};
 use daxsim_sim::memory::{DeviceStats, Level};
 use daxsim_types::Time;
 use serde::Serialize;
 
-use super::faults::Found;
-use super::feed::Feed;
+use super::by_line::{self, LineWay, Played};
+use super::feed::{Feed, Roots};
+use super::runs::Way;
 
 /// Name and version of the form.
-const SCHEMA: &str = "daxsim-cosim-1";
+const SCHEMA: &str = "daxsim-cosim-2";
 
 /// The whole.
 #[derive(Debug, Serialize)]
@@ -29,8 +30,12 @@ pub struct Cosim {
     structures: Vec<Structure>,
     memory: Vec<Device>,
     mapping: Mapping,
+    /// TLB maintenance, by CPU.
+    maintained: Vec<Maintenance>,
     /// Kinds of faults.
     pub faults: Vec<Faulted>,
+    /// Ways of the kernel by line of the scripts that were played.
+    pub lines: Vec<LineWay>,
 }
 
 /// What a CPU did in a mode.
@@ -41,6 +46,8 @@ struct Side {
     instructions: u64,
     loads: u64,
     stores: u64,
+    /// Atomic instructions, each a load and a store.
+    atomics: u64,
     first_level_hits: u64,
     second_level_hits: u64,
     walks: u64,
@@ -76,9 +83,28 @@ struct Device {
     media_bytes_written: u64,
 }
 
+/// What a CPU did to its translations.
+#[derive(Debug, Serialize)]
+struct Maintenance {
+    cpu: u16,
+    cr3_writes: u64,
+    invlpg: u64,
+    full_flushes: u64,
+}
+
+fn maintenance(machine: &Bare, cpu: u16) -> Maintenance {
+    let done = machine.cpu_counts(cpu).maintained;
+    Maintenance { cpu, cr3_writes: done.cr3_writes, invlpg: done.invlpg, full_flushes: done.full_flushes }
+}
+
 /// How page tables came about.
 #[derive(Debug, Serialize)]
 struct Mapping {
+    /// What is known of address spaces.
+    roots: Roots,
+    /// Entries read from the guest's own tables, and walks of these that found no page.
+    guest_reads: u64,
+    guest_absent: u64,
     pages_4k: u64,
     pages_2m: u64,
     pages_1g: u64,
@@ -89,13 +115,22 @@ struct Mapping {
 }
 
 /// One way through the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Path {
     pub instructions: u64,
     pub loads: u64,
     pub stores: u64,
+    /// Atomic instructions, each a load and a store; of the model they are not told apart.
+    pub atomics: u64,
     pub lines: Option<u64>,
     pub cycles: u64,
+}
+
+impl Path {
+    /// Instructions, loads and stores, where an atomic instruction is a store alone.
+    pub fn executed(&self) -> [u64; 3] {
+        [self.instructions, self.loads - self.atomics.min(self.loads), self.stores]
+    }
 }
 
 /// Faults of a kind.
@@ -111,7 +146,7 @@ pub struct Faulted {
 
 impl Cosim {
     /// Of all that went in.
-    pub fn new(feed: &Feed, complete: bool) -> Self {
+    pub fn new(feed: &Feed, complete: bool, scripts: &[Played]) -> Self {
         let machine = &feed.machine;
         let cycles = |time: Time| machine.cycles(time).round() as u64;
         let cpus = 0..machine.cpus() as u16;
@@ -133,7 +168,7 @@ impl Cosim {
         let paths = feed.faults.by_kind().into_iter().map(|(kind, found)| Faulted {
             kind,
             count: found.len() as u64,
-            kernel: medians(&found, &cycles),
+            kernel: medians(found.iter().map(|one| &one.way), &cycles),
             model: None,
         });
         Self {
@@ -146,6 +181,9 @@ impl Cosim {
             structures: structures.collect(),
             memory: vec![device("dram", &memory.dram), device("pmem", &memory.pmem)],
             mapping: Mapping {
+                roots: feed.roots,
+                guest_reads: made.guest_reads,
+                guest_absent: made.guest_absent,
                 pages_4k: made.pages[0],
                 pages_2m: made.pages[1],
                 pages_1g: made.pages[2],
@@ -155,6 +193,8 @@ impl Cosim {
                 collisions: made.collisions,
             },
             faults: paths.collect(),
+            lines: by_line::all(feed, scripts, &cycles),
+            maintained: (0..machine.cpus() as u16).map(|cpu| maintenance(machine, cpu)).collect(),
             sides,
         }
     }
@@ -196,16 +236,10 @@ impl Cosim {
             }
             let _ = write!(text, "\n{}", table(&rows));
         }
-        let Mapping { pages_4k, pages_2m, pages_1g, inferred_remaps, stale, .. } = self.mapping;
-        let _ = writeln!(
-            text,
-            "\npages {} + {} of 2 MiB + {} of 1 GiB; {} remapped and {} translations invalidated, as the stream shows",
-            count(pages_4k),
-            count(pages_2m),
-            count(pages_1g),
-            count(inferred_remaps),
-            count(stale)
-        );
+        if !self.lines.is_empty() {
+            let _ = write!(text, "\n{}", table(&by_line::rows(&self.lines)));
+        }
+        self.say_mapping(&mut text);
         let _ = writeln!(
             text,
             "left out: {} of devices, {} without a physical address",
@@ -213,6 +247,38 @@ impl Cosim {
             count(self.unknown_left_out)
         );
         text
+    }
+
+    /// Where translations came from.
+    fn say_mapping(&self, text: &mut String) {
+        let Mapping { pages_4k, pages_2m, pages_1g, inferred_remaps, stale, .. } = self.mapping;
+        let of = |field: fn(&Maintenance) -> u64| count(self.maintained.iter().map(field).sum());
+        if self.mapping.roots != Roots::None {
+            let _ = writeln!(
+                text,
+                "\n{} CR3 writes, {} INVLPG, {} invalidations of everything by the guest",
+                of(|one| one.cr3_writes),
+                of(|one| one.invlpg),
+                of(|one| one.full_flushes)
+            );
+        }
+        if self.mapping.roots == Roots::Read {
+            let _ = writeln!(
+                text,
+                "{} entries of page tables read from the guest, {} not found there any more",
+                count(self.mapping.guest_reads),
+                count(self.mapping.guest_absent)
+            );
+        }
+        let _ = writeln!(
+            text,
+            "\npages made of addresses: {} + {} of 2 MiB + {} of 1 GiB; {} remapped, {} translations dropped that the guest contradicts",
+            count(pages_4k),
+            count(pages_2m),
+            count(pages_1g),
+            count(inferred_remaps),
+            count(stale)
+        );
     }
 }
 
@@ -222,8 +288,9 @@ fn side(cpu: u16, side: &'static str, counts: &Counts, cycles: &impl Fn(Time) ->
         cpu,
         side,
         instructions: counts.instructions,
-        loads: counts.accesses[usize::from(kind::LOAD)],
-        stores: counts.accesses[usize::from(kind::STORE)],
+        loads: counts.accesses[usize::from(kind::LOAD)] + counts.accesses[usize::from(kind::LOCKED)],
+        stores: counts.accesses[usize::from(kind::STORE)] + counts.accesses[usize::from(kind::LOCKED)],
+        atomics: counts.accesses[usize::from(kind::LOCKED)],
         first_level_hits: counts.first_level_hits,
         second_level_hits: counts.second_level_hits,
         walks: counts.walks,
@@ -251,22 +318,27 @@ fn device(name: &'static str, stats: &DeviceStats) -> Device {
 }
 
 /// The median of each count by itself.
-fn medians(found: &[Found], cycles: &impl Fn(Time) -> u64) -> Path {
-    let median = |of: &dyn Fn(&Found) -> u64| {
-        let mut all: Vec<u64> = found.iter().map(of).collect();
-        all.sort_unstable();
-        all.get(all.len() / 2).copied().unwrap_or_default()
-    };
+pub fn medians<'a>(ways: impl Iterator<Item = &'a Way> + Clone, cycles: &impl Fn(Time) -> u64) -> Path {
+    let median = |of: &dyn Fn(&Way) -> u64| median(ways.clone().map(of).collect());
+    // A way without them had more than a fault has.
+    let with_lines: Vec<u64> = ways.clone().filter_map(|one| one.lines).collect();
     Path {
-        instructions: median(&|one| one.instructions),
-        loads: median(&|one| one.loads),
-        stores: median(&|one| one.stores),
-        lines: Some(median(&|one| one.lines)),
+        instructions: median(&|one| one.executed.instructions),
+        loads: median(&|one| one.executed.loads),
+        stores: median(&|one| one.executed.stores),
+        atomics: median(&|one| one.executed.atomics),
+        lines: (!with_lines.is_empty()).then(|| self::median(with_lines)),
         cycles: median(&|one| cycles(one.took)),
     }
 }
 
-fn row<const N: usize>(texts: [&str; N]) -> Vec<String> {
+/// The one in the middle, the higher of two; 0 of none.
+pub fn median(mut all: Vec<u64>) -> u64 {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+pub fn row<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_owned).to_vec()
 }
 
@@ -275,14 +347,14 @@ fn cells(names: [String; 2], numbers: &[u64]) -> Vec<String> {
 }
 
 fn path_row(names: [String; 2], faults: Option<u64>, path: &Path) -> Vec<String> {
-    let Path { instructions, loads, stores, lines, cycles } = *path;
+    let Path { instructions, loads, stores, lines, cycles, .. } = *path;
     let numbers = [faults, Some(instructions), Some(loads), Some(stores), lines, Some(cycles)];
     let shown = numbers.map(|number| number.map_or_else(|| "-".into(), count));
     names.into_iter().chain(shown).collect()
 }
 
 /// Columns to the right, but the first two.
-fn table(rows: &[Vec<String>]) -> String {
+pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

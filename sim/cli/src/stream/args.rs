@@ -27,9 +27,23 @@ pub enum Counting {
     Each,
 }
 
-/// What is streamed.
+/// What is streamed of a QEMU that the user starts.
 #[derive(Debug, Args)]
 pub struct StreamArgs {
+    /// Which of it.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// The plugin [default: libdaxsim_qemu_plugin.so beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+    /// QEMU with its arguments; the plugin and a monitor are added
+    #[arg(last = true, required = true, value_name = "QEMU")]
+    pub qemu: Vec<OsString>,
+}
+
+/// Which accesses are streamed, and how.
+#[derive(Debug, Default, Args)]
+pub struct FilterArgs {
     /// Physical addresses, START-END or START+LENGTH (repeatable) [default: all]
     #[arg(long, value_name = "RANGE")]
     pub phys: Vec<String>,
@@ -57,15 +71,9 @@ pub struct StreamArgs {
     /// Leave out accesses to devices
     #[arg(long)]
     pub skip_devices: bool,
-    /// The plugin [default: libdaxsim_qemu_plugin.so beside this program]
-    #[arg(long, value_name = "FILE")]
-    pub plugin: Option<PathBuf>,
-    /// QEMU with its arguments; the plugin and a monitor are added
-    #[arg(last = true, required = true, value_name = "QEMU")]
-    pub qemu: Vec<OsString>,
 }
 
-impl StreamArgs {
+impl FilterArgs {
     /// The options of the plugin for this, each after a comma.
     pub fn options(&self) -> String {
         let mut text = String::new();

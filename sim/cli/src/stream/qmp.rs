@@ -23,6 +23,12 @@ impl Monitor {
         Ok(monitor)
     }
 
+    /// The process at the other end.
+    pub fn peer(&self) -> io::Result<u32> {
+        let credentials = rustix::net::sockopt::socket_peercred(self.lines.get_ref())?;
+        Ok(credentials.pid.as_raw_nonzero().get() as u32)
+    }
+
     /// Lets the guest go on. It may end QEMU before that can answer.
     pub fn go_on(&mut self) -> io::Result<()> {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};

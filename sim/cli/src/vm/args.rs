@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use daxsim_types::FileSystem;
 
+use super::cosim::{COSIM_EXAMPLES, VmCosimArgs};
 use super::trace::{TRACE_EXAMPLES, VmTraceArgs};
+use super::work::WorkArgs;
 
 /// `daxsim vm`
 #[derive(Debug, Args)]
@@ -22,6 +23,9 @@ pub enum VmCommand {
     /// Record what a real kernel does for workload scripts or a command, on emulated NVDIMMs
     #[command(after_help = RECORD_EXAMPLES)]
     Record(VmRecordArgs),
+    /// Run workload scripts or a command on a real kernel whose accesses, all of them, the simulated machine makes
+    #[command(after_help = COSIM_EXAMPLES)]
+    Cosim(VmCosimArgs),
     /// Run QEMU and store the memory accesses of its guest
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(VmTraceArgs),
@@ -75,33 +79,15 @@ pub struct GuestArgs {
 /// `daxsim vm record`
 #[derive(Debug, Args)]
 pub struct VmRecordArgs {
-    /// Workload scripts, each run on a fresh file system, all in one guest
-    #[arg(required_unless_present = "command", conflicts_with = "command", value_name = "SCRIPT")]
-    pub scripts: Vec<PathBuf>,
-    /// The guest.
+    /// What is done where.
     #[command(flatten)]
-    pub guest: GuestArgs,
-    /// File system: ext4, xfs or devdax [default: what a script's folder says, KERNEL/FS/NAME/script.txt, else ext4]
-    #[arg(long, value_name = "FS")]
-    pub fs: Option<FileSystem>,
+    pub work: WorkArgs,
     /// Folder for the recordings: DIR/kernel-VERSION/FS/NAME
     #[arg(long, default_value = "recording", value_name = "DIR")]
     pub out: PathBuf,
-    /// Name of a command's recording [default: the command's]
-    #[arg(long, value_name = "NAME", requires = "command")]
-    pub name: Option<String>,
-    /// Another file for the guest, there under its path here or, with `=`, another one; programs come with their libraries (repeatable)
-    #[arg(long = "file", value_name = "[GUEST=]FILE")]
-    pub files: Vec<OsString>,
     /// Size of the trace's buffer for each CPU, in KiB
     #[arg(long, default_value_t = 65_536, value_name = "KIB", value_parser = clap::value_parser!(u64).range(1024..=1_048_576))]
     pub buffer: u64,
-    /// The player of scripts [default: daxplay beside this program]
-    #[arg(long, value_name = "FILE")]
-    pub player: Option<PathBuf>,
-    /// A command and its arguments, run in the root of the file system
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
 }
 
 /// Help of `vm record`.

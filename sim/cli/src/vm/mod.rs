@@ -1,8 +1,10 @@
 //! `daxsim vm`: real kernels in virtual machines.
 
 mod args;
+mod cosim;
 mod record;
 mod trace;
+mod work;
 
 use anyhow::Result;
 
@@ -14,6 +16,7 @@ use crate::Status;
 pub fn run(args: &VmArgs) -> Result<Status> {
     match &args.command {
         VmCommand::Record(args) => record::run(args),
+        VmCommand::Cosim(args) => cosim::run(args),
         VmCommand::Trace(args) => trace::run(args),
     }
 }

@@ -79,7 +79,7 @@ pub fn run(args: &VmTraceArgs) -> Result<Status> {
     if args.output.extension().is_none_or(|extension| extension != "dxt") {
         bail!("{}: expected a name that ends in .dxt", args.output.display());
     }
-    let mut stream = Stream::start(&args.stream)?;
+    let mut stream = Stream::start(&args.stream, "")?;
     let mut result = None;
     let written = write_atomically_with(&args.output, |file| {
         let stored = store(args, &mut stream, file);
@@ -170,7 +170,7 @@ fn chosen(access: &Access, address: Stored) -> Option<VirtAddr> {
 fn record(access: &Access, va: VirtAddr, gap: u32) -> AccessRecord {
     let op = match access.op {
         Op::Load => AccessOp::Load,
-        Op::Store => AccessOp::Store,
+        Op::Store | Op::Locked => AccessOp::Store,
     };
     AccessRecord { va, gap, size: access.size.into(), op, dependent: false }
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Usage: daxplay [--dir DIR] [--log FILE] [--tracing DIR] SCRIPT
+Usage: daxplay [--dir DIR] [--log FILE] [--tracing DIR] [--marks] SCRIPT
 
 Plays a workload script on the files of a folder.
 
   --dir DIR      where the script's files are made [default: .]
   --log FILE     what each line returned [default: standard output]
   --tracing DIR  tracefs: switched on for the script, with a marker around each line
+  --marks        a store before and behind each line, to an address that says which: whoever sees all stores sees the lines
 
 Example: daxplay --dir /mnt/pmem --log oplog.txt --tracing /sys/kernel/tracing script.txt
 Exit status: 0 the script ran (its lines may have failed: see the log), 2 it could not be run.
@@ -26,6 +27,8 @@ pub struct Args {
     pub log: Option<PathBuf>,
     /// tracefs, if the run is traced.
     pub tracing: Option<PathBuf>,
+    /// Lines are marked by stores.
+    pub marks: bool,
     /// The script.
     pub script: PathBuf,
 }
@@ -42,7 +45,7 @@ pub enum Stop {
 impl Args {
     /// Reads the words behind the program's name.
     pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
-        let (mut dir, mut log, mut tracing, mut script) = (None, None, None, None);
+        let (mut dir, mut log, mut tracing, mut marks, mut script) = (None, None, None, false, None);
         let mut words = words.peekable();
         while let Some(word) = words.next() {
             let text = word.to_string_lossy().into_owned();
@@ -51,6 +54,10 @@ impl Args {
                 "--dir" => &mut dir,
                 "--log" => &mut log,
                 "--tracing" => &mut tracing,
+                "--marks" => {
+                    marks = true;
+                    continue;
+                }
                 option if option.starts_with('-') => {
                     return Err(Stop::Wrong(format!("{option}: no such option")));
                 }
@@ -67,7 +74,7 @@ impl Args {
             *place = Some(PathBuf::from(value));
         }
         let script = script.ok_or_else(|| Stop::Wrong("expected a script".into()))?;
-        Ok(Self { dir: dir.unwrap_or_else(|| ".".into()), log, tracing, script })
+        Ok(Self { dir: dir.unwrap_or_else(|| ".".into()), log, tracing, marks, script })
     }
 }
 
@@ -83,7 +90,8 @@ mod tests {
     fn options_stand_before_or_behind_the_script() {
         let args = parse(&["--dir", "/mnt", "s.txt", "--log", "l"]).unwrap();
         assert_eq!((args.dir, args.script, args.log), ("/mnt".into(), "s.txt".into(), Some("l".into())));
-        assert_eq!(args.tracing, None);
+        assert_eq!((args.tracing, args.marks), (None, false));
+        assert!(parse(&["s.txt", "--marks"]).unwrap().marks);
     }
 
     #[test]

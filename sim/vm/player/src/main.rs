@@ -16,6 +16,8 @@ mod fiemap;
 #[cfg(target_arch = "x86_64")]
 mod files;
 #[cfg(target_arch = "x86_64")]
+mod marks;
+#[cfg(target_arch = "x86_64")]
 mod play;
 #[cfg(target_arch = "x86_64")]
 mod shared;

@@ -9,6 +9,7 @@ use daxsim_traces::script::{Line, Op, Script, SectionKind, ThreadDecl, WaitMode}
 use crate::args::Args;
 use crate::exec::{MOST_EXTENTS, Outcome};
 use crate::files::Files;
+use crate::marks::Marks;
 use crate::shared::Shared;
 use crate::text::short;
 use crate::tracing::Tracing;
@@ -25,6 +26,7 @@ pub struct Run<'a> {
     pub files: Files,
     pub shared: Shared,
     pub tracing: Tracing,
+    pub marks: Marks,
     /// A pipe that the kernel writes to from a map, and /dev/zero.
     pub pipe: (i32, i32),
     pub zero: i32,
@@ -46,6 +48,7 @@ pub fn play(args: &Args) -> Result<(), String> {
         files: Files::new(&script, &args.dir),
         shared: Shared::new(entries.sum::<usize>() + 1, sleepers).map_err(text("memory for the log"))?,
         tracing: Tracing::open(args.tracing.as_deref()).map_err(text("tracing"))?,
+        marks: Marks::new(args.marks, script.line_count()).map_err(text("memory for marks"))?,
         pipe: pipe().map_err(text("a pipe"))?,
         zero: zero().map_err(text("/dev/zero"))?,
     };
@@ -163,7 +166,9 @@ impl Run<'_> {
             self.tracing.mark(format_args!("B {} t{} {text}{more}", line.index, line.thread));
         }
         let (t0, cpu) = (sys::now(), sys::cpu());
+        self.marks.begin(line.index);
         let Outcome { result, acc, sig, sum, extra } = self.execute(line, how);
+        self.marks.end(line.index);
         let t1 = sys::now();
         let (rc, errno) = result.map_or_else(|errno| (-1, errno), |rc| (rc, 0));
         let (index, thread) = (line.index, line.thread);

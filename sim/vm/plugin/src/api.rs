@@ -87,6 +87,8 @@ functions! {
     tb_n_insns: fn(*const Block) -> usize;
     tb_get_insn: fn(*const Block, usize) -> *mut Instruction;
     insn_vaddr: fn(*const Instruction) -> u64;
+    insn_data: fn(*const Instruction) -> *const u8;
+    insn_size: fn(*const Instruction) -> usize;
     mem_size_shift: fn(MemInfo) -> c_uint;
     mem_is_store: fn(MemInfo) -> bool;
     get_hwaddr: fn(MemInfo, u64) -> *mut HwAddr;
@@ -95,7 +97,7 @@ functions! {
 }
 
 /// A function of the program by its name, which ends with a zero byte.
-fn symbol(name: &str) -> Result<*mut c_void, String> {
+pub(crate) fn symbol(name: &str) -> Result<*mut c_void, String> {
     let text = CStr::from_bytes_with_nul(name.as_bytes()).map_err(|_| format!("{name:?} is no name"))?;
     // SAFETY: the name is a string with its end; nothing is loaded.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, text.as_ptr()) };

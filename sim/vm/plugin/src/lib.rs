@@ -4,9 +4,11 @@
 //! interface. Nothing here panics by intent; if it did, Rust ends the process where a panic would leave an `extern "C"` function.
 
 mod api;
+mod control;
 mod filter;
 mod options;
 mod physical;
+mod registers;
 mod stream;
 mod vcpu;
 
@@ -15,6 +17,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use api::{Api, Block, Info, LOADS_AND_STORES, MemInfo, NO_REGISTERS, PluginId};
+use control::Control;
 use options::{Counting, From, Options};
 use stream::Stream;
 use vcpu::Site;
@@ -104,13 +107,23 @@ extern "C" fn on_translate(_: PluginId, block: *mut Block) {
                 )
             };
         }
+        // SAFETY: the instruction is good during this callback, and has so many bytes.
+        let bytes =
+            unsafe { std::slice::from_raw_parts((api.insn_data)(instruction), (api.insn_size)(instruction)) };
+        if stream.registers.is_some() {
+            if let Some(control) = Control::of(bytes) {
+                let word = control.word() as *mut c_void;
+                // SAFETY: as above; the last argument is a number that is only handed back.
+                unsafe { (api.register_vcpu_insn_exec_cb)(instruction, on_control, NO_REGISTERS, word) };
+            }
+        }
         let wanted = match stream.options.from {
             From::All => true,
             From::User => user,
             From::Kernel => !user,
         };
         if wanted {
-            let site = Site::new(if each { 0 } else { at as u32 + 1 }, user);
+            let site = Site::new(if each { 0 } else { at as u32 + 1 }, user, control::is_locked(bytes));
             let word = site.word() as *mut c_void;
             // SAFETY: as above; the last argument is a number that is only handed back.
             unsafe {
@@ -121,15 +134,30 @@ extern "C" fn on_translate(_: PluginId, block: *mut Block) {
 }
 
 extern "C" fn on_block(vcpu: c_uint, count: *mut c_void) {
+    let Some(stream) = STREAM.get() else { return };
+    stream.with(vcpu, |v| {
+        if v.control.is_some() {
+            stream.send_control(vcpu, v);
+        }
+        v.block(count as u64);
+    });
+}
+
+/// An instruction begins that changes translations. What it did is known when the next one begins, which is in a new block.
+extern "C" fn on_control(vcpu: c_uint, word: *mut c_void) {
     if let Some(stream) = STREAM.get() {
-        stream.with(vcpu, |v| v.block(count as u64));
+        stream.with(vcpu, |v| v.control = Some(Control::of_word(word as usize)));
     }
 }
 
 extern "C" fn on_instruction(vcpu: c_uint, _: *mut c_void) {
-    if let Some(stream) = STREAM.get() {
-        stream.with(vcpu, |v| v.instruction());
-    }
+    let Some(stream) = STREAM.get() else { return };
+    stream.with(vcpu, |v| {
+        if v.control.is_some() {
+            stream.send_control(vcpu, v);
+        }
+        v.instruction();
+    });
 }
 
 extern "C" fn on_access(vcpu: c_uint, info: MemInfo, va: u64, word: *mut c_void) {

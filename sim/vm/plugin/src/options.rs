@@ -75,6 +75,8 @@ pub(crate) struct Options {
     pub(crate) reader_gone: ReaderGone,
     /// Accesses to devices are left out.
     pub(crate) skip_devices: bool,
+    /// What changes translations is streamed, too.
+    pub(crate) control: bool,
     /// Physical addresses are not asked for.
     pub(crate) no_physical: bool,
 }
@@ -87,8 +89,8 @@ pub(crate) struct WrongOption {
     expected: String,
 }
 
-const NAMES: &str = "ring=, map=, counts=, virt=, phys=, instructions=, accesses=, start=, stop=, from=, count=, reader-gone=, devices= \
-                     or physical=";
+const NAMES: &str = "ring=, map=, counts=, virt=, phys=, instructions=, accesses=, start=, stop=, from=, count=, reader-gone=, devices=, \
+                     physical= or control=";
 
 impl Options {
     /// Reads all options.
@@ -130,6 +132,10 @@ impl Options {
             "devices" => {
                 self.skip_devices =
                     choice(value, &[("mark", false), ("skip", true)]).ok_or_else(|| wrong("mark or skip"))?;
+            }
+            "control" => {
+                self.control =
+                    choice(value, &[("off", false), ("on", true)]).ok_or_else(|| wrong("on or off"))?;
             }
             "physical" => {
                 self.no_physical =

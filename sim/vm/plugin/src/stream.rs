@@ -15,6 +15,7 @@ use crate::api::{Api, Decoder, Kind};
 use crate::filter::Filter;
 use crate::options::{Options, ReaderGone as Then};
 use crate::physical::{self, Finder, Map};
+use crate::registers::Registers;
 use crate::say;
 use crate::vcpu::{Counts, Vcpu};
 
@@ -42,6 +43,8 @@ unsafe impl Sync for Cell {}
 pub(crate) struct Stream {
     pub(crate) api: Api,
     pub(crate) options: Options,
+    /// How to read registers, if what changes translations is streamed.
+    pub(crate) registers: Option<Registers>,
     cells: Box<[Cell]>,
     writer: Mutex<Option<Writer>>,
     /// Nothing is looked at any more.
@@ -66,6 +69,14 @@ impl Stream {
             None => None,
         };
         let (decoder, map) = (Decoder::new(&api), Map::default());
+        let registers = match options.control.then(Registers::find) {
+            Some(Err(why)) => {
+                say(&format!("{why}: what changes translations is not streamed"));
+                None
+            }
+            Some(Ok(registers)) => Some(registers),
+            None => None,
+        };
         let cell = |vcpu| {
             let producer = writer.as_ref().map(|writer| writer.producer(vcpu)).transpose();
             let vcpu = Vcpu {
@@ -77,6 +88,8 @@ impl Stream {
                 before: 0,
                 begun: 0,
                 counts: Counts::default(),
+                control: None,
+                global_pages: false,
             };
             Ok(Cell {
                 inside: AtomicBool::new(false),
@@ -90,6 +103,7 @@ impl Stream {
         Ok(Self {
             api,
             options,
+            registers,
             cells,
             writer: Mutex::new(writer),
             stopped: AtomicBool::new(false),
@@ -127,6 +141,19 @@ impl Stream {
             work(unsafe { &mut *cell.vcpu.get() });
         }
         cell.inside.store(false, Release);
+    }
+
+    /// Streams what the instruction before did to translations. A block or instruction of the vCPU begins.
+    #[cold]
+    pub(crate) fn send_control(&self, vcpu: u32, v: &mut Vcpu) {
+        let (Some(control), Some(registers)) = (v.control.take(), self.registers) else { return };
+        self.take_turn(vcpu);
+        // SAFETY: this is a callback of the vCPU, at the begin of the block behind the instruction, which ended its own.
+        if let Some(state) = unsafe { registers.read(vcpu) }
+            && let Err(gone) = v.send(control, &state)
+        {
+            self.reader_is_gone(gone);
+        }
     }
 
     /// Whether an access is between the marks. A store to a mark moves them for all vCPUs.

@@ -1,11 +1,13 @@
 //! What happens at an access.
 
-use daxsim_ring::{Access, Op, Producer, ReaderGone};
+use daxsim_ring::{Access, Control as Record, Op, Producer, ReaderGone};
 use daxsim_types::{PhysAddr, VirtAddr};
 
 use crate::api::{Api, Decoder, Kind, MemInfo};
+use crate::control::Control;
 use crate::filter::Filter;
 use crate::physical::{Finder, Place};
+use crate::registers::State;
 
 /// What was seen of a vCPU.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,11 +27,13 @@ pub(crate) struct Counts {
 pub(crate) struct Site(usize);
 
 const USER: usize = 1 << 32;
+const LOCKED: usize = 1 << 33;
 
 impl Site {
-    /// An instruction with its number in its block, counted from 1; 0 where each instruction is counted by itself.
-    pub(crate) fn new(number: u32, user: bool) -> Self {
-        Self(number as usize | if user { USER } else { 0 })
+    /// An instruction with its number in its block, counted from 1; 0 where each instruction is counted by itself. A locked one
+    /// is atomic.
+    pub(crate) fn new(number: u32, user: bool, locked: bool) -> Self {
+        Self(number as usize | if user { USER } else { 0 } | if locked { LOCKED } else { 0 })
     }
 
     pub(crate) fn of_word(word: usize) -> Self {
@@ -42,6 +46,10 @@ impl Site {
 
     fn number(self) -> u64 {
         (self.0 & (USER - 1)) as u64
+    }
+
+    fn locked(self) -> bool {
+        self.0 & LOCKED != 0
     }
 
     fn user(self) -> bool {
@@ -61,6 +69,10 @@ pub(crate) struct Vcpu {
     pub(crate) before: u64,
     pub(crate) begun: u64,
     pub(crate) counts: Counts,
+    /// What the last instruction did to translations, if it was one that does.
+    pub(crate) control: Option<Control>,
+    /// Global pages were on when CR4 was loaded last.
+    pub(crate) global_pages: bool,
 }
 
 impl Vcpu {
@@ -115,7 +127,9 @@ impl Vcpu {
             self.stream(kind.size, va, place, site, Op::Load, instructions)?;
         }
         if kind.stores && self.filter.in_window() {
-            self.stream(kind.size, va, place, site, Op::Store, instructions)?;
+            // With one vCPU, QEMU does an atomic instruction's load and store one after the other.
+            let op = if kind.loads || site.locked() { Op::Locked } else { Op::Store };
+            self.stream(kind.size, va, place, site, op, instructions)?;
         }
         Ok(())
     }
@@ -147,6 +161,28 @@ impl Vcpu {
         producer.push(access, instructions)
     }
 
+    /// Streams what an instruction did to translations, by the registers behind it.
+    pub(crate) fn send(&mut self, control: Control, state: &State) -> Result<(), ReaderGone> {
+        let record = match control {
+            Control::Root => state.root().map(|root| Record::Root(PhysAddr(root))),
+            Control::Page { base, plus } => {
+                let at = state.general(base).map(|at| at.wrapping_add_signed(plus.into()));
+                Some(at.map_or(Record::All, |at| Record::Page(VirtAddr(at))))
+            }
+            Control::Control4 => {
+                let now = state.global_pages().unwrap_or(true);
+                // Each change of the bit invalidates everything; switched off and on again is once.
+                let switched_off = std::mem::replace(&mut self.global_pages, now) && !now;
+                switched_off.then_some(Record::All)
+            }
+            Control::All => Some(Record::All),
+        };
+        match (record, &mut self.producer) {
+            (Some(record), Some(producer)) => producer.push_control(record),
+            _ => Ok(()),
+        }
+    }
+
     /// Shows the reader everything, with the number of instructions.
     pub(crate) fn flush(&mut self) -> Result<(), ReaderGone> {
         self.producer.as_mut().map_or(Ok(()), |producer| producer.flush(self.begun))
@@ -159,9 +195,9 @@ mod tests {
 
     #[test]
     fn a_site_keeps_number_and_side() {
-        for (number, user) in [(0, false), (1, true), (u32::MAX, true)] {
-            let site = Site::of_word(Site::new(number, user).word());
-            assert_eq!((site.number(), site.user()), (u64::from(number), user));
+        for (number, user, locked) in [(0, false, true), (1, true, false), (u32::MAX, true, true)] {
+            let site = Site::of_word(Site::new(number, user, locked).word());
+            assert_eq!((site.number(), site.user(), site.locked()), (u64::from(number), user, locked));
         }
     }
 }

@@ -12,7 +12,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut batch, mut accesses, mut batches) = (Batch::default(), 0_u64, 0_u64);
     let ending = loop {
         match reader.next_batch(&mut batch, Duration::from_millis(100))? {
-            Received::Batch => (accesses, batches) = (accesses + batch.accesses().len() as u64, batches + 1),
+            Received::Batch => {
+                (accesses, batches) = (accesses + batch.accesses().count() as u64, batches + 1)
+            }
             Received::Nothing => {}
             Received::End(ending) => break ending,
         }

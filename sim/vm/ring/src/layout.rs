@@ -14,7 +14,7 @@ use crate::record::{MOST_RECORDS, Raw};
 use crate::sync::Shared;
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"DAXRING\n");
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const PAGE: usize = 4096;
 
 /// Most rings of a file.

@@ -37,5 +37,5 @@ mod tests;
 pub use error::RingError;
 pub use layout::{Geometry, MOST_RINGS};
 pub use reader::{Batch, Ending, Place, Reader, Received};
-pub use record::{Access, Accesses, Op};
+pub use record::{Access, Control, Item, Items, Op};
 pub use writer::{Producer, ReaderGone, Writer};

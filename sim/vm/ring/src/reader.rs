@@ -11,7 +11,7 @@ use crate::layout::{FINISHED, MAGIC, NOT_YET, VERSION};
 use crate::liveness::{self, Side};
 use crate::mapping::{self, Mapping};
 use crate::protocol::{ReaderEnd, wait_for_writer, wake_writer};
-use crate::record::{Accesses, Header, Raw};
+use crate::record::{Access, Header, Item, Items, Raw};
 use crate::{Geometry, RingError};
 
 /// Longest sleep before the reader looks at what writers did not find enough to wake it for.
@@ -43,9 +43,17 @@ pub struct Batch {
 
 impl Batch {
     /// The accesses, in the order of the vCPU. A batch may have none: it says the number of instructions.
+    pub fn accesses(&self) -> impl Iterator<Item = Access> + '_ {
+        self.items().filter_map(|item| match item {
+            Item::Access(access) => Some(access),
+            Item::Control(_) => None,
+        })
+    }
+
+    /// The accesses, with what the vCPU did to its translations between them.
     #[must_use]
-    pub fn accesses(&self) -> Accesses<'_> {
-        Accesses(self.records.iter())
+    pub fn items(&self) -> Items<'_> {
+        Items(self.records.iter())
     }
 }
 

@@ -3,7 +3,7 @@
 //! | word | bits | what |
 //! |---:|---|---|
 //! | 0 | 0 to 56 | virtual address; bit 56 is repeated above |
-//! | 0 | 57 and 58 | 0 load, 1 store, 3 header of a batch |
+//! | 0 | 57 and 58 | 0 load, 1 store, 2 store of an atomic instruction, 3 header of a batch; in one, a [`Control`] |
 //! | 0 | 59 to 61 | size: 2^n bytes |
 //! | 0 | 62 | by an instruction of user space |
 //! | 0 | 63 | to a device |
@@ -46,6 +46,8 @@ pub enum Op {
     Load,
     /// A store.
     Store,
+    /// The store of an atomic instruction, right behind its load.
+    Locked,
 }
 
 /// One access of a vCPU. An instruction that loads and stores the same bytes makes two, the second one with a gap of 0.
@@ -74,6 +76,7 @@ impl Access {
         let kind = match self.op {
             Op::Load => 0,
             Op::Store => 1 << ADDRESS_BITS,
+            Op::Locked => 2 << ADDRESS_BITS,
         };
         let size = u64::from(self.size.max(1).ilog2()) << SIZE_SHIFT;
         let flags = if self.user { USER } else { 0 } | if self.device { DEVICE } else { 0 };
@@ -84,19 +87,73 @@ impl Access {
     /// The access of a record.
     #[inline]
     pub(crate) fn of_raw([first, second]: Raw) -> Self {
-        let above = u64::BITS - ADDRESS_BITS;
-        let va = ((first << above) as i64 >> above) as u64;
+        let va = extended(first);
         let page = second >> GAP_BITS;
         Self {
             va: VirtAddr(va),
             pa: (page != UNKNOWN_PAGE).then_some(PhysAddr(page << PAGE_SHIFT | va & PAGE_OFFSET)),
-            op: if first & KIND == 0 { Op::Load } else { Op::Store },
+            op: match first >> ADDRESS_BITS & 3 {
+                0 => Op::Load,
+                1 => Op::Store,
+                _ => Op::Locked,
+            },
             size: 1 << (first >> SIZE_SHIFT & 7),
             user: first & USER != 0,
             device: first & DEVICE != 0,
             gap: (second & MOST_GAP) as u32,
         }
     }
+}
+
+/// What a vCPU did to its translations, where the stream has it: after the accesses before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// It loaded this root of page tables (CR3), whose lowest twelve bits are as loaded. All but global translations are invalid.
+    Root(PhysAddr),
+    /// It invalidated a page (INVLPG).
+    Page(VirtAddr),
+    /// It invalidated everything, global pages too.
+    All,
+}
+
+impl Control {
+    pub(crate) fn to_raw(self) -> Raw {
+        let (which, value) = match self {
+            Self::Root(root) => (0, root.0),
+            Self::Page(at) => (1, at.0),
+            Self::All => (2, 0),
+        };
+        [value & ADDRESS | HEADER | which << SIZE_SHIFT, 0]
+    }
+
+    /// `None` if a record within a batch is an access.
+    #[inline]
+    pub(crate) fn of_raw([first, _]: Raw) -> Option<Self> {
+        if first & KIND != HEADER {
+            return None;
+        }
+        Some(match first >> SIZE_SHIFT & 7 {
+            0 => Self::Root(PhysAddr(first & ADDRESS)),
+            1 => Self::Page(VirtAddr(extended(first))),
+            _ => Self::All,
+        })
+    }
+}
+
+/// The address of a word, whose highest bit is repeated above.
+#[inline]
+fn extended(word: u64) -> u64 {
+    let above = u64::BITS - ADDRESS_BITS;
+    ((word << above) as i64 >> above) as u64
+}
+
+/// One record of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// An access.
+    Access(Access),
+    /// A change of translations.
+    Control(Control),
 }
 
 /// What stands before the records of a batch.
@@ -126,24 +183,26 @@ impl Header {
     }
 }
 
-/// The accesses of a batch, in order.
+/// The records of a batch, in order.
 #[derive(Clone, Debug)]
-pub struct Accesses<'a>(pub(crate) std::slice::Iter<'a, Raw>);
+pub struct Items<'a>(pub(crate) std::slice::Iter<'a, Raw>);
 
-impl Iterator for Accesses<'_> {
-    type Item = Access;
+impl Iterator for Items<'_> {
+    type Item = Item;
 
     #[inline]
-    fn next(&mut self) -> Option<Access> {
-        self.0.next().map(|raw| Access::of_raw(*raw))
+    fn next(&mut self) -> Option<Item> {
+        let raw = *self.0.next()?;
+        Some(match Control::of_raw(raw) {
+            Some(control) => Item::Control(control),
+            None => Item::Access(Access::of_raw(raw)),
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.0.size_hint()
     }
 }
-
-impl ExactSizeIterator for Accesses<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -154,17 +213,23 @@ mod tests {
     fn accesses() -> impl Strategy<Value = Access> {
         let va = any::<i64>().prop_map(|bits| (bits << 7 >> 7) as u64);
         let page = prop::option::of(0..UNKNOWN_PAGE);
-        (va, page, any::<(bool, bool, bool)>(), 0..8_u32, 0..=MOST_GAP as u32).prop_map(
-            |(va, page, (store, user, device), size, gap)| Access {
+        (
+            va,
+            page,
+            any::<(bool, bool)>(),
+            prop::sample::select(vec![Op::Load, Op::Store, Op::Locked]),
+            0..8_u32,
+            0..=MOST_GAP as u32,
+        )
+            .prop_map(|(va, page, (user, device), op, size, gap)| Access {
                 va: VirtAddr(va),
                 pa: page.map(|page| PhysAddr(page << PAGE_SHIFT | va & PAGE_OFFSET)),
-                op: if store { Op::Store } else { Op::Load },
+                op,
                 size: 1 << size,
                 user,
                 device,
                 gap,
-            },
-        )
+            })
     }
 
     proptest! {
@@ -173,6 +238,15 @@ mod tests {
             let raw = access.to_raw();
             prop_assert_eq!(Access::of_raw(raw), access);
             prop_assert_eq!(Header::of_raw(raw), None);
+            prop_assert_eq!(Control::of_raw(raw), None);
+        }
+
+        #[test]
+        fn a_change_of_translations_comes_back_from_its_record(root in 0..1_u64 << 52, bits in any::<i64>()) {
+            let page = VirtAddr((bits << 7 >> 7) as u64);
+            for control in [Control::Root(PhysAddr(root)), Control::Page(page), Control::All] {
+                prop_assert_eq!(Control::of_raw(control.to_raw()), Some(control));
+            }
         }
 
         #[test]

@@ -139,7 +139,7 @@ fn instructions_after_the_last_access_come_as_an_empty_batch() {
     let mut batch = Batch::default();
     let mut next = || {
         assert_eq!(reader.next_batch(&mut batch, SOON).unwrap(), Received::Batch);
-        (batch.stamp, batch.instructions, batch.accesses().len())
+        (batch.stamp, batch.instructions, batch.accesses().count())
     };
     assert_eq!([next(), next(), next()], [(0, 0, 1), (1, 1 << 40, 0), (2, 1 << 40, 1)]);
 }

@@ -13,7 +13,7 @@ use crate::layout::{FINISHED, MAGIC, START, Start, VERSION, WRITES};
 use crate::liveness::{self, Side};
 use crate::mapping::{self, Mapping, Slots};
 use crate::protocol::{WriterEnd, wake_reader};
-use crate::record::{Access, Header, MOST_GAP};
+use crate::record::{Access, Control, Header, MOST_GAP, Raw};
 use crate::{Geometry, RingError};
 
 /// Longest sleep before a writer looks whether the reader lives.
@@ -174,16 +174,33 @@ impl Producer {
         if self.filled == 0 || gap > MOST_GAP {
             gap = self.begin_batch(instructions, gap)?;
         }
-        self.filled += 1;
         self.last = instructions;
-        let raw = Access { gap: gap as u32, ..access }.to_raw();
+        self.add(Access { gap: gap as u32, ..access }.to_raw());
+        Ok(())
+    }
+
+    /// Adds what the vCPU did to its translations after the last access.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderGone`] as from [`Self::push`].
+    pub fn push_control(&mut self, control: Control) -> Result<(), ReaderGone> {
+        if self.filled == 0 {
+            self.begin_batch(self.last, 0)?;
+        }
+        self.add(control.to_raw());
+        Ok(())
+    }
+
+    #[inline]
+    fn add(&mut self, raw: Raw) {
+        self.filled += 1;
         // SAFETY: the common part keeps the mapping. `begin_batch` waited for a header and a whole batch of free slots, and a
         // batch is shown when it is full. There is one producer of a ring.
         unsafe { self.slots.write(self.end.head() + self.filled, raw) };
         if self.filled == self.batch {
             self.show(false);
         }
-        Ok(())
     }
 
     /// Shows the reader all that was pushed. For a thread that goes on with another vCPU: then stamps are in the order of all accesses.

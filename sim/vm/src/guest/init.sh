@@ -56,29 +56,58 @@ enable_events() {
     tr '\n' ' ' < "$tracing/set_event" > /out/events_enabled.txt
 }
 
-echo 0 > "$tracing/tracing_on"
-echo mono > "$tracing/trace_clock"
-cat /daxsim/buffer-kib > "$tracing/buffer_size_kb" || finish "failed no memory for the buffers of the trace"
-define_probes
-enable_events
-say "tracing $(wc -l < /out/probes.ok) probes, $(wc -l < /out/probes.fail) not in this kernel"
+# How often each job is done; 0: once, and the kernel traces itself.
+passes="$(cat /daxsim/passes)"
+if [ "$passes" = 0 ]; then
+    echo 0 > "$tracing/tracing_on"
+    echo mono > "$tracing/trace_clock"
+    cat /daxsim/buffer-kib > "$tracing/buffer_size_kb" || finish "failed no memory for the buffers of the trace"
+    define_probes
+    enable_events
+    say "tracing $(wc -l < /out/probes.ok) probes, $(wc -l < /out/probes.fail) not in this kernel"
+fi
 
 # A fresh file system at /mnt/pmem.
 make_fs() {
     case $1 in
     ext4)
-        mkfs.ext4 -q -F -b 4096 -E stride=512,stripe_width=512,lazy_itable_init=0,lazy_journal_init=0 /dev/pmem0 &&
+        mkfs.ext4 -q -F $(cat /daxsim/mkfs-ext4) /dev/pmem0 &&
             mount -t ext4 -o dax=always /dev/pmem0 /mnt/pmem
         ;;
     xfs)
-        # extszinherit: files are allocated in pieces of 2 MiB, so that they can be mapped by such.
-        mkfs.xfs -q -f -d su=2m,sw=1,extszinherit=512 /dev/pmem1 && mount -t xfs -o dax=always /dev/pmem1 /mnt/pmem
+        mkfs.xfs -q -f $(cat /daxsim/mkfs-xfs) /dev/pmem1 && mount -t xfs -o dax=always /dev/pmem1 /mnt/pmem
         ;;
     devdax) [ -c /dev/dax2.0 ] ;;
     esac
 }
 
 misses() { awk '{ print $1, $3 }' "$tracing/kprobe_profile"; }
+
+# A job again and again, with nothing on in the kernel. The player marks its lines by stores.
+run_marked() {
+    job=$1 fs=$2 kind=$3 out=/out/$1 pass=0
+    mkdir -p "$out"
+    make_fs "$fs" > "$out/mkfs.log" 2>&1 || { say "failed job $job: no file system: $(tail -n 1 "$out/mkfs.log")"; return; }
+    while [ "$pass" -lt "$passes" ]; do
+        if [ "$kind" = script ]; then
+            timeout "$(cat /daxsim/job-seconds)" taskset 1 /usr/bin/daxplay --dir /mnt/pmem --log "$out/oplog.txt" \
+                --marks "/daxsim/$job/script.txt" > "$out/play.log" 2>&1
+        else
+            (
+                cd /mnt/pmem || exit 1
+                [ "$fs" = devdax ] && cd /run
+                PATH=/usr/local/bin:$PATH
+                . "/daxsim/$job/command"
+            ) > "$out/app.out" 2>&1
+        fi
+        status=$?
+        echo $status > "$out/status"
+        [ $status = 0 ] || break
+        pass=$((pass + 1))
+    done
+    umount /mnt/pmem 2> /dev/null
+    say "job $job status $status"
+}
 
 run_job() {
     job=$1 fs=$2 kind=$3 out=/out/$1
@@ -123,5 +152,6 @@ run_job() {
     say "job $job status $(cat "$out/status") lines $(wc -l < "$out/trace.txt")"
 }
 
-while read -r job fs kind; do run_job "$job" "$fs" "$kind" < /dev/null; done < /daxsim/jobs
+if [ "$passes" = 0 ]; then run=run_job; else run=run_marked; fi
+while read -r job fs kind; do $run "$job" "$fs" "$kind" < /dev/null; done < /daxsim/jobs
 finish "done"

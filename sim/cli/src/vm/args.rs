@@ -25,7 +25,7 @@ pub enum VmCommand {
     Record(VmRecordArgs),
     /// Run workload scripts or a command on a real kernel whose accesses, all of them, the simulated machine makes
     #[command(after_help = COSIM_EXAMPLES)]
-    Cosim(VmCosimArgs),
+    Cosim(Box<VmCosimArgs>),
     /// Run QEMU and store the memory accesses of its guest
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(VmTraceArgs),

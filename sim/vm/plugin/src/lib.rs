@@ -110,12 +110,12 @@ extern "C" fn on_translate(_: PluginId, block: *mut Block) {
         // SAFETY: the instruction is good during this callback, and has so many bytes.
         let bytes =
             unsafe { std::slice::from_raw_parts((api.insn_data)(instruction), (api.insn_size)(instruction)) };
-        if stream.registers.is_some() {
-            if let Some(control) = Control::of(bytes) {
-                let word = control.word() as *mut c_void;
-                // SAFETY: as above; the last argument is a number that is only handed back.
-                unsafe { (api.register_vcpu_insn_exec_cb)(instruction, on_control, NO_REGISTERS, word) };
-            }
+        if stream.registers.is_some()
+            && let Some(control) = Control::of(bytes)
+        {
+            let word = control.word() as *mut c_void;
+            // SAFETY: as above; the last argument is a number that is only handed back.
+            unsafe { (api.register_vcpu_insn_exec_cb)(instruction, on_control, NO_REGISTERS, word) };
         }
         let wanted = match stream.options.from {
             From::All => true,

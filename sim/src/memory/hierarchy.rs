@@ -46,6 +46,8 @@ pub struct Memory {
     pub(super) flushes: Flushes,
     pub(super) watch: Watch,
     pub(super) counts: MemoryStats,
+    /// Somebody has asked the host for the sets of lines to come, and of those that they push out.
+    looked_ahead: bool,
 }
 
 /// Load-to-use latencies from the core.
@@ -125,7 +127,14 @@ impl Memory {
             flushes: Flushes::new(spec.cpu.flush_interval, cores),
             watch: Watch::new(cores),
             counts: MemoryStats::default(),
+            looked_ahead: false,
         }
+    }
+
+    /// Says whether [`Self::warm`] and [`Self::warm_victim`] are called some time before a line misses. For the host's sake alone.
+    #[inline]
+    pub const fn look_ahead(&mut self, looks: bool) {
+        self.looked_ahead = looks;
     }
 
     /// The fast path: if the L1D of `core` holds `line` (modified already, if `write`), makes it the
@@ -207,7 +216,9 @@ impl Memory {
         self.counts.l1d.misses += 1;
         let conflict = self.refills.after(core, line);
         let l3_set = self.l3.set_of(self.topology.complex(core), line);
-        self.l3.warm_set(l3_set);
+        if !self.looked_ahead {
+            self.l3.warm_set(l3_set);
+        }
         if let Some(place) = self.l2.touch(core, line) {
             self.counts.l2.hits += 1;
             let owned = self.l2.flags_at(place) & OWNED;
@@ -291,7 +302,9 @@ impl Memory {
         now: Time,
     ) -> (Outcome, u64) {
         self.counts.l2.misses += 1;
-        self.warm_victim(core, line);
+        if !self.looked_ahead {
+            self.warm_victim(core, line);
+        }
         let arrive = now + self.latency.l3;
         if self.directory.is_none() && self.sole != Some(core) {
             self.another_core(core);

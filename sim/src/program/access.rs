@@ -129,6 +129,7 @@ fn run_window(
 ) -> Paused {
     let due = due(m, index);
     let paused = window.run(&mut OnCpu::new(m, index), cursor, passed(index, limit), due);
+    m.memory.look_ahead(false);
     window.count_walks(&mut m.measure.walk_queue);
     window.count_followed(&mut m.followed);
     paused

@@ -208,7 +208,9 @@ impl Core for OnCpu<'_> {
 
     #[inline]
     fn look_ahead(&mut self, next: impl Fn(usize) -> Option<VirtAddr>) {
-        if std::mem::take(&mut self.far) {
+        let looks = std::mem::take(&mut self.far);
+        self.machine.memory.look_ahead(looks);
+        if looks {
             self.ahead.look(self.machine, self.index, next);
         }
     }

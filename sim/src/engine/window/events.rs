@@ -9,8 +9,8 @@ pub(super) struct Events {
     waiting: Vec<u128>,
 }
 
-/// So many are looked at one by one before they are searched.
-const NEAR: usize = 4;
+/// An event that comes behind fewer than these moves them one by one.
+const NEAR: usize = 6;
 
 const fn time(event: u128) -> Time {
     Time((event >> 64) as u64)
@@ -45,12 +45,20 @@ impl Events {
     }
 
     fn push_behind(&mut self, event: u128) {
-        let near = self.waiting.iter().rev().take(NEAR).take_while(|other| **other < event).count();
-        let mut place = self.waiting.len() - near;
-        if near == NEAR {
-            place = self.waiting[..place].partition_point(|other| *other > event);
+        let mut place = self.waiting.len();
+        if let Some(beyond) = place.checked_sub(NEAR)
+            && self.waiting[beyond] < event
+        {
+            let place = self.waiting[..beyond].partition_point(|other| *other > event);
+            self.waiting.insert(place, event);
+            return;
         }
-        self.waiting.insert(place, event);
+        self.waiting.push(event);
+        while place > 0 && self.waiting[place - 1] < event {
+            self.waiting[place] = self.waiting[place - 1];
+            place -= 1;
+        }
+        self.waiting[place] = event;
     }
 
     pub fn clear(&mut self) {

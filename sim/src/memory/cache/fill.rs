@@ -1,5 +1,6 @@
 //! Lines that come into a cache, and what they push out.
 
+use super::lane::{set_state, state};
 use super::{Cache, FLAGS, Fast, LOWS, Place, Policy, STATE, VALID, Victim};
 use crate::host;
 use crate::memory::replacement;
@@ -43,41 +44,78 @@ fn insert_in<const WAYS: usize, const WORDS: usize>(
     Some(replace(set, highs, way, line, flags))
 }
 
+/// Puts a line into a set of `ways` that is kept in order, into the first empty way or the last in order: to the front, or to the
+/// back.
+#[inline(always)]
+fn insert_in_order(
+    set: &mut [u32],
+    (highs, ways): (usize, usize),
+    line: CacheLine,
+    flags: u64,
+    to_front: bool,
+) -> Option<Victim> {
+    let order = state(set);
+    let free = (!set[VALID]).trailing_zeros() as usize;
+    let is_full = free >= ways;
+    let way = if is_full { replacement::last(order, ways) } else { free };
+    let victim = replace(set, highs, way, line, flags);
+    if to_front {
+        set_state(set, replacement::promote(order, way));
+    } else if !is_full {
+        // What takes the place of the last in order is the last.
+        set_state(set, replacement::demote(order, ways, way));
+    }
+    victim
+}
+
 impl Cache {
     /// Puts `line`, which must not be here, into its set.
     #[inline]
     pub fn insert(&mut self, unit: usize, line: CacheLine, flags: u64) -> Option<Victim> {
         let set = self.start(unit, line);
         debug_assert!(self.way(set, line).is_none(), "{line:?} is here already");
+        let victim = match self.policy {
+            Policy::Order => self.insert_in_order(set, line, flags, true),
+            Policy::Bimodal(rate) => {
+                let to_front = self.chance(rate);
+                self.insert_in_order(set, line, flags, to_front)
+            }
+            _ => self.insert_in_any(set, line, flags),
+        };
+        self.flow.fills += 1;
+        self.flow.evictions += u64::from(victim.is_some());
+        victim
+    }
+
+    /// [`Self::insert`] in a set that is kept in order: one look at its state. The sizes of most are known when this is compiled.
+    #[inline(always)]
+    fn insert_in_order(&mut self, set: usize, line: CacheLine, flags: u64, front: bool) -> Option<Victim> {
+        let (highs, ways) = (self.highs, self.ways);
+        let words = &mut self.words[set..set + self.stride];
+        if highs == LOWS + 16
+            && let Some(set) = words.first_chunk_mut::<28>()
+        {
+            return insert_in_order(set, (LOWS + 16, ways), line, flags, front);
+        }
+        if highs == LOWS + 12
+            && let Some(set) = words.first_chunk_mut::<22>()
+        {
+            return insert_in_order(set, (LOWS + 12, ways), line, flags, front);
+        }
+        insert_in_order(words, (highs, ways), line, flags, front)
+    }
+
+    #[inline]
+    fn insert_in_any(&mut self, set: usize, line: CacheLine, flags: u64) -> Option<Victim> {
         let words = &mut self.words[set..];
         let known = match self.fast {
             Fast::Eight => words.first_chunk_mut().and_then(|set| insert_in::<8, 24>(set, line, flags)),
             Fast::Twelve => words.first_chunk_mut().and_then(|set| insert_in::<12, 34>(set, line, flags)),
             Fast::No => None,
         };
-        let victim = known.unwrap_or_else(|| match self.policy {
-            Policy::Order => self.insert_in_order(set, line, flags),
-            _ => self.insert_in_any(set, line, flags),
-        });
-        self.flow.fills += 1;
-        self.flow.evictions += u64::from(victim.is_some());
-        victim
-    }
-
-    /// [`Self::insert`] in a set that is kept in order: one look at its state.
-    #[inline]
-    fn insert_in_order(&mut self, set: usize, line: CacheLine, flags: u64) -> Option<Victim> {
-        let words = &mut self.words[set..set + self.stride];
-        let state = super::lane::state(words);
-        let free = (!words[VALID]).trailing_zeros() as usize;
-        let way = if free < self.ways { free } else { replacement::last(state, self.ways) };
-        let victim = replace(words, self.highs, way, line, flags);
-        super::lane::set_state(words, replacement::promote(state, way));
-        victim
-    }
-
-    #[inline]
-    fn insert_in_any(&mut self, set: usize, line: CacheLine, flags: u64) -> Option<Victim> {
+        if let Some(victim) = known {
+            return victim;
+        }
         let place = Place { set, way: self.room(set) };
         let words = &mut self.words[set..set + self.stride];
         let victim = replace(words, self.highs, place.way, line, flags);

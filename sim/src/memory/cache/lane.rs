@@ -60,7 +60,7 @@ impl Shape {
     pub fn touch(self, set: &mut [u32], way: usize) {
         let before = state(set);
         let after = match self.policy {
-            Policy::Order => replacement::promote(before, way),
+            Policy::Order | Policy::Bimodal(_) => replacement::promote(before, way),
             Policy::Stamps if before < u64::from(u32::MAX) => {
                 set[self.stamps + way] = before as u32 + 1;
                 before + 1

@@ -226,7 +226,8 @@ impl Channel {
         let t = &rules.t;
         let Turn { mut from, conflict } = self.turn(t, place.bank, from);
         let rank = &mut self.ranks[place.rank];
-        let set = place.bank % rank.refreshes.len().max(1);
+        let sets = rank.refreshes.len();
+        let set = if sets > 1 { place.bank % sets } else { 0 };
         let (act, at, ready, limit) = loop {
             let window = rank.refreshes[set].window(t, from);
             let act = rank.activates.earliest(t, from.max(window.start), column.group);

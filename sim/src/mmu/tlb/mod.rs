@@ -212,12 +212,17 @@ impl TlbArray {
     /// The slot of the entry that serves `va`, looked for as a 4 KiB page, a coalesced one, and then by growing size.
     #[inline(always)]
     pub(super) fn find_any(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
-        if self.is_empty() { None } else { self.find_any_live(va, pcid) }
+        let [small, others @ ..] = self.live;
+        if others == [0; 3] {
+            // Most arrays hold one kind of page, or none.
+            return if small == 0 { None } else { self.find(0, va.0 >> self.shifts[0], pcid) };
+        }
+        self.find_any_live(va, pcid)
     }
 
+    #[inline(never)]
     fn find_any_live(&self, va: VirtAddr, pcid: u16) -> Option<Spot> {
         for kind in [0, COALESCED, 1, 2] {
-            // Most arrays hold one kind of page, or none.
             if self.live[kind] > 0 {
                 let found = self.find(kind, va.0 >> self.shifts[kind], pcid);
                 if found.is_some() {

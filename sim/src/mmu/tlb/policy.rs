@@ -47,16 +47,16 @@ impl Policy {
     #[inline(always)]
     pub fn used(&mut self, spot: Spot, i: usize) {
         match self {
+            Self::Tree(trees) => trees.used(spot),
             Self::Order(order) if order.by_use => order.newest(spot),
             _ => self.used_in_any(spot, i),
         }
     }
 
-    /// The same, where no order in a word is kept.
+    /// The same, where neither a tree nor an order in a word is kept.
     #[inline(never)]
     fn used_in_any(&mut self, spot: Spot, i: usize) {
         match self {
-            Self::Tree(trees) => trees.used(spot),
             Self::List(list) if list.by_use => list.newest(spot),
             Self::Stamps(stamps) if stamps.by_use => stamps.newest(i),
             _ => {}

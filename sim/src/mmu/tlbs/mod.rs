@@ -142,8 +142,8 @@ impl Tlbs {
     ) -> Option<(TlbEntry, HitLevel, Time)> {
         let at = self.asks[kind as usize];
         let group = &mut self.first[at];
-        for (number, unit) in self.units.iter_mut().enumerate().take(group.units.end).skip(group.units.start)
-        {
+        let start = group.units.start;
+        for (number, unit) in (start..).zip(&mut self.units[group.units.clone()]) {
             if let Some(spot) = unit.array.find_any(va, pcid) {
                 self.hits[at] += 1;
                 unit.array.used(spot);

@@ -74,7 +74,7 @@ fn a_portion_of_every_form_tells_how_many_events_there_are() {
     assert!(part(&path, 2 << 20, 0.2).1.has_ends);
     // The pages of each CPU.
     let dat = "kernel-7.2/ext4/s21_unmap_4threads/trace.dat.xz";
-    assert!(part(&recorded(dat), 64 << 10, 0.25).1.has_ends);
+    assert!(part(&recorded(dat), 256 << 10, 0.25).1.has_ends);
     // perf says itself when the first and last sample were.
     let perf = plain("kernel-6.12/ext4/s10_msync_loop/perf.data.xz");
     let path = dir.path().join("perf.data");

@@ -333,3 +333,44 @@ fn the_real_tracefs_is_left_as_it_was() {
         assert!(!of_dead(&entry.file_name().to_string_lossy()), "{:?}", entry.path());
     }
 }
+
+/// Whether perf is there and may record a tracepoint: asked without daxsim.
+fn can_perf() -> bool {
+    let tried = Command::new("perf")
+        .args(["record", "-q", "-e", "exceptions:page_fault_user", "-o", "/dev/null", "--", "true"])
+        .output();
+    let why = match tried {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("SKIPPED: perf cannot record a tracepoint here (package linux-perf, and root): {why}");
+    false
+}
+
+#[test]
+fn what_perf_records_is_read_and_kept() {
+    if !can_perf() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let command =
+        ["record", "--with", "perf", "--without-dax", "--out", "out", "--", "sh", "-c", "exec true"];
+    run_in(dir.path(), &command).exits(0);
+    assert!(dir.path().join("out/perf.data").is_file());
+    let of = |input: &str| -> serde_json::Value {
+        serde_json::from_str(&run_in(dir.path(), &["info", "--json", input]).exits(0).out).unwrap()
+    };
+    let (raw, kept) = (of("out/perf.data"), of("out/trace.dxt"));
+    assert_eq!((&raw["kind"], &kept["compression"]), (&"perf.data".into(), &"dxt".into()));
+    assert_eq!(raw["events"], kept["events"]);
+    let events = &raw["events"]["by_event"];
+    // A shell that starts and maps its libraries.
+    assert!(events["page_fault_user"].as_u64().unwrap() > 20, "{events}");
+    assert!(events["sys_mmap"].as_u64().unwrap() > 2, "{events}");
+    assert_eq!((&raw["events"]["lost"], &raw["events"]["unparsable"]), (&0.into(), &0.into()));
+    // A command that fails is told, and what was recorded kept.
+    let failed = ["record", "--with", "perf", "--without-dax", "--out", "bad", "--", "sh", "-c", "exit 3"];
+    run_in(dir.path(), &failed).exits(1).says(&["the command failed"]);
+    assert!(dir.path().join("bad/trace.dxt").is_file());
+}

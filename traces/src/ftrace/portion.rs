@@ -140,8 +140,8 @@ fn blocks(path: &Path, most: u64) -> Result<Part, TraceError> {
     }
     let mut reader = dxt::BlockReader::new(&file)?;
     let (mut all, mut text) = (Vec::new(), Vec::new());
-    for (number, block) in (0..).zip(file.lines()) {
-        if number % stride == 0 || number + 1 == count {
+    for (number, block) in (0_u64..).zip(file.lines()) {
+        if number.is_multiple_of(stride) || number + 1 == count {
             reader.text(&file, block, &mut text)?;
             all.append(&mut text);
         }

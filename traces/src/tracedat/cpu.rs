@@ -198,7 +198,7 @@ impl Cpu {
         if place.saturating_add(packed) > store.len() {
             return Err(self.end_of_file(store, "a chunk"));
         }
-        if self.stride > 1 && self.read > 0 && self.chunks > 0 && self.chunks % self.stride != 0 {
+        if self.stride > 1 && self.read > 0 && self.chunks > 0 && !self.chunks.is_multiple_of(self.stride) {
             self.advance(packed);
             return Ok(());
         }

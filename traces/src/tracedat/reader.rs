@@ -6,6 +6,7 @@ use std::path::Path;
 
 use daxsim_types::CpuId;
 
+use super::compression::Method;
 use super::cpu::Cpu;
 use super::damage::Damage;
 use super::file;
@@ -103,6 +104,9 @@ impl Reader {
             Read::All => 1,
             Read::Some(most) => {
                 let of = cpus.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.size));
+                // Pages take a quarter of their room when compressed, about.
+                let packed = cpus.iter().any(|cpu| cpu.method != Method::None);
+                let most = if packed { most / 4 } else { most };
                 of.div_ceil(most.max(1))
             }
         };

@@ -4,7 +4,7 @@
 //! action of any CPU, and looks further ahead. Everything else is done by one thread, in the order of the actions. See
 //! [`super::foresight`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use daxsim_types::Time;
@@ -47,7 +47,7 @@ pub fn useful_threads(asked: usize) -> usize {
 /// Runs `work`, a simulation, in a thread of a `rayon` pool while the others stand by: rounds are short, and waking a thread for each
 /// would take as long as they do.
 pub fn with_threads_standing_by<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let over = Over(AtomicBool::new(false));
+    let over = Over(OnceLock::new());
     rayon::scope(|scope| {
         let busy = rayon::current_thread_index();
         let over = &over;
@@ -61,15 +61,16 @@ pub fn with_threads_standing_by<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Whether the work is done.
-struct Over(AtomicBool);
+/// Set when the work is done. It only ends the loops of [`Over::stand_by`]: all data go between threads by way of `rayon`.
+struct Over(OnceLock<()>);
 
 /// Says so, whatever the end is.
 struct AtEnd<'a>(&'a Over);
 
 impl Drop for AtEnd<'_> {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Release);
+        // Set once, here: it cannot be set already.
+        let _ = self.0.0.set(());
     }
 }
 
@@ -77,7 +78,7 @@ impl Over {
     /// Does what comes up in the pool. A thread that has had nothing to do for long looks only now and then.
     fn stand_by(&self) {
         let mut idle = 0;
-        while !self.0.load(Ordering::Acquire) {
+        while self.0.get().is_none() {
             if rayon::yield_now() == Some(rayon::Yield::Executed) {
                 idle = 0;
             } else if idle < PATIENCE {

@@ -57,6 +57,12 @@ pub fn files(folder: &str) -> Vec<String> {
     files
 }
 
+/// The name of every TOML file of a folder, without its ending, in order.
+pub fn names(folder: &str) -> Vec<String> {
+    let name = |file: String| file[folder.len() + 1..].trim_end_matches(".toml").to_owned();
+    files(folder).into_iter().map(name).collect()
+}
+
 /// Notes what a report was made from; for the tests that make it.
 pub fn note(report: &str, files: &[String]) {
     let line = format!("{report}\t{}", of(files));

@@ -1,4 +1,4 @@
-//! The reports in `reports/reference/` and `reports/studies/` are what the program makes.
+//! The reports in `reports/reference/`, the validation page among them, and `reports/studies/` are what the program makes.
 //!
 //! After a change of results, this makes them anew:
 //!
@@ -6,9 +6,10 @@
 //! DAXSIM_UPDATE_REFERENCE=1 cargo test --release -p daxsim --test reference -- --include-ignored
 //! ```
 //!
-//! Without `--include-ignored` it takes seconds and leaves out what simulates for minutes: the studies, and two sweeps. Of these the quick
-//! tests prove less: that the configurations they were made from have not changed since (a hash), and that their pages follow from
-//! their JSON. A change of the simulator that moves nothing of the rest shows in the ignored tests alone.
+//! Without `--include-ignored` it takes seconds and leaves out what simulates for minutes: the studies, two sweeps and most
+//! points of the validation. Of these the quick tests prove less: that the configurations they were made from have not changed
+//! since (a hash), and that their pages follow from their JSON. A change of the simulator that moves nothing of the rest shows in
+//! the ignored tests alone.
 
 #![cfg(unix)]
 
@@ -19,3 +20,4 @@ mod kept;
 mod recorded;
 mod studies;
 mod sweeps;
+mod validation;

@@ -8,16 +8,11 @@ use crate::kept::{check, folder, json, run, written};
 /// The one that takes no time.
 const QUICK: &str = "latr-machines";
 
-/// The names of the builtin studies.
-fn names() -> Vec<String> {
-    let files = hash::files("configs/studies").into_iter();
-    files
-        .map(|file| file.trim_start_matches("configs/studies/").trim_end_matches(".toml").to_owned())
-        .collect()
-}
+/// Where they are stated.
+const FOLDER: &str = "configs/studies";
 
 fn file(name: &str) -> [String; 1] {
-    [format!("configs/studies/{name}.toml")]
+    [format!("{FOLDER}/{name}.toml")]
 }
 
 /// The page and the Markdown, made of the kept JSON, whose numbers are rounded.
@@ -38,8 +33,8 @@ fn measure(name: &str) {
 
 #[test]
 fn the_forms_follow_from_the_kept_json() {
-    assert!(names().len() >= 4, "{:?}", names());
-    for name in names() {
+    assert!(hash::names(FOLDER).len() >= 4);
+    for name in hash::names(FOLDER) {
         let study: Study = json(&format!("reports/studies/{name}.json"));
         check_forms(&name, &study);
     }
@@ -47,7 +42,7 @@ fn the_forms_follow_from_the_kept_json() {
 
 #[test]
 fn what_the_studies_were_made_from_has_not_changed() {
-    for name in names() {
+    for name in hash::names(FOLDER) {
         hash::assert_current(&format!("study {name}"), &file(&name));
     }
 }
@@ -60,5 +55,5 @@ fn a_quick_study_comes_out_as_kept() {
 #[test]
 #[ignore = "simulates for minutes"]
 fn all_studies_come_out_as_kept() {
-    names().iter().for_each(|name| measure(name));
+    hash::names(FOLDER).iter().for_each(|name| measure(name));
 }

@@ -6,13 +6,6 @@ use crate::kept::{check, folder, run, written};
 /// Those that take longer than all others together.
 const LONG: [&str; 2] = ["stlb", "walkers"];
 
-fn all() -> Vec<String> {
-    let files = hash::files("configs/sweeps").into_iter();
-    files
-        .map(|file| file.trim_start_matches("configs/sweeps/").trim_end_matches(".toml").to_owned())
-        .collect()
-}
-
 fn file(name: &str) -> [String; 1] {
     [format!("configs/sweeps/{name}.toml")]
 }
@@ -29,7 +22,8 @@ fn sweep(name: &str) {
 
 #[test]
 fn quick_sweeps_come_out_as_kept() {
-    let quick: Vec<String> = all().into_iter().filter(|name| !LONG.contains(&name.as_str())).collect();
+    let quick: Vec<String> =
+        hash::names("configs/sweeps").into_iter().filter(|name| !LONG.contains(&name.as_str())).collect();
     assert!(quick.len() >= 7, "{quick:?}");
     quick.iter().for_each(|name| sweep(name));
 }

@@ -334,7 +334,8 @@ fn the_real_tracefs_is_left_as_it_was() {
     }
 }
 
-/// Whether perf is there and may record a tracepoint: asked without daxsim.
+/// Whether perf is there and may record a tracepoint, asked without daxsim; says so if not.
+#[allow(clippy::print_stderr)]
 fn can_perf() -> bool {
     let tried = Command::new("perf")
         .args(["record", "-q", "-e", "exceptions:page_fault_user", "-o", "/dev/null", "--", "true"])

@@ -121,7 +121,7 @@ fn first_cpu() -> Vec<Seen> {
         all.extend([(before + 1, Op::Store, at), (before + 2, Op::Load, at)]);
     }
     let increment = guest::BEFORE_LOOP + 5 * guest::TURNS + 1;
-    all.extend([(increment, Op::Load, 0), (increment, Op::Store, 0)]);
+    all.extend([(increment, Op::Load, 0), (increment, Op::Locked, 0)]);
     all
 }
 

@@ -193,22 +193,20 @@ impl Feed {
     #[inline]
     fn convert(&mut self, cpu: u16, streamed: &Streamed) {
         let carried = &mut self.carried[usize::from(cpu)];
+        *carried += u64::from(streamed.gap);
+        if streamed.device {
+            self.left_out.devices += 1;
+        } else if streamed.op == Op::Locked
+            && self.accesses.last().is_some_and(|load| is_load_of(load, streamed))
         {
-            *carried += u64::from(streamed.gap);
-            if streamed.device {
-                self.left_out.devices += 1;
-            } else if streamed.op == Op::Locked
-                && self.accesses.last().is_some_and(|load| is_load_of(load, streamed))
-            {
-                // The machine does both at once, with the line held.
-                self.accesses.last_mut().into_iter().for_each(|load| load.kind = kind::LOCKED);
-            } else if let Some(access) = access_of(cpu, streamed) {
-                let instructions = u32::try_from(*carried).unwrap_or(u32::MAX);
-                *carried -= u64::from(instructions);
-                self.accesses.push(access.after(instructions));
-            } else {
-                self.left_out.unknown += 1;
-            }
+            // The machine does both at once, with the line held.
+            self.accesses.last_mut().into_iter().for_each(|load| load.kind = kind::LOCKED);
+        } else if let Some(access) = access_of(cpu, streamed) {
+            let instructions = u32::try_from(*carried).unwrap_or(u32::MAX);
+            *carried -= u64::from(instructions);
+            self.accesses.push(access.after(instructions));
+        } else {
+            self.left_out.unknown += 1;
         }
     }
 }

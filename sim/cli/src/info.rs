@@ -76,22 +76,36 @@ fn script(path: &Path) -> Result<ScriptInfo> {
     })
 }
 
+/// Reads on until `next` says that there is no more, or what there is is damaged, which is noted.
+fn read_whole_part(
+    damage: &mut Vec<String>,
+    mut next: impl FnMut() -> Result<bool, TraceError>,
+) -> Result<()> {
+    loop {
+        match next() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) if error.is_damage() => {
+                damage.push(error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// What accesses are, by reading all of them.
 fn accesses(path: &Path, damage: &mut Vec<String>) -> Result<AccessesInfo> {
     let mut reader = access::open(path, Fetches::Count)?;
     let mut batch = AccessBatch::default();
     let mut seen = Seen::default();
-    loop {
-        match reader.next_batch(&mut batch) {
-            Ok(true) => seen.add(&batch),
-            Ok(false) => break,
-            Err(error) if error.is_damage() => {
-                damage.push(error.to_string());
-                break;
-            }
-            Err(error) => return Err(error.into()),
+    read_whole_part(damage, || {
+        let more = reader.next_batch(&mut batch)?;
+        if more {
+            seen.add(&batch);
         }
-    }
+        Ok(more)
+    })?;
     let reading = reader.reading();
     damage.extend(reading.damage.iter().cloned());
     seen.counts.instructions += reading.trailing_instructions;

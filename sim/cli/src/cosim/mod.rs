@@ -91,10 +91,11 @@ impl<'a> Machine<'a> {
         for path in &mut cosim.faults {
             path.model = self.model(&path.kind)?;
         }
+        let json = cosim.to_json()?;
         if let Some(file) = &self.on.out {
-            write_atomically(file, cosim.to_json()?.as_bytes())?;
+            write_atomically(file, json.as_bytes())?;
         }
-        if self.on.json { output::print(&cosim.to_json()?) } else { output::show(&cosim.text()) }?;
+        if self.on.json { output::print(&json) } else { output::show(&cosim.text()) }?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use daxsim_reports::info::{EstimateInfo, EventsInfo};
 use daxsim_traces::InputKind;
 use daxsim_traces::ftrace::{self, EventReader, Portion, Record, Stats};
 
-use super::REPLAY_BYTES;
+use super::{REPLAY_BYTES, read_whole_part};
 use crate::import_args::InfoArgs;
 use crate::inputs::Origin;
 
@@ -44,17 +44,13 @@ pub fn read(args: &InfoArgs, kind: InputKind, damage: &mut Vec<String>) -> Resul
     let path = &args.input;
     let mut reader = if args.check { ftrace::open(path)? } else { ftrace::open_portion(path, MOST)? };
     let (mut record, mut seen) = (Record::default(), Seen::default());
-    loop {
-        match reader.next_record(&mut record) {
-            Ok(true) => seen.add(&record),
-            Ok(false) => break,
-            Err(error) if error.is_damage() => {
-                damage.push(error.to_string());
-                break;
-            }
-            Err(error) => return Err(error.into()),
+    read_whole_part(damage, || {
+        let more = reader.next_record(&mut record)?;
+        if more {
+            seen.add(&record);
         }
-    }
+        Ok(more)
+    })?;
     if let Some(cut) = &reader.stats().cut_last_line {
         damage.push(format!("{}:{}: the last line is cut: {}", path.display(), cut.line, cut.text));
     }

@@ -6,6 +6,8 @@
 //! the CPU acts next ([`crate::cpu::Cpu::acts_at`]). The hits are made later: those before an action that bears on them, or before the CPU's
 //! own next action.
 //!
+//! Stores that hit behind others which wait for their lines in the store buffer are foreseen with their places there ([`StoreQueue`]).
+//!
 //! Foreseen hits that do not come true are given up, and looked up again later. That is so
 //! - for those that begin after an interrupt arrives (`Foresight::end_at`);
 //! - if another CPU takes a line from the L1D, or the right to write it, for those after that from the first that uses this line
@@ -17,7 +19,7 @@
 use daxsim_configs::machine::MachineSpec;
 use daxsim_types::Time;
 
-use super::{Limits, Moment, Outlook};
+use super::{Limits, Moment, Outlook, StoreQueue};
 use crate::cpu::Cpu;
 use crate::measure::Part;
 use crate::memory::{HitAt, Lane};
@@ -40,6 +42,8 @@ struct Hit {
     line: HitAt,
     page: PageHit,
     write: bool,
+    /// A store that waits its turn in the store buffer.
+    queues: bool,
 }
 
 /// The hits that come next on a CPU.
@@ -48,6 +52,8 @@ pub(crate) struct Foresight {
     hits: Vec<Hit>,
     /// How many of them are made.
     made: usize,
+    /// Some of them are stores that wait their turn in the store buffer.
+    queues: bool,
     /// What comes after them was not such a hit: it is the CPU's turn.
     ended: bool,
     /// How many more the last look ahead found.
@@ -97,7 +103,15 @@ impl HitCosts {
 
 impl Default for Foresight {
     fn default() -> Self {
-        Self { hits: Vec::new(), made: 0, ended: false, found: usize::MAX, pause: 0, pauses: 0 }
+        Self {
+            hits: Vec::new(),
+            made: 0,
+            queues: false,
+            ended: false,
+            found: usize::MAX,
+            pause: 0,
+            pauses: 0,
+        }
     }
 }
 
@@ -154,10 +168,22 @@ impl Foresight {
         self.give_up(after + first)
     }
 
+    /// For how many loads there is room behind the hits that are known, and what stores wait behind.
+    fn pass_known(&self, outlook: &Outlook<'_>, costs: &HitCosts) -> (u64, StoreQueue) {
+        let stores = self.hits.iter().filter(|hit| hit.write).count();
+        let mut queue = outlook.stores;
+        if self.queues {
+            let queued = self.hits.iter().filter(|hit| hit.queues);
+            queued.for_each(|hit| queue.put(hit.at + costs.l1));
+        }
+        (outlook.loads.saturating_sub((self.hits.len() - stores) as u64), queue)
+    }
+
     /// Takes away what is made.
     fn settle(&mut self) {
         self.hits.drain(..self.made);
         self.made = 0;
+        self.queues &= !self.hits.is_empty();
     }
 
     /// Notes how many hits a look ahead found, and whether it came to their end.
@@ -204,6 +230,11 @@ impl Private<'_> {
         }
         let end = due.first().map(|hit| hit.at);
         if let Some(window) = window {
+            if foresight.queues {
+                let accesses = cursor.batch();
+                let stores = now.iter().zip(accesses).filter(|(hit, _)| hit.write);
+                stores.for_each(|(hit, store)| window.queue_store(store.va, hit.at));
+            }
             window.pass_hits(count as u64, writes, last.at + costs.l1);
         }
         cursor.pass(count);
@@ -216,6 +247,16 @@ impl Private<'_> {
 
     /// Looks ahead until so many hits are known.
     pub(crate) fn look_ahead(&mut self, most: usize) {
+        let Some(runner) = &mut self.cpu.runner else { return };
+        match Outlook::of(runner.window.as_ref()).map(|outlook| outlook.is_quiet()) {
+            Some(true) => self.find_hits::<true>(most),
+            Some(false) => self.find_hits::<false>(most),
+            None => {}
+        }
+    }
+
+    /// The same, where nothing is in flight (`QUIET`), or something is.
+    fn find_hits<const QUIET: bool>(&mut self, most: usize) {
         let mut now = self.cpu.acts_at();
         let due = self.cpu.next_interrupt().unwrap_or(Time::MAX);
         let Cpu { runner: Some(runner), tlbs, pcid, .. } = &mut *self.cpu else { return };
@@ -223,8 +264,7 @@ impl Private<'_> {
         let Some(outlook) = Outlook::of(window.as_ref()) else { return };
         foresight.settle();
         let before = foresight.hits.len();
-        let stores = foresight.hits.iter().filter(|hit| hit.write).count();
-        let mut loads = outlook.loads.saturating_sub((before - stores) as u64);
+        let (mut loads, mut queue) = foresight.pass_known(&outlook, costs);
         let most = most.min(usize::try_from(outlook.room).unwrap_or(usize::MAX));
         let until = due.min(outlook.until);
         let mut data = foresight.hits.last().map_or(outlook.data, |last| last.at + costs.l1);
@@ -234,22 +274,31 @@ impl Private<'_> {
             for access in accesses.iter().take(most - foresight.hits.len()) {
                 let Access { va, kind, dependent, work } = *access;
                 let write = kind.is_write();
-                let waits = dependent && data > now || if write { !outlook.stores } else { loads == 0 };
-                let found = if now >= until || waits || !va.is_canonical_in(costs.levels) {
+                let full = !QUIET && if write { !queue.takes() } else { loads == 0 };
+                let waits = dependent && data > now;
+                let found = if now >= until || full || waits || !va.is_canonical_in(costs.levels) {
                     None
                 } else {
                     tlbs.foresee(va, *pcid, kind).and_then(|(page, frame)| {
                         let line = inside(frame, va).line();
-                        let at = self.l1.foresee(line, write).filter(|_| outlook.is_clear(va, line, now))?;
-                        Some(Hit { at: now, line: at, page, write })
+                        let clear = |_: &HitAt| QUIET || outlook.is_clear(va, line, now);
+                        let at = self.l1.foresee(line, write).filter(clear)?;
+                        let queues = !QUIET && write && queue.is_there(now);
+                        Some(Hit { at: now, line: at, page, write, queues })
                     })
                 };
                 let Some(hit) = found else {
                     foresight.ended = true;
                     break;
                 };
+                if !QUIET {
+                    foresight.queues |= hit.queues;
+                    loads = loads.saturating_sub(u64::from(!write));
+                    if hit.queues {
+                        queue.put(now + costs.l1);
+                    }
+                }
                 foresight.hits.push(hit);
-                loads = loads.saturating_sub(u64::from(!write));
                 data = now + costs.l1;
                 now += if write { costs.store } else { costs.load } + Time(u64::from(work));
             }

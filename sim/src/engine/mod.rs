@@ -32,7 +32,7 @@ pub use lock::{LockClass, LockId, LockMode, LockUse, Locks};
 pub use rounds::{Lookahead, useful_threads, with_threads_standing_by};
 pub(crate) use string_op::StringOp;
 pub(crate) use turns::Turns;
-pub(crate) use window::{Limits, OnCpu, Outlook, Paused, Window};
+pub(crate) use window::{Limits, OnCpu, Outlook, Paused, StoreQueue, Window};
 
 use std::cell::{Cell, RefCell};
 

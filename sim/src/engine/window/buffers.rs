@@ -137,9 +137,55 @@ impl StoreBuffer {
         self.stores.back().map(|store| store.written)
     }
 
-    /// Whether a load of `va` gets its data from here.
-    pub fn forwards(&self, va: VirtAddr) -> bool {
-        self.stores.iter().any(|store| store.va.0 >> 3 == va.0 >> 3)
+    /// Whether a load of `va` at `now` gets its data from here.
+    pub fn forwards(&self, va: VirtAddr, now: Time) -> bool {
+        self.stores.iter().any(|store| store.va.0 >> 3 == va.0 >> 3 && store.written > now)
+    }
+
+    /// What stores wait behind that come next, in a buffer of so many places.
+    pub fn outlook(&self, places: usize) -> StoreQueue {
+        StoreQueue {
+            reserved: self.reserved > 0,
+            written: self.all_written().unwrap_or(Time::ZERO),
+            places: places.saturating_sub(self.occupied()),
+        }
+    }
+}
+
+/// What is known of the store buffer before stores that hit come to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreQueue {
+    /// A store in the window has its place, but is not here yet.
+    reserved: bool,
+    /// When the last is written.
+    written: Time,
+    /// Places that are surely free.
+    places: usize,
+}
+
+impl StoreQueue {
+    /// That of a core on which stores wait for nothing.
+    pub(super) const NONE: Self = Self { reserved: false, written: Time::ZERO, places: usize::MAX };
+    /// No store may come.
+    pub(super) const CLOSED: Self = Self { places: 0, ..Self::NONE };
+
+    /// Whether a store at `now` is behind another one.
+    #[inline]
+    pub const fn is_there(&self, now: Time) -> bool {
+        self.reserved || self.written.0 > now.0
+    }
+
+    /// Whether there is a place for a store.
+    #[inline]
+    pub const fn takes(&self) -> bool {
+        self.places > 0
+    }
+
+    /// A store whose line is there at `there` comes behind the others.
+    #[inline]
+    pub fn put(&mut self, there: Time) {
+        self.written = self.written.max(there);
+        self.places = self.places.saturating_sub(1);
     }
 }
 
@@ -170,6 +216,36 @@ mod tests {
                     let coming = model.iter().filter(|(l, there)| *l == line && *there > time);
                     let there = coming.map(|(_, there)| Time(*there)).max();
                     prop_assert_eq!(buffers.there(CacheLine(line), Time(time)), there);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_known_of_the_store_buffer_comes_true(
+            places in 1usize..8,
+            before in prop::collection::vec(0u64..60, 0..6),
+            reserved in any::<bool>(),
+            steps in prop::collection::vec(0u64..20, 1..40),
+        ) {
+            const HIT: Time = Time(4);
+            let mut buffer = StoreBuffer::default();
+            before.iter().for_each(|there| buffer.put(VirtAddr(0), Time(*there)));
+            if reserved {
+                buffer.reserve();
+            }
+            let (mut queue, mut now) = (buffer.outlook(places), Time(0));
+            for step in steps {
+                now += Time(step);
+                buffer.settle(now);
+                if !queue.takes() {
+                    break;
+                }
+                prop_assert!(buffer.occupied() < places);
+                prop_assert_eq!(queue.is_there(now), buffer.occupied() > 0);
+                if queue.is_there(now) {
+                    queue.put(now + HIT);
+                    buffer.reserve();
+                    buffer.put(VirtAddr(0), now + HIT);
                 }
             }
         }

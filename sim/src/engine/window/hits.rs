@@ -1,6 +1,6 @@
 //! Hits while other accesses are in flight: most of what enters a window, made without a place in it.
 
-use daxsim_types::{CacheLine, Time};
+use daxsim_types::{CacheLine, Time, VirtAddr};
 
 use super::Window;
 use super::core::{Core, Lookup};
@@ -58,10 +58,8 @@ impl Window {
                 self.hits_done = self.hits_done.max(self.last_data);
                 self.next += 1;
                 self.loads += u64::from(!write);
-                // Behind another store it waits for its turn, and takes a place meanwhile.
-                if write && self.stores.occupied() > 0 {
-                    self.stores.reserve();
-                    self.stores.put(va, self.last_data);
+                if write {
+                    self.queue_store(va, now);
                 }
                 now = core.spend(Part::User, self.limits.interval(*access));
             } else {
@@ -85,6 +83,15 @@ impl Window {
         self.entries.push(held);
         self.stores.reserve();
         self.next += 1;
+    }
+
+    /// Lets a store that hits at `now` into the store buffer, if it is behind another one there.
+    pub(crate) fn queue_store(&mut self, va: VirtAddr, now: Time) {
+        self.stores.settle(now);
+        if self.stores.occupied() > 0 {
+            self.stores.reserve();
+            self.stores.put(va, now + self.limits.l1);
+        }
     }
 
     /// How many accesses, and how many loads, will have entered when no more can.

@@ -53,6 +53,7 @@ use crate::measure::{Part, WalkQueue};
 use crate::mmu::Refusal;
 use crate::program::{Access, Cursor};
 
+pub(crate) use self::buffers::StoreQueue;
 pub(crate) use self::core::{Limits, OnCpu};
 pub(crate) use self::outlook::Outlook;
 

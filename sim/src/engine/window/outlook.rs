@@ -3,6 +3,7 @@
 use daxsim_types::{CacheLine, Time, VirtAddr};
 
 use super::Window;
+use super::buffers::StoreQueue;
 
 /// What bears on the accesses that come next, as long as all of them hit first-level TLB and L1D.
 pub(crate) struct Outlook<'a> {
@@ -13,8 +14,8 @@ pub(crate) struct Outlook<'a> {
     /// Accesses and loads for which there is room.
     pub room: u64,
     pub loads: u64,
-    /// Whether stores are made as loads are.
-    pub stores: bool,
+    /// What stores wait behind.
+    pub stores: StoreQueue,
     /// When the data of the last access are there.
     pub data: Time,
 }
@@ -32,9 +33,14 @@ impl Outlook<'_> {
         until: Time::MAX,
         room: u64::MAX,
         loads: u64::MAX,
-        stores: true,
+        stores: StoreQueue::NONE,
         data: Time::ZERO,
     };
+
+    /// Whether nothing is in flight, so that hits wait for nothing but their operands.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.window.is_none()
+    }
 
     /// Whether an access at `now` has nothing to do with what is on its way.
     #[inline]
@@ -54,14 +60,17 @@ impl Window {
             return Some(Outlook { data, ..Outlook::STALLING });
         }
         let (last, last_load) = self.full_at();
+        let stores = if self.is_safe(self.entries.end()) {
+            self.stores.outlook(self.limits.store_buffer)
+        } else {
+            StoreQueue::CLOSED
+        };
         Some(Outlook {
             window: Some(self),
             until: self.next_change(),
             room: last.saturating_sub(self.next),
             loads: last_load.saturating_sub(self.loads),
-            stores: self.is_safe(self.entries.end())
-                && self.stores.occupied() == 0
-                && self.limits.store_buffer > 0,
+            stores,
             data,
         })
     }

@@ -132,7 +132,7 @@ impl Window {
         let (write, hit) = (kind.is_write(), at + self.limits.l1);
         let there = if core.try_l1(line, write) {
             match self.buffers.there(line, at) {
-                Some(there) if write || !self.stores.forwards(va) => there.max(hit),
+                Some(there) if write || !self.stores.forwards(va, at) => there.max(hit),
                 _ => hit,
             }
         } else if self.starved.is_empty() && self.buffers.earliest() <= at || phase == Phase::Starved {

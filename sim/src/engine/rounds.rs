@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use daxsim_types::Time;
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use super::{Made, Moment, Private, Sys};
 use crate::cpu::RunState;
@@ -116,9 +117,12 @@ impl Sys {
         };
         let soon = cpu.acts_at() + runner.costs.soon();
         let action = Moment { time: cpu.acts_at(), cpu: first };
-        let mut lanes: Vec<Private<'_>> =
-            m.privates().filter(|lane| lane.has_use_for(hits / 2, action)).collect();
+        let looking = m.turns.take_looking();
+        let mut lanes: SmallVec<[Private<'_>; 16]> =
+            m.privates_of(&looking).filter(|lane| lane.has_use_for(hits / 2, action)).collect();
         if lanes.len() < 2 && self.horizon.get().time > soon {
+            drop(lanes);
+            m.keep_looking(&looking);
             return false;
         }
         let work = |lane: &mut Private<'_>| {
@@ -130,7 +134,9 @@ impl Sys {
         } else {
             lanes.iter_mut().for_each(work);
         }
-        let done: Vec<(usize, Made)> = lanes.into_iter().map(|lane| (lane.index, lane.made)).collect();
+        let done: SmallVec<[(usize, Made); 16]> =
+            lanes.into_iter().map(|lane| (lane.index, lane.made)).collect();
+        m.keep_looking(&looking);
         for (index, made) in done {
             m.turns.change(index);
             m.memory.watch_l1(index, true);
@@ -156,11 +162,23 @@ impl Sys {
 }
 
 impl Machine {
-    /// Every CPU with its L1D.
-    fn privates(&mut self) -> impl Iterator<Item = Private<'_>> {
-        let lanes = self.memory.l1_lanes();
-        let cpus = self.cpus.iter_mut().zip(lanes).enumerate();
-        cpus.map(|(index, (cpu, l1))| Private { index, cpu, l1, made: Made::default() })
+    /// Some CPUs, given in order, with their L1Ds.
+    fn privates_of<'m>(&'m mut self, indices: &'m [usize]) -> impl Iterator<Item = Private<'m>> {
+        let (mut cpus, mut lanes, mut passed) = (self.cpus.iter_mut(), self.memory.l1_lanes(), 0);
+        indices.iter().filter_map(move |index| {
+            let skipped = index - std::mem::replace(&mut passed, index + 1);
+            let (cpu, l1) = (cpus.nth(skipped)?, lanes.nth(skipped)?);
+            Some(Private { index: *index, cpu, l1, made: Made::default() })
+        })
+    }
+
+    /// Notes again those CPUs that may find more without having had their turn.
+    fn keep_looking(&mut self, indices: &[usize]) {
+        for index in indices {
+            if self.cpus[*index].runner.as_ref().is_some_and(|runner| runner.foresight.may_go_on()) {
+                self.turns.looks(*index);
+            }
+        }
     }
 
     fn count_made(&mut self, made: Made) {
@@ -180,6 +198,7 @@ impl Machine {
 
     /// It is the turn of a CPU: all that it has foreseen comes before.
     pub(super) fn begin_turn(&mut self, turn: Moment) {
+        self.turns.looks(turn.cpu);
         if self.cpus[turn.cpu].runner.is_none() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Whose turn comes first, of any number of CPUs: a tree in which the earlier of two goes up.
 
 use daxsim_types::Time;
+use smallvec::SmallVec;
 
 use super::Moment;
 
@@ -11,40 +12,76 @@ pub(crate) struct Turns {
     earliest: Vec<Moment>,
     leaves: usize,
     /// CPUs of which something has changed since they were told of.
-    changed: Vec<usize>,
-    is_changed: Vec<bool>,
+    changed: Noted,
+    /// CPUs that may have use for looking ahead: they had their turn since they last did, or could go on.
+    looking: Noted,
+}
+
+/// CPUs, each at most once.
+#[derive(Debug)]
+struct Noted {
+    cpus: Vec<usize>,
+    is_noted: Vec<bool>,
+}
+
+impl Noted {
+    fn new(cpus: usize) -> Self {
+        Self { cpus: Vec::with_capacity(cpus), is_noted: vec![false; cpus] }
+    }
+
+    #[inline]
+    fn note(&mut self, cpu: usize) {
+        if !std::mem::replace(&mut self.is_noted[cpu], true) {
+            self.cpus.push(cpu);
+        }
+    }
+
+    /// Takes out the last that was noted.
+    #[inline]
+    fn pop(&mut self) -> Option<usize> {
+        let cpu = self.cpus.pop()?;
+        self.is_noted[cpu] = false;
+        Some(cpu)
+    }
 }
 
 impl Turns {
     pub(crate) fn new(cpus: usize) -> Self {
         let leaves = cpus.next_power_of_two();
-        Self {
-            earliest: vec![Moment::NEVER; 2 * leaves],
-            leaves,
-            changed: (0..cpus).collect(),
-            is_changed: vec![true; cpus],
-        }
+        let earliest = vec![Moment::NEVER; 2 * leaves];
+        let mut turns = Self { earliest, leaves, changed: Noted::new(cpus), looking: Noted::new(cpus) };
+        turns.change_all();
+        turns
     }
 
     /// Notes that something may have changed with a CPU.
     #[inline]
     pub(crate) fn change(&mut self, cpu: usize) {
-        if !std::mem::replace(&mut self.is_changed[cpu], true) {
-            self.changed.push(cpu);
-        }
+        self.changed.note(cpu);
     }
 
     /// Notes that with all CPUs.
     pub(crate) fn change_all(&mut self) {
-        (0..self.is_changed.len()).for_each(|cpu| self.change(cpu));
+        (0..self.changed.is_noted.len()).for_each(|cpu| self.change(cpu));
     }
 
     /// A CPU that changed since it was asked for.
     #[inline]
     pub(crate) fn next_changed(&mut self) -> Option<usize> {
-        let cpu = self.changed.pop()?;
-        self.is_changed[cpu] = false;
-        Some(cpu)
+        self.changed.pop()
+    }
+
+    /// Notes that a CPU may have use for looking ahead.
+    #[inline]
+    pub(crate) fn looks(&mut self, cpu: usize) {
+        self.looking.note(cpu);
+    }
+
+    /// Takes out the CPUs that may have use for looking ahead, in order.
+    pub(crate) fn take_looking(&mut self) -> SmallVec<[usize; 16]> {
+        let mut cpus: SmallVec<_> = std::iter::from_fn(|| self.looking.pop()).collect();
+        cpus.sort_unstable();
+        cpus
     }
 
     /// Says when a CPU has something to do.
@@ -103,6 +140,17 @@ mod tests {
                 sorted.resize(cpus.max(2), Moment::NEVER);
                 prop_assert_eq!(turns.two_earliest(), (sorted[0], sorted[1]));
             }
+        }
+
+        #[test]
+        fn cpus_that_look_ahead_come_once_and_in_order(looking in prop::collection::vec(0_usize..9, 0..30)) {
+            let mut turns = Turns::new(9);
+            looking.iter().for_each(|cpu| turns.looks(*cpu));
+            let mut expected = looking;
+            expected.sort_unstable();
+            expected.dedup();
+            prop_assert_eq!(turns.take_looking().to_vec(), expected);
+            prop_assert!(turns.take_looking().is_empty());
         }
 
         #[test]

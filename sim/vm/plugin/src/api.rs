@@ -99,13 +99,16 @@ functions! {
     hwaddr_phys_addr: fn(*const HwAddr) -> u64;
 }
 
+type PointerCall = unsafe extern "C" fn(*const Instruction) -> *const u8;
+type CopyCall = unsafe extern "C" fn(*const Instruction, *mut c_void, usize) -> usize;
+
 /// How the bytes of an instruction are asked for.
 #[derive(Clone, Copy)]
 enum Data {
     /// Where they are.
-    Pointer(unsafe extern "C" fn(*const Instruction) -> *const u8),
+    Pointer(PointerCall),
     /// A copy of them, since version 3.
-    Copy(unsafe extern "C" fn(*const Instruction, *mut c_void, usize) -> usize),
+    Copy(CopyCall),
 }
 
 impl Data {
@@ -113,7 +116,11 @@ impl Data {
         let found = symbol("qemu_plugin_insn_data\0")?;
         // SAFETY: the function has had one of these signatures, and the version says which.
         Ok(unsafe {
-            if version < 3 { Self::Pointer(mem::transmute(found)) } else { Self::Copy(mem::transmute(found)) }
+            if version < 3 {
+                Self::Pointer(mem::transmute::<*mut c_void, PointerCall>(found))
+            } else {
+                Self::Copy(mem::transmute::<*mut c_void, CopyCall>(found))
+            }
         })
     }
 }

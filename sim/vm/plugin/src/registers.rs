@@ -59,8 +59,9 @@ impl Registers {
     /// Called in a callback of this vCPU at the begin of a block that was asked for as one that reads registers.
     pub(crate) unsafe fn read(&self, vcpu: u32) -> Option<State> {
         match self {
-            // SAFETY: as the caller says, for both.
+            // SAFETY: as the caller says.
             Self::Api(api) => unsafe { api.read() },
+            // SAFETY: as the caller says.
             Self::Dump(dump) => unsafe { dump.read(vcpu) },
         }
     }

@@ -44,26 +44,26 @@ unsafe impl Sync for Handles {}
 /// Registers by handles.
 pub(crate) struct ByApi {
     functions: Functions,
-    handles: OnceLock<Handles>,
+    handles: OnceLock<Box<Handles>>,
 }
 
 impl ByApi {
     pub(super) fn find() -> Result<Self, String> {
         /// A function as what it is.
         macro_rules! function {
-            ($name:literal) => {{
+            ($name:literal: $signature:ty) => {{
                 let found = symbol(concat!($name, "\0"))?;
                 // SAFETY: functions by these names have had these signatures since version 2 of the interface, and GLib 2.22.
-                unsafe { mem::transmute(found) }
+                unsafe { mem::transmute::<*mut c_void, $signature>(found) }
             }};
         }
         let functions = Functions {
-            get_registers: function!("qemu_plugin_get_registers"),
-            element_size: function!("g_array_get_element_size"),
-            free_array: function!("g_array_free"),
-            read_register: function!("qemu_plugin_read_register"),
-            new_bytes: function!("g_byte_array_new"),
-            free_bytes: function!("g_byte_array_free"),
+            get_registers: function!("qemu_plugin_get_registers": unsafe extern "C" fn() -> *mut Array),
+            element_size: function!("g_array_get_element_size": unsafe extern "C" fn(*mut Array) -> c_uint),
+            free_array: function!("g_array_free": unsafe extern "C" fn(*mut Array, c_int) -> *mut c_char),
+            read_register: function!("qemu_plugin_read_register": unsafe extern "C" fn(*mut c_void, *mut Array)),
+            new_bytes: function!("g_byte_array_new": unsafe extern "C" fn() -> *mut Array),
+            free_bytes: function!("g_byte_array_free": unsafe extern "C" fn(*mut Array, c_int) -> *mut u8),
         };
         Ok(Self { functions, handles: OnceLock::new() })
     }
@@ -105,7 +105,7 @@ impl ByApi {
             Some((name, _)) => Err(format!("QEMU tells of no register {name}")),
             None => {
                 // Two vCPUs that begin at once learn the same.
-                let _ = self.handles.set(Handles(handles));
+                let _ = self.handles.set(Box::new(Handles(handles)));
                 Ok(())
             }
         }

@@ -22,6 +22,7 @@ pub mod probe;
 mod rows;
 pub mod schema;
 pub mod semantics;
+pub mod sheet;
 pub mod study;
 pub mod sweep;
 pub mod terminal;

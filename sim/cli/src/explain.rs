@@ -35,7 +35,7 @@ enum What {
 #[derive(Debug, Args)]
 struct FaultArgs {
     /// Its kind, as reports call it: read, write, mkwrite (or upgrade), spurious, cow, pmd_read, pmd_write (or pmd), pmd_mkwrite,
-    /// pud_read, pud_write, sigbus, sigsegv
+    /// pud_read, pud_write, sigbus, sigsegv; read_hole, write_hole and pmd_write_hole are those of a place without a block
     #[arg(value_name = "KIND")]
     kind: String,
     /// Machine: a builtin's name or a TOML file
@@ -76,9 +76,11 @@ Examples:
 Exit status: 0 done, 2 bad usage or bad input.";
 
 /// Kinds, with the workload in which they happen.
-const WORKLOADS: [(&str, &str); 12] = [
+const WORKLOADS: [(&str, &str); 15] = [
     ("read", "0 file 0 f0 64k fill\n0 map 0 0 0 64k rw shared 0x100000000000\n0 ldr 0 0 64k 4096\n"),
     ("write", "0 file 0 f0 64k fill\n0 map 0 0 0 64k rw shared 0x100000000000\n0 str 0 0 64k 4096\n"),
+    ("read_hole", "0 file 0 f0 64k sparse\n0 map 0 0 0 64k rw shared 0x100000000000\n0 ldr 0 0 64k 4096\n"),
+    ("write_hole", "0 file 0 f0 64k sparse\n0 map 0 0 0 64k rw shared 0x100000000000\n0 str 0 0 64k 4096\n"),
     (
         "mkwrite",
         "0 file 0 f0 64k fill\n0 map 0 0 0 64k rw shared 0x100000000000\n0 ldr 0 0 64k 4096\n0 str 0 0 64k 4096\n",
@@ -94,6 +96,10 @@ const WORKLOADS: [(&str, &str); 12] = [
     ),
     ("pmd_read", "0 file 0 f0 16m fill\n0 map 0 0 0 16m rw shared 0x100000000000\n0 ldr 0 0 16m 2m\n"),
     ("pmd_write", "0 file 0 f0 16m fill\n0 map 0 0 0 16m rw shared 0x100000000000\n0 str 0 0 16m 2m\n"),
+    (
+        "pmd_write_hole",
+        "0 file 0 f0 16m sparse\n0 map 0 0 0 16m rw shared 0x100000000000\n0 str 0 0 16m 2m\n",
+    ),
     (
         "pmd_mkwrite",
         "0 file 0 f0 16m fill\n0 map 0 0 0 16m rw shared 0x100000000000\n0 ldr 0 0 16m 2m\n0 str 0 0 16m 2m\n",
@@ -193,7 +199,9 @@ fn explain(args: &FaultArgs) -> Result<Explained> {
     sim.watch(Watch::all(MOST));
     driver::run(&mut sim, &script, fs, &BTreeMap::new())?;
     let seen = sim.finish().seen.unwrap_or_default();
-    let of_kind: Vec<&Fault> = seen.faults.iter().filter(|fault| fault.kind.name() == kind).collect();
+    // Whether there was a block is the workload's, not the fault's.
+    let of = kind.strip_suffix("_hole").unwrap_or(kind);
+    let of_kind: Vec<&Fault> = seen.faults.iter().filter(|fault| fault.kind.name() == of).collect();
     let chosen = if args.first { of_kind.first() } else { of_kind.last() };
     let Some(fault) = chosen else {
         let mut kinds: Vec<&str> = seen.faults.iter().map(|fault| fault.kind.name()).collect();

@@ -3,15 +3,17 @@
 //! Needs QEMU and the programs of `Programs`, and a kernel: the variable DAXSIM_TEST_KERNEL (a package's file or name), or a package
 //! of 6.12 or 7.2 in the cache of `daxsim vm record`. Without these it says that it is skipped.
 
+mod needs;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use daxsim_traces::fault_table::{self, FaultRow};
 use daxsim_traces::oplog;
 use daxsim_types::FileSystem;
 use daxsim_vm::{Accel, Job, Limits, Plan, Recorded, Source, VmError, Watch, Work, kernel_folder};
+use needs::{cache, kernel, player, say, skip};
 
 /// The scripts that are run again. Their lines run in sequence, so that the same kernel does the same.
 const SCRIPTS: [(FileSystem, &str); 4] = [
@@ -23,39 +25,6 @@ const SCRIPTS: [(FileSystem, &str); 4] = [
 
 fn recorded_runs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces/recorded")
-}
-
-/// What a test has to say of itself.
-#[expect(clippy::print_stdout, reason = "a test says what it does not do, and why")]
-fn say(text: &str) {
-    println!("{text}");
-}
-
-fn skip(why: &str) {
-    say(&format!("SKIPPED: {why}"));
-}
-
-/// A package of a kernel.
-fn kernel(cache: &Path) -> Option<Vec<String>> {
-    if let Some(kernel) = std::env::var_os("DAXSIM_TEST_KERNEL") {
-        return Some(kernel.to_string_lossy().split(' ').map(str::to_owned).collect());
-    }
-    let packages = std::fs::read_dir(cache.join("packages")).ok()?.flatten().map(|entry| entry.path());
-    let is_kernel = |path: &PathBuf| path.to_string_lossy().contains("linux-image-6.12.");
-    packages.filter(is_kernel).max().map(|path| vec![path.display().to_string()])
-}
-
-/// The player of this build: cargo builds it, if it has not yet.
-fn player() -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "-q", "-p", "daxsim-player", "--message-format", "short"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(built.success(), "the player is not built");
-    // The test is target/<profile>/deps/boot-..; the player two folders above.
-    let own = std::env::current_exe().unwrap();
-    own.parent().unwrap().parent().unwrap().join("daxplay")
 }
 
 fn script(kernel: &str, fs: FileSystem, name: &str) -> Vec<u8> {
@@ -81,8 +50,7 @@ fn of_kernel(fault: &FaultRow) -> impl PartialEq + std::fmt::Debug {
 
 #[test]
 fn a_kernel_does_again_what_it_was_recorded_to_do() {
-    let home = std::env::var_os("HOME").unwrap_or_default();
-    let cache = Path::new(&home).join(".cache/daxsim");
+    let cache = cache();
     let Some(names) = kernel(&cache) else {
         return skip("no kernel: set DAXSIM_TEST_KERNEL to a package's file or name");
     };

@@ -2,9 +2,9 @@
 //!
 //! An access that faults is not streamed; its repeat is. So a fault is a run of accesses by the kernel after which the program makes the
 //! first access to a page of persistent memory, or its first store to one that it has only loaded from. What came before
-//! within the run (the program's instructions since its last access) and the repeat itself are in it. A large page shows when pages
-//! beside one that faulted are accessed for the first time without the kernel. An interrupt that comes just then is taken
-//! for a fault, or is part of it: medians are shown.
+//! within the run (the program's instructions since its last access) and the repeat itself are in it. A first store of which the kernel filled the page
+//! allocated its block (`_hole`). Whether the page is a large one the guest's tables say; without them it shows when pages beside one that
+//! faulted are accessed for the first time without the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -14,7 +14,18 @@ use daxsim_sim::bare::{Access, kind};
 use super::runs::Way;
 
 /// Kinds that `daxsim explain fault` has.
-pub const MODELLED: [&str; 6] = ["read", "write", "mkwrite", "pmd_read", "pmd_write", "pmd_mkwrite"];
+pub const MODELLED: [&str; 10] = [
+    "read",
+    "read_hole",
+    "write",
+    "write_hole",
+    "mkwrite",
+    "cow",
+    "pmd_read",
+    "pmd_write",
+    "pmd_write_hole",
+    "pmd_mkwrite",
+];
 
 /// What the program did to a page.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,10 +39,12 @@ struct Page {
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// `read`, `write` or `mkwrite`.
+    /// One of [`MODELLED`], without the size of the page.
     kind: &'static str,
     /// Its 2 MiB of virtual addresses.
     region: u64,
+    /// Whether its page is a large one, if that was seen in the guest's tables.
+    large: Option<bool>,
     /// From the kernel's first access to the end of the repeated one.
     pub way: Way,
 }
@@ -61,10 +74,23 @@ impl Faults {
         self.dax.contains(&access.pa)
     }
 
-    /// A run of the kernel's gave way to an access of the program to persistent memory. Its kind, if it was a fault.
-    pub fn after_kernel(&mut self, cpu: u16, access: &Access, way: Way) -> Option<&'static str> {
-        let kind = self.first(cpu, access)?;
-        self.found.push(Found { kind, region: access.va >> 21, way });
+    /// A run of the kernel's gave way to an access of the program to persistent memory, on a page that is `large`, if that is known. Its kind,
+    /// if it was a fault.
+    pub fn after_kernel(
+        &mut self,
+        cpu: u16,
+        access: &Access,
+        way: Way,
+        large: Option<bool>,
+    ) -> Option<&'static str> {
+        let kind = match (self.first(cpu, access)?, self.is_dax(access)) {
+            ("write", true) if way.filled => "write_hole",
+            (kind, true) => kind,
+            // What scripts map may lead to a hole's page of zeroes, and to a private copy.
+            ("read", false) => "read_hole",
+            (_, false) => "cow",
+        };
+        self.found.push(Found { kind, region: access.va >> 21, large, way });
         Some(kind)
     }
 
@@ -102,7 +128,8 @@ impl Faults {
     pub fn by_kind(&self) -> BTreeMap<String, Vec<Found>> {
         let mut all: BTreeMap<String, Vec<Found>> = BTreeMap::new();
         for found in &self.found {
-            let size = if self.silent.contains(&found.region) { "pmd_" } else { "" };
+            let is_large = found.large.unwrap_or_else(|| self.silent.contains(&found.region));
+            let size = if is_large { "pmd_" } else { "" };
             all.entry(format!("{size}{}", found.kind)).or_default().push(*found);
         }
         all

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use daxsim_ring::{Access as Streamed, Batch, Control, Item, Op};
-use daxsim_sim::bare::{Access, Bare, flag, kind};
+use daxsim_sim::bare::{Access, Bare, kind};
 use daxsim_traces::script::marks;
 use daxsim_types::PageSize;
 
 use super::faults::Faults;
+use super::interrupts::Interrupts;
 use super::lines::Lines;
 use super::runs::Run;
 use crate::stream::SharedMemory;
@@ -35,6 +36,17 @@ pub enum Roots {
     Read,
 }
 
+/// Who makes an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// The program.
+    User,
+    /// The kernel for it, or for itself.
+    Kernel,
+    /// An interrupt, or what comes nested in one.
+    Interrupt,
+}
+
 /// The machine, with the stream that goes in.
 pub struct Feed {
     pub machine: Bare,
@@ -48,8 +60,10 @@ pub struct Feed {
     pub roots: Roots,
     /// What the kernel does at the moment, by CPU.
     runs: Vec<Run>,
-    /// Records of the batch that is under way.
+    pub interrupts: Interrupts,
+    /// Records of the batch that is under way, and who made each.
     accesses: Vec<Access>,
+    makers: Vec<Maker>,
     /// Instructions of each vCPU before accesses that were left out.
     carried: Vec<u64>,
 }
@@ -67,7 +81,9 @@ impl Feed {
             tables: None,
             roots: Roots::None,
             runs: vec![Run::default(); cpus],
+            interrupts: Interrupts::new(cpus),
             accesses: Vec::new(),
+            makers: Vec::new(),
             carried: vec![0; cpus],
             machine,
         }
@@ -131,25 +147,38 @@ impl Feed {
 
     /// Makes the accesses that were converted.
     fn make(&mut self, cpu: u16) -> Result<()> {
-        let accesses = std::mem::take(&mut self.accesses);
-        let by_kernel = |access: &Access| access.flags & flag::KERNEL != 0;
-        for chunk in accesses.chunk_by(|one, next| by_kernel(one) == by_kernel(next)) {
-            if chunk.first().is_some_and(by_kernel) {
-                let begun = self.machine.now(cpu);
-                self.machine
-                    .run(chunk, |_, _| {})
-                    .map_err(|(_, error)| error)
-                    .context("an access of the guest's kernel")?;
-                self.runs[usize::from(cpu)].add(begun, chunk);
-            } else {
-                for access in chunk {
-                    self.machine.access(access).context("an access of the guest")?;
-                    self.look(cpu, access);
-                }
-            }
+        let (accesses, makers) = (std::mem::take(&mut self.accesses), std::mem::take(&mut self.makers));
+        let mut rest = accesses.as_slice();
+        for same in makers.chunk_by(|one, next| one == next) {
+            let (chunk, more) = rest.split_at(same.len().min(rest.len()));
+            rest = more;
+            self.make_chunk(cpu, same.first().copied().unwrap_or(Maker::User), chunk)?;
         }
-        self.accesses = accesses;
+        (self.accesses, self.makers) = (accesses, makers);
         self.accesses.clear();
+        self.makers.clear();
+        Ok(())
+    }
+
+    /// Makes accesses of one maker.
+    fn make_chunk(&mut self, cpu: u16, maker: Maker, chunk: &[Access]) -> Result<()> {
+        if maker == Maker::User {
+            for access in chunk {
+                self.machine.access(access).context("an access of the guest")?;
+                self.look(cpu, access);
+            }
+            return Ok(());
+        }
+        let begun = self.machine.now(cpu);
+        self.machine
+            .run(chunk, |_, _| {})
+            .map_err(|(_, error)| error)
+            .context("an access of the guest's kernel")?;
+        let run = &mut self.runs[usize::from(cpu)];
+        match maker {
+            Maker::Interrupt => run.skip(self.machine.now(cpu).saturating_sub(begun)),
+            _ => run.add(begun, chunk),
+        }
         Ok(())
     }
 
@@ -163,35 +192,42 @@ impl Feed {
         } else if self.lines.is_in(cpu) {
             // What the kernel did before an access of another kind was a call of the system, or an interrupt among accesses.
             if self.lines.own(cpu, access) {
-                self.runs[usize::from(cpu)].clear();
+                self.runs[usize::from(cpu)].hold(access);
             }
         } else {
-            self.runs[usize::from(cpu)].clear();
+            self.runs[usize::from(cpu)].hold(access);
         }
     }
 
     fn look_at_dax(&mut self, cpu: u16, access: &Access) {
         let run = &mut self.runs[usize::from(cpu)];
-        if !run.is_under_way() {
+        if !run.leads_to(access) {
+            run.clear();
             self.faults.alone(cpu, access);
             return self.lines.access(cpu, access, None);
         }
-        let way = run.end(Some(access), self.machine.now(cpu));
-        let kind = self.faults.after_kernel(cpu, access, way);
-        let large = self.machine.mapped(cpu, access.va).is_some_and(|(_, size)| size != PageSize::Size4K);
+        let size = self.machine.mapped(cpu, access.va).map_or(PageSize::Size4K, |(_, size)| size);
+        let way = run.end(Some((access, size.bytes())), self.machine.now(cpu));
+        let large = size != PageSize::Size4K;
+        let kind = self.faults.after_kernel(cpu, access, way, (self.roots == Roots::Read).then_some(large));
         self.lines.access(cpu, access, Some((way, kind, large)));
     }
 
     fn look_at_mark(&mut self, cpu: u16, access: &Access) {
         let Some(mark) = marks::of(access.va) else { return };
         let run = &mut self.runs[usize::from(cpu)];
-        let way = run.is_under_way().then(|| run.end(None, self.machine.now(cpu)));
+        let way = run.leads_to(access).then(|| run.end(None, self.machine.now(cpu)));
         self.lines.mark(cpu, mark, way);
     }
 
     /// Adds an access of a batch.
     #[inline]
     fn convert(&mut self, cpu: u16, streamed: &Streamed) {
+        let maker = match (streamed.user, self.interrupts.has(cpu, streamed)) {
+            (true, _) => Maker::User,
+            (false, false) => Maker::Kernel,
+            (false, true) => Maker::Interrupt,
+        };
         let carried = &mut self.carried[usize::from(cpu)];
         *carried += u64::from(streamed.gap);
         if streamed.device {
@@ -205,6 +241,7 @@ impl Feed {
             let instructions = u32::try_from(*carried).unwrap_or(u32::MAX);
             *carried -= u64::from(instructions);
             self.accesses.push(access.after(instructions));
+            self.makers.push(maker);
         } else {
             self.left_out.unknown += 1;
         }

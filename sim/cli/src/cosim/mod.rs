@@ -5,6 +5,7 @@ mod args;
 mod by_line;
 mod faults;
 mod feed;
+mod interrupts;
 mod lines;
 mod report;
 mod runs;
@@ -94,6 +95,9 @@ impl<'a> Machine<'a> {
         let json = cosim.to_json()?;
         if let Some(file) = &self.on.out {
             write_atomically(file, json.as_bytes())?;
+        }
+        if let Some(file) = &self.on.html {
+            write_atomically(file, cosim.page().as_bytes())?;
         }
         if self.on.json { output::print(&json) } else { output::show(&cosim.text()) }?;
         Ok(())

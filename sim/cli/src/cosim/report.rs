@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use daxsim_reports::sheet::{self, Sheet};
 use daxsim_reports::units::count;
 use daxsim_sim::bare::{Bare, Counts, Mode, kind};
 use daxsim_sim::memory::{DeviceStats, Level};
@@ -11,10 +12,10 @@ use serde::Serialize;
 
 use super::by_line::{self, LineWay, Played};
 use super::feed::{Feed, Roots};
-use super::runs::Way;
+use super::runs::{Executed, Way};
 
 /// Name and version of the form.
-const SCHEMA: &str = "daxsim-cosim-2";
+const SCHEMA: &str = "daxsim-cosim-3";
 
 /// The whole.
 #[derive(Debug, Serialize)]
@@ -32,6 +33,8 @@ pub struct Cosim {
     mapping: Mapping,
     /// TLB maintenance, by CPU.
     maintained: Vec<Maintenance>,
+    /// Interrupts, which are not in the ways below.
+    interrupts: Interrupted,
     /// Kinds of faults.
     pub faults: Vec<Faulted>,
     /// Ways of the kernel by line of the scripts that were played.
@@ -81,6 +84,27 @@ struct Device {
     writes: u64,
     media_bytes_read: u64,
     media_bytes_written: u64,
+}
+
+/// What interrupts took: medians.
+#[derive(Debug, Serialize)]
+struct Interrupted {
+    count: u64,
+    instructions: u64,
+    loads: u64,
+    stores: u64,
+}
+
+impl Interrupted {
+    fn of(ended: &[Executed]) -> Self {
+        let of = |field: fn(&Executed) -> u64| median(ended.iter().map(field).collect());
+        Self {
+            count: ended.len() as u64,
+            instructions: of(|one| one.instructions),
+            loads: of(|one| one.loads),
+            stores: of(|one| one.stores),
+        }
+    }
 }
 
 /// What a CPU did to its translations.
@@ -192,6 +216,7 @@ impl Cosim {
                 incongruent: made.incongruent,
                 collisions: made.collisions,
             },
+            interrupts: Interrupted::of(&feed.interrupts.ended),
             faults: paths.collect(),
             lines: by_line::all(feed, scripts, &cycles),
             maintained: (0..machine.cpus() as u16).map(|cpu| maintenance(machine, cpu)).collect(),
@@ -210,35 +235,11 @@ impl Cosim {
 
     /// For a terminal.
     pub fn text(&self) -> String {
-        let mut rows =
-            vec![row(["CPU", "side", "instructions", "loads", "stores", "TLB misses", "walks", "reads"])];
-        rows.extend(self.sides.iter().filter(|side| side.loads + side.stores > 0).map(|side| {
-            let misses = side.second_level_hits + side.walks;
-            let numbers = [side.instructions, side.loads, side.stores, misses, side.walks, side.walk_reads];
-            cells([side.cpu.to_string(), side.side.into()], &numbers)
-        }));
-        let mut text = format!("{}: {} accesses\n\n{}", self.machine, count(self.accesses), table(&rows));
-        rows = vec![row(["CPU", "side", "L2", "L3", "other core", "DRAM", "pmem", "cycles"])];
-        rows.extend(self.sides.iter().filter(|side| side.loads + side.stores > 0).map(|side| {
-            let cycles = side.compute_cycles + side.walk_cycles + side.memory_cycles;
-            let numbers = [side.l2, side.l3, side.transfers, side.dram, side.pmem, cycles];
-            cells([side.cpu.to_string(), side.side.into()], &numbers)
-        }));
-        let _ = write!(text, "\n{}", table(&rows));
-        if !self.faults.is_empty() {
-            rows =
-                vec![row(["fault", "kernel", "count", "instructions", "loads", "stores", "lines", "cycles"])];
-            for path in &self.faults {
-                rows.push(path_row([path.kind.clone(), "real".into()], Some(path.count), &path.kernel));
-                rows.extend(
-                    path.model.map(|model| path_row([path.kind.clone(), "model".into()], None, &model)),
-                );
-            }
-            let _ = write!(text, "\n{}", table(&rows));
+        let mut text = format!("{}\n", self.title());
+        for sheet in self.sheets() {
+            let _ = write!(text, "\n{}", table(&sheet.rows));
         }
-        if !self.lines.is_empty() {
-            let _ = write!(text, "\n{}", table(&by_line::rows(&self.lines)));
-        }
+        self.say_interrupts(&mut text);
         self.say_mapping(&mut text);
         let _ = writeln!(
             text,
@@ -247,6 +248,91 @@ impl Cosim {
             count(self.unknown_left_out)
         );
         text
+    }
+
+    /// As a page for a browser.
+    pub fn page(&self) -> String {
+        let mut notes = String::new();
+        self.say_interrupts(&mut notes);
+        self.say_mapping(&mut notes);
+        let notes: Vec<&str> = notes.lines().filter(|line| !line.is_empty()).collect();
+        sheet::page("Co-simulation with a real kernel", &self.title(), &notes, &self.sheets())
+    }
+
+    fn title(&self) -> String {
+        format!("{}: {} accesses", self.machine, count(self.accesses))
+    }
+
+    /// All tables that have rows.
+    fn sheets(&self) -> Vec<Sheet<'static>> {
+        let executed = self.of_sides(
+            ["CPU", "side", "instructions", "loads", "stores", "TLB misses", "walks", "reads"],
+            |side| {
+                let misses = side.second_level_hits + side.walks;
+                vec![side.instructions, side.loads, side.stores, misses, side.walks, side.walk_reads]
+            },
+        );
+        let lines =
+            self.of_sides(["CPU", "side", "L2", "L3", "other core", "DRAM", "pmem", "cycles"], |side| {
+                let cycles = side.compute_cycles + side.walk_cycles + side.memory_cycles;
+                vec![side.l2, side.l3, side.transfers, side.dram, side.pmem, cycles]
+            });
+        let sheet = |id, heading, caption, rows| Sheet { id, heading, caption, rows };
+        let mut sheets = vec![
+            sheet(
+                "executed",
+                "What was executed",
+                "Instructions, accesses and translations by CPU and side",
+                executed,
+            ),
+            sheet(
+                "lines",
+                "Where lines came from",
+                "Lines beyond the first level, and cycles, by CPU and side",
+                lines,
+            ),
+        ];
+        if !self.faults.is_empty() {
+            let caption =
+                "The kernel's ways through faults: medians of the real kernel, and what the model says";
+            sheets.push(sheet("faults", "Faults, real and modelled", caption, self.fault_rows()));
+        }
+        if !self.lines.is_empty() {
+            let caption = "The kernel's way by line of the scripts: medians of faults, and calls";
+            sheets.push(sheet("script", "By line of the script", caption, by_line::rows(&self.lines)));
+        }
+        sheets
+    }
+
+    /// A row for each side that did anything.
+    fn of_sides(&self, head: [&str; 8], numbers: impl Fn(&Side) -> Vec<u64>) -> Vec<Vec<String>> {
+        let busy = self.sides.iter().filter(|side| side.loads + side.stores > 0);
+        let rows = busy.map(|side| cells([side.cpu.to_string(), side.side.into()], &numbers(side)));
+        std::iter::once(row(head)).chain(rows).collect()
+    }
+
+    fn fault_rows(&self) -> Vec<Vec<String>> {
+        let mut rows =
+            vec![row(["fault", "kernel", "count", "instructions", "loads", "stores", "lines", "cycles"])];
+        for path in &self.faults {
+            rows.push(path_row([path.kind.clone(), "real".into()], Some(path.count), &path.kernel));
+            rows.extend(path.model.map(|model| path_row([path.kind.clone(), "model".into()], None, &model)));
+        }
+        rows
+    }
+
+    fn say_interrupts(&self, text: &mut String) {
+        let Interrupted { count: interrupts, instructions, loads, stores } = self.interrupts;
+        if interrupts > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} interrupts, of {} instructions, {} loads and {} stores (medians), are not in the kernel's ways",
+                count(interrupts),
+                count(instructions),
+                count(loads),
+                count(stores)
+            );
+        }
     }
 
     /// Where translations came from.

@@ -3,8 +3,10 @@
 use daxsim_sim::bare::{Access, kind};
 use daxsim_types::Time;
 
+/// Bytes of a line.
+const LINE: u64 = 64;
 /// Lines that are kept before the same ones are thrown together.
-const KEPT: usize = 1 << 16;
+const KEPT: usize = 1 << 17;
 
 /// What was executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,13 +41,19 @@ pub struct Way {
     pub lines: Option<u64>,
     /// How long it took on the simulated machine.
     pub took: Time,
+    /// Every line of the page that was accessed at its end: the kernel filled that page.
+    pub filled: bool,
 }
 
 /// A run of the kernel's that is under way.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
     under_way: bool,
+    /// The program has begun an instruction that accessed other memory first.
+    held: bool,
     begun: Time,
+    /// What interrupts took since then.
+    interrupted: Time,
     executed: Executed,
     lines: Vec<u64>,
     too_many: bool,
@@ -54,7 +62,7 @@ pub struct Run {
 impl Run {
     /// The kernel made accesses, from `begun` on.
     pub fn add(&mut self, begun: Time, accesses: &[Access]) {
-        if !self.under_way {
+        if !self.under_way || self.held {
             self.clear();
             (self.under_way, self.begun) = (true, begun);
         }
@@ -64,10 +72,25 @@ impl Run {
         }
     }
 
+    /// An interrupt took so long.
+    pub fn skip(&mut self, took: Time) {
+        self.interrupted += took;
+    }
+
+    /// The program accessed memory that is not looked at. That was the repeated instruction, as MOVS does it, if the next access is by it, too.
+    pub fn hold(&mut self, access: &Access) {
+        if self.under_way && (!self.held || access.instructions == 0) {
+            self.add_one(access);
+            self.held = true;
+        } else {
+            self.clear();
+        }
+    }
+
     fn add_one(&mut self, access: &Access) {
         self.executed.add(access);
         if !self.too_many {
-            self.lines.push(access.pa / 64);
+            self.lines.push(access.pa / LINE);
         }
     }
 
@@ -81,24 +104,32 @@ impl Run {
         }
     }
 
-    /// Whether the kernel made accesses since the last [`Self::end`].
-    pub fn is_under_way(&self) -> bool {
-        self.under_way
+    /// Whether the kernel made accesses since the last [`Self::end`], and the program's next one is by the instruction that they were
+    /// made for.
+    pub fn leads_to(&self, access: &Access) -> bool {
+        self.under_way && (!self.held || access.instructions == 0)
     }
 
-    /// The run ends at `ended`, with an access of the program that belongs to it, if one does.
-    pub fn end(&mut self, last: Option<&Access>, ended: Time) -> Way {
-        last.into_iter().for_each(|access| self.add_one(access));
+    /// The run ends at `ended`, with an access of the program that belongs to it, if one does, to a page of so many bytes.
+    pub fn end(&mut self, last: Option<(&Access, u64)>, ended: Time) -> Way {
+        let page = last.map_or(0..0, |(access, bytes)| {
+            let first = (access.pa & !(bytes - 1)) / LINE;
+            first..first + bytes / LINE
+        });
+        last.into_iter().for_each(|(access, _)| self.add_one(access));
         self.throw_together();
         let lines = (!self.too_many).then_some(self.lines.len() as u64);
-        let way = Way { executed: self.executed, lines, took: ended.saturating_sub(self.begun) };
+        let in_page = self.lines.iter().filter(|line| page.contains(line)).count() as u64;
+        let filled = in_page > 0 && in_page == page.end - page.start;
+        let took = ended.saturating_sub(self.begun).saturating_sub(self.interrupted);
+        let way = Way { executed: self.executed, lines, took, filled };
         self.under_way = false;
         way
     }
 
     /// Forgets what came.
     pub fn clear(&mut self) {
-        self.under_way = false;
+        (self.under_way, self.held, self.interrupted) = (false, false, Time::ZERO);
         self.executed = Executed::default();
         self.lines.clear();
         self.too_many = false;
@@ -118,12 +149,45 @@ mod tests {
         let mut run = Run::default();
         run.add(Time::from_ns(5), &[at(1), at(2)]);
         run.add(Time::from_ns(6), &[at(1)]);
-        let way = run.end(Some(&Access::store(0, 0, 0).after(1)), Time::from_ns(9));
+        run.skip(Time::from_ns(1));
+        let last = Access::store(0, 0, 0).after(1);
+        let way = run.end(Some((&last, 4096)), Time::from_ns(9));
         let executed = Executed { instructions: 7, loads: 3, stores: 1, atomics: 0 };
-        assert_eq!(way, Way { executed, lines: Some(3), took: Time::from_ns(4) });
-        assert!(!run.is_under_way());
+        assert_eq!(way, Way { executed, lines: Some(3), took: Time::from_ns(3), filled: false });
+        assert!(!run.leads_to(&last));
         run.add(Time::from_ns(20), &[at(7)]);
         assert_eq!(run.end(None, Time::from_ns(21)).executed.instructions, 2);
+    }
+
+    #[test]
+    fn an_instruction_may_access_other_memory_before_the_page() {
+        let (other, page) = (Access::load(0, 0x5000, 0x5000).after(1), Access::store(0, 0, 0));
+        let mut run = Run::default();
+        run.add(Time::ZERO, &[at(1)]);
+        run.hold(&other);
+        assert!(run.leads_to(&page) && !run.leads_to(&page.after(1)));
+        assert_eq!(run.end(Some((&page, 4096)), Time::ZERO).executed.instructions, 3);
+        // The program went on before the kernel came again.
+        run.add(Time::ZERO, &[at(1)]);
+        run.hold(&other);
+        run.add(Time::ZERO, &[at(2)]);
+        assert_eq!(run.end(Some((&page, 4096)), Time::ZERO).executed.instructions, 2);
+        run.add(Time::ZERO, &[at(1)]);
+        run.hold(&other);
+        run.hold(&other);
+        assert!(!run.leads_to(&page));
+    }
+
+    #[test]
+    fn a_page_is_filled_if_all_its_lines_were_touched() {
+        let last = Access::store(0, 0x10_0000, 0x10_0000);
+        for (lines, filled) in [(64, true), (63, false)] {
+            let mut run = Run::default();
+            let page: Vec<Access> = (1..lines).map(|line| at(0x10_0000 / LINE + line)).collect();
+            run.add(Time::ZERO, &page);
+            // The access itself is one.
+            assert_eq!(run.end(Some((&last, 4096)), Time::ZERO).filled, filled);
+        }
     }
 
     #[test]

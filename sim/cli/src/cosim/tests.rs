@@ -141,6 +141,53 @@ fn a_large_page_shows_by_pages_that_come_without_the_kernel() {
 }
 
 #[test]
+fn an_instruction_that_accesses_other_memory_first_has_one_fault() {
+    let mut feed = feed(1);
+    let base = feed.machine.spec().pmem.base;
+    let source = user(Op::Load, 0x5000, RAM);
+    let page = |n: u64, gap| Access { gap, ..user(Op::Store, DAX_VA + n * 4096, base + n * 4096) };
+    // MOVS: the repeat loads what it stores.
+    let mut stream = kernel(10);
+    stream.extend([source, page(0, 0)]);
+    // The program went on before its next store, which needed no fault.
+    stream.extend(kernel(10));
+    stream.extend([source, page(600, 5)]);
+    through_rings(&mut feed, &[stream]);
+    let kinds: Vec<(String, usize)> =
+        feed.faults.by_kind().into_iter().map(|(kind, all)| (kind, all.len())).collect();
+    assert_eq!(kinds, [("write".to_owned(), 1)]);
+}
+
+#[test]
+fn interrupts_are_taken_out_and_a_page_that_is_filled_was_a_hole() {
+    let mut feed = feed(1);
+    let base = feed.machine.spec().pmem.base;
+    let system = |va: u64, op, size, gap| Access { user: false, size, gap, ..user(op, va, RAM + va % 4096) };
+    let (gate, stack) = (0xffff_fe00_0000_0000 + 16 * 0xec, 0xffff_c900_0000_4000);
+    let mut interrupt = vec![system(gate, Op::Load, 4, 0)];
+    interrupt.extend((1..=5).map(|n| system(stack - 8 * n, Op::Store, 8, 0)));
+    interrupt.push(system(KERNEL_VA, Op::Load, 8, 1000));
+    interrupt.extend((0..5).map(|n| system(stack - 40 + 8 * n, Op::Load, 8, u32::from(n == 0))));
+    let fill = (0..64).map(|line| Access {
+        user: false,
+        ..user(Op::Store, KERNEL_VA + 0x10_0000 + 64 * line, base + 64 * line)
+    });
+    let mut stream = kernel(5);
+    stream.extend(interrupt);
+    stream.extend(fill);
+    stream.push(user(Op::Store, DAX_VA, base));
+    through_rings(&mut feed, &[stream]);
+    let cosim: serde_json::Value =
+        serde_json::from_str(&Cosim::new(&feed, true, &[]).to_json().unwrap()).unwrap();
+    let fault = &cosim["faults"][0];
+    let counts = ["instructions", "loads", "stores"].map(|key| fault["kernel"][key].as_u64().unwrap());
+    assert_eq!((fault["kind"].as_str(), counts), (Some("write_hole"), [10 * 7 + 64 * 5 + 5, 5, 5 + 64 + 1]));
+    assert_eq!(cosim["interrupts"]["count"], 1);
+    let text = Cosim::new(&feed, true, &[]).text();
+    assert!(text.contains("1 interrupts, of 1,001 instructions"), "{text}");
+}
+
+#[test]
 fn address_spaces_are_apart_and_invalidations_are_the_guests() {
     let mut feed = feed(1);
     let root = |at| Item::Control(Control::Root(PhysAddr(at)));

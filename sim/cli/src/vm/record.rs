@@ -14,6 +14,7 @@ pub fn run(args: &VmRecordArgs) -> Result<Status> {
     let plan = args.work.plan(Watch::Traced, args.buffer, &args.out)?;
     let asked = Asked::listen().context("signals cannot be waited for")?;
     let mut said = |text: &str| output::note(&format!("daxsim: {text}"));
+    args.work.say_forgotten();
     let recorded = daxsim_vm::record(&plan, &mut said, &|| asked.take().is_some())?;
     let mut status = Status::Done;
     for run in &recorded {

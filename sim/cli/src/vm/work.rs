@@ -12,7 +12,7 @@ use daxsim_types::FileSystem;
 use daxsim_vm::{Accel, Job, Limits, Plan, Source, Watch, Work};
 
 use super::args::{GuestArgs, With};
-use crate::inputs;
+use crate::{inputs, output};
 
 /// Scripts or a command.
 #[derive(Debug, Args)]
@@ -70,6 +70,26 @@ impl WorkArgs {
             },
             out: out.to_owned(),
         })
+    }
+
+    /// Says which files the guest will not have.
+    pub fn say_forgotten(&self) {
+        for path in self.forgotten() {
+            let path = path.display();
+            output::note(&format!("daxsim: note {path} is a file here, and not in the guest: --file {path}"));
+        }
+    }
+
+    /// Arguments of the command that are files here, and that the guest is not given: most likely they were forgotten.
+    fn forgotten(&self) -> Vec<&Path> {
+        let given: Vec<PathBuf> = self
+            .files
+            .iter()
+            .filter_map(|file| guest_file(file).ok())
+            .map(|(guest, _)| guest.into())
+            .collect();
+        let words = self.command.iter().skip(1).map(Path::new);
+        words.filter(|path| path.is_file() && !given.iter().any(|there| there == path)).collect()
     }
 
     fn jobs(&self) -> Result<Vec<Job>> {
@@ -164,6 +184,24 @@ mod tests {
     fn scenarios_are_named_by_folder_or_file() {
         assert_eq!(scenario_name(Path::new("/a/s01/script.txt")), "s01");
         assert_eq!(scenario_name(Path::new("/a/my.txt")), "my");
+    }
+
+    #[test]
+    fn arguments_that_are_files_here_and_not_there_are_told() {
+        use clap::Parser;
+
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            work: WorkArgs,
+        }
+        let forgotten = |words: &str| {
+            let line = Line::parse_from(format!("x --kernel k {words}").split(' '));
+            line.work.forgotten().into_iter().map(Path::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(forgotten("-- cat /etc/passwd new.db"), [Path::new("/etc/passwd")]);
+        assert!(forgotten("--file /etc/passwd -- cat /etc/passwd").is_empty());
+        assert!(forgotten("--file /etc/passwd=/etc/group -- cat /etc/passwd").is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A TCG plugin of QEMU that writes the memory accesses of all vCPUs into the rings of `daxsim-ring`.
 //!
-//! `qemu-system-x86_64 -plugin libdaxsim_qemu_plugin.so,ring=PATH,..`; `docs/co-simulation.md` has the options. Version 1 of the plugin
-//! interface. Nothing here panics by intent; if it did, Rust ends the process where a panic would leave an `extern "C"` function.
+//! `qemu-system-x86_64 -plugin libdaxsim_qemu_plugin.so,ring=PATH,..`; `docs/co-simulation.md` has the options. QEMU reads which version of its
+//! interface a plugin wants, and refuses those that it serves no more: this one wants the newest that it finds. Nothing here panics by intent; if it did, Rust ends the process where a panic would leave an `extern "C"` function.
 
 mod api;
 mod control;
@@ -15,17 +15,27 @@ mod vcpu;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::io::Write;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use api::{Api, Block, Info, LOADS_AND_STORES, MemInfo, NO_REGISTERS, PluginId};
+use api::{Api, Block, Info, LOADS_AND_STORES, MOST_BYTES, MemInfo, NO_REGISTERS, PluginId, READ_REGISTERS};
 use control::Control;
 use options::{Counting, From, Options};
 use stream::Stream;
 use vcpu::Site;
 
-/// The version of the interface that we ask for.
+/// The version of the interface that we ask for; QEMU reads it when we are loaded.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-pub static qemu_plugin_version: c_int = 1;
+pub static qemu_plugin_version: AtomicI32 = AtomicI32::new(1);
+
+/// Called by the loader, before QEMU looks at anything here.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ON_LOAD: extern "C" fn() = on_load;
+
+extern "C" fn on_load() {
+    qemu_plugin_version.store(api::version(), Ordering::Relaxed);
+}
 
 static STREAM: OnceLock<Stream> = OnceLock::new();
 
@@ -67,16 +77,25 @@ fn install(id: PluginId, info: &Info, words: &[String]) -> Result<(), String> {
     }
     let vcpus = u32::try_from(info.max_vcpus).map_err(|_| format!("found {} vCPUs", info.max_vcpus))?;
     let options = Options::parse(words.iter().map(String::as_str)).map_err(|error| error.to_string())?;
-    let api = Api::find()?;
+    let api = Api::find(info.cur)?;
     let stream = Stream::new(api, options, vcpus)?;
     STREAM.set(stream).map_err(|_| "found this plugin twice: expected it once".to_owned())?;
     // SAFETY: QEMU allows these while a plugin is installed; the callbacks are `extern "C"` and live as long as the library.
     unsafe {
+        (api.register_vcpu_init_cb)(id, on_init);
         (api.register_vcpu_tb_trans_cb)(id, on_translate);
         (api.register_vcpu_idle_cb)(id, on_idle);
         (api.register_atexit_cb)(id, on_end, std::ptr::null_mut());
     }
     Ok(())
+}
+
+/// A vCPU begins: now QEMU tells which registers it has.
+extern "C" fn on_init(_: PluginId, _: c_uint) {
+    if let Some(registers) = STREAM.get().and_then(|stream| stream.registers.as_ref()) {
+        // SAFETY: this is the callback in which QEMU tells them.
+        unsafe { registers.learn() };
+    }
 }
 
 /// A block is translated: asks for calls at its begin or its instructions, and at its accesses.
@@ -87,9 +106,12 @@ extern "C" fn on_translate(_: PluginId, block: *mut Block) {
     // SAFETY: the block is good during this callback.
     let count = unsafe { (api.tb_n_insns)(block) };
     let each = stream.options.counting == Counting::Each;
-    if !each {
+    let reads = stream.registers.is_some();
+    if !each || reads {
+        let begun = if each { 0 } else { count };
+        let flags = if reads { READ_REGISTERS } else { NO_REGISTERS };
         // SAFETY: as above; the last argument is a number that is only handed back.
-        unsafe { (api.register_vcpu_tb_exec_cb)(block, on_block, NO_REGISTERS, count as *mut c_void) };
+        unsafe { (api.register_vcpu_tb_exec_cb)(block, on_block, flags, begun as *mut c_void) };
     }
     for at in 0..count {
         // SAFETY: the block is good, and has an instruction of this number.
@@ -107,9 +129,9 @@ extern "C" fn on_translate(_: PluginId, block: *mut Block) {
                 )
             };
         }
-        // SAFETY: the instruction is good during this callback, and has so many bytes.
-        let bytes =
-            unsafe { std::slice::from_raw_parts((api.insn_data)(instruction), (api.insn_size)(instruction)) };
+        let mut room = [0; MOST_BYTES];
+        // SAFETY: as above.
+        let bytes = unsafe { api.bytes(instruction, &mut room) };
         if stream.registers.is_some()
             && let Some(control) = Control::of(bytes)
         {
@@ -133,13 +155,16 @@ extern "C" fn on_translate(_: PluginId, block: *mut Block) {
     }
 }
 
+/// A block begins, with so many instructions; none, if they are counted by themselves.
 extern "C" fn on_block(vcpu: c_uint, count: *mut c_void) {
     let Some(stream) = STREAM.get() else { return };
     stream.with(vcpu, |v| {
         if v.control.is_some() {
             stream.send_control(vcpu, v);
         }
-        v.block(count as u64);
+        if !count.is_null() {
+            v.block(count as u64);
+        }
     });
 }
 
@@ -152,12 +177,7 @@ extern "C" fn on_control(vcpu: c_uint, word: *mut c_void) {
 
 extern "C" fn on_instruction(vcpu: c_uint, _: *mut c_void) {
     let Some(stream) = STREAM.get() else { return };
-    stream.with(vcpu, |v| {
-        if v.control.is_some() {
-            stream.send_control(vcpu, v);
-        }
-        v.instruction();
-    });
+    stream.with(vcpu, vcpu::Vcpu::instruction);
 }
 
 extern "C" fn on_access(vcpu: c_uint, info: MemInfo, va: u64, word: *mut c_void) {

@@ -1,29 +1,31 @@
-//! Registers of a vCPU. Version 1 of the plugin interface tells none; QEMU's own `cpu_dump_state` prints them. A QEMU that has
+//! Registers of a vCPU. Since version 2 the plugin interface tells them. Before, QEMU's own `cpu_dump_state` prints them: a QEMU that has
 //! loadable modules, as those of distributions have, shows its functions to all that it loads.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem;
+mod by_api;
+mod by_dump;
 
-use crate::api::symbol;
+use by_api::ByApi;
+use by_dump::ByDump;
+
+use crate::say;
 
 /// The page-global bit of CR4.
 const PGE: u64 = 1 << 7;
 /// Its bit for five levels of page tables.
 const LA57: u64 = 1 << 12;
-/// How the general registers are called, by number.
-const GENERAL: [&str; 16] = [
-    "RAX=", "RCX=", "RDX=", "RBX=", "RSP=", "RBP=", "RSI=", "RDI=", "R8 =", "R9 =", "R10=", "R11=", "R12=",
-    "R13=", "R14=", "R15=",
+/// How the general registers are called, by number, and those of control.
+const NAMES: [&str; 18] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+    "r15", "cr3", "cr4",
 ];
-
-type GetCpu = unsafe extern "C" fn(c_int) -> *mut c_void;
-type Dump = unsafe extern "C" fn(*mut c_void, *mut libc::FILE, c_int);
+const GENERAL: u8 = 16;
+const CR3: usize = 16;
+const CR4: usize = 17;
 
 /// QEMU's functions for them.
-#[derive(Clone, Copy)]
-pub(crate) struct Registers {
-    get_cpu: GetCpu,
-    dump: Dump,
+pub(crate) enum Registers {
+    Api(ByApi),
+    Dump(ByDump),
 }
 
 impl Registers {
@@ -33,62 +35,57 @@ impl Registers {
     ///
     /// The name of one that this QEMU does not show.
     pub(crate) fn find() -> Result<Self, String> {
-        let (get_cpu, dump) = (symbol("qemu_get_cpu\0")?, symbol("cpu_dump_state\0")?);
-        // SAFETY: functions of QEMU by these names have had these signatures since version 4.2.
-        let (get_cpu, dump) = unsafe {
-            (mem::transmute::<*mut c_void, GetCpu>(get_cpu), mem::transmute::<*mut c_void, Dump>(dump))
-        };
-        Ok(Self { get_cpu, dump })
+        ByApi::find().map(Self::Api).or_else(|_| ByDump::find().map(Self::Dump))
+    }
+
+    /// Learns which registers there are.
+    ///
+    /// # Safety
+    ///
+    /// Called in the callback in which a vCPU begins.
+    pub(crate) unsafe fn learn(&self) {
+        if let Self::Api(api) = self
+            // SAFETY: as the caller says.
+            && let Err(why) = unsafe { api.learn() }
+        {
+            say(&format!("{why}: what changes translations is not streamed"));
+        }
     }
 
     /// Those of a vCPU.
     ///
     /// # Safety
     ///
-    /// Called in a callback of this vCPU at the begin of a block, when QEMU holds no register elsewhere.
-    pub(crate) unsafe fn read(self, vcpu: u32) -> Option<State> {
-        let number = c_int::try_from(vcpu).ok()?;
-        let (mut text, mut length): (*mut c_char, usize) = (std::ptr::null_mut(), 0);
-        // SAFETY: the vCPU is the caller's, which runs; both places outlive the stream, which is closed before they are looked at.
-        unsafe {
-            let cpu = (self.get_cpu)(number);
-            let stream = libc::open_memstream(&raw mut text, &raw mut length);
-            if cpu.is_null() || stream.is_null() {
-                return None;
-            }
-            (self.dump)(cpu, stream, 0);
-            libc::fclose(stream);
-            let state = State(CStr::from_ptr(text).to_string_lossy().into_owned());
-            libc::free(text.cast());
-            Some(state)
+    /// Called in a callback of this vCPU at the begin of a block that was asked for as one that reads registers.
+    pub(crate) unsafe fn read(&self, vcpu: u32) -> Option<State> {
+        match self {
+            // SAFETY: as the caller says.
+            Self::Api(api) => unsafe { api.read() },
+            // SAFETY: as the caller says.
+            Self::Dump(dump) => unsafe { dump.read(vcpu) },
         }
     }
 }
 
-/// All registers as QEMU prints them.
-pub(crate) struct State(String);
+/// Registers in the order of [`NAMES`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct State([Option<u64>; NAMES.len()]);
 
 impl State {
     /// The physical address of the root, if page tables have four levels.
     pub(crate) fn root(&self) -> Option<u64> {
-        let four = self.field("CR4=")? & LA57 == 0;
-        four.then(|| self.field("CR3=")).flatten()
+        let four = self.0[CR4]? & LA57 == 0;
+        four.then_some(self.0[CR3]).flatten()
     }
 
     /// Whether global pages are on.
     pub(crate) fn global_pages(&self) -> Option<bool> {
-        Some(self.field("CR4=")? & PGE != 0)
+        Some(self.0[CR4]? & PGE != 0)
     }
 
     /// A general register.
     pub(crate) fn general(&self, number: u8) -> Option<u64> {
-        self.field(GENERAL.get(usize::from(number))?)
-    }
-
-    fn field(&self, name: &str) -> Option<u64> {
-        let at = self.0.find(name)? + name.len();
-        let digits = self.0.get(at..)?.split(|c: char| !c.is_ascii_hexdigit()).next()?;
-        u64::from_str_radix(digits, 16).ok()
+        if number < GENERAL { self.0[usize::from(number)] } else { None }
     }
 }
 
@@ -96,22 +93,15 @@ impl State {
 mod tests {
     use super::*;
 
-    /// From QEMU 7.2.
-    const DUMP: &str = "RAX=0000000000000007 RBX=ffff888003c4d000 RCX=0000000000000000 RDX=0000000000000000\n\
-        RSI=0000000000000000 RDI=0000000000000000 RBP=0000000000000000 RSP=ffffc9000000be48\n\
-        R8 =0000000000000001 R9 =0000000000000002 R10=0000000000000000 R11=0000000000000000\n\
-        CR0=80050033 CR2=00007f0000001000 CR3=0000000003c4a000 CR4=003506f0\n";
-
-    #[test]
-    fn registers_are_read_as_qemu_prints_them() {
-        let state = State(DUMP.into());
-        assert_eq!((state.root(), state.global_pages()), (Some(0x3c4_a000), Some(true)));
-        assert_eq!([0, 3, 8, 9].map(|n| state.general(n)), [7, 0xffff_8880_03c4_d000, 1, 2].map(Some));
-        assert_eq!((state.general(12), state.general(16)), (None, None));
-    }
-
     #[test]
     fn a_root_of_five_levels_is_not_told() {
-        assert_eq!(State(DUMP.replace("CR4=003506f0", "CR4=003516f0")).root(), None);
+        let with = |cr4| {
+            let mut all = [Some(7); NAMES.len()];
+            (all[CR3], all[CR4]) = (Some(0x3c4_a000), Some(cr4));
+            State(all)
+        };
+        assert_eq!((with(0x35_06f0).root(), with(0x35_06f0).global_pages()), (Some(0x3c4_a000), Some(true)));
+        assert_eq!((with(0x35_16f0).root(), with(0x35_0670).global_pages()), (None, Some(false)));
+        assert_eq!((with(0).general(15), with(0).general(16)), (Some(7), None));
     }
 }

@@ -146,7 +146,7 @@ impl Stream {
     /// Streams what the instruction before did to translations. A block or instruction of the vCPU begins.
     #[cold]
     pub(crate) fn send_control(&self, vcpu: u32, v: &mut Vcpu) {
-        let (Some(control), Some(registers)) = (v.control.take(), self.registers) else { return };
+        let (Some(control), Some(registers)) = (v.control.take(), &self.registers) else { return };
         self.take_turn(vcpu);
         // SAFETY: this is a callback of the vCPU, at the begin of the block behind the instruction, which ended its own.
         if let Some(state) = unsafe { registers.read(vcpu) }

@@ -417,6 +417,8 @@ pub struct PmemSpec {
     pub rpq_lines: u32,
     /// Of the writes that wait for a place, how many are drawn, of which the one that came first gets it.
     pub wpq_samples: u32,
+    /// Of those writes, the oldest so many can get it.
+    pub wpq_waiting: u32,
     /// As many of the reads.
     pub rpq_samples: u32,
     /// Time between two sectors of a line that comes from the media.

@@ -202,6 +202,8 @@ section!(pmem: PmemSpec, "pmem" {
         "Reads of a DIMM that its controller has under way at most.";
     wpq_samples "wpq_samples" = "64": Kind::Count { min: 1, max: 64 },
         "Of the writes that wait for a place there, how many are drawn, of which the first that came gets it: 1 is any order, many are nearly in order.";
+    wpq_waiting "wpq_waiting" = "65536": Kind::Count { min: 1, max: 65_536 },
+        "Of those writes, the oldest so many can get it: the others have not got as far.";
     rpq_samples "rpq_samples" = "64": Kind::Count { min: 1, max: 64 }, "As wpq_samples, of the reads.";
     sector_interval "sector_interval" = "\"0 ns\"": TIME, "Time between two sectors of a media line on their way from the media.";
     link_latency "link_latency" = "\"0 ns\"": TIME,

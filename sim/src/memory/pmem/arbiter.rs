@@ -1,4 +1,4 @@
-//! Which of the requests that wait is served next.
+//! Which of the reads that wait is served next.
 //!
 //! Requests of many cores that find a memory controller busy try again, each for itself, and are let in in no particular
 //! order. Here calls come one by one, and each must say at once how long it takes. So a call takes the turn that is its own by
@@ -53,12 +53,6 @@ impl Arbiter {
         self.waiting.push(Request { line, sector, came: self.came });
     }
 
-    /// Whether any waits at `at`, though nobody should any more.
-    #[inline]
-    pub fn is_late(&mut self, at: Time) -> bool {
-        !self.waiting.is_empty() && self.turns.held(at) == 0
-    }
-
     /// The next to be served, as long as more wait than have to.
     #[inline]
     pub fn next(&mut self) -> Option<Request> {
@@ -66,12 +60,6 @@ impl Arbiter {
             let next = self.draw();
             self.waiting.swap_remove(next)
         })
-    }
-
-    /// The next to be served, if any waits.
-    pub fn late(&mut self) -> Option<Request> {
-        self.behind = 0;
-        self.next()
     }
 
     /// The request that came at `at` has its turn at `turn`.

@@ -5,6 +5,7 @@ use daxsim_types::Time;
 
 use super::arbiter::Arbiter;
 use super::buffer::{Buffer, Slot};
+use super::entrance::Entrance;
 use super::link::Link;
 use super::media::Media;
 use super::queue::Queue;
@@ -19,7 +20,7 @@ pub(super) struct Dimm {
     pub wpq: Queue,
     /// Reads whose data are not back.
     pub rpq: Queue,
-    incoming: Arbiter,
+    incoming: Entrance,
     asked: Arbiter,
     link: Link,
     /// Lines written, and those read if they have no buffer of their own.
@@ -56,7 +57,8 @@ impl Dimm {
         Self {
             wpq: Queue::new(spec.wpq_lines),
             rpq: Queue::new(spec.rpq_lines),
-            incoming: Arbiter::new(spec.wpq_samples, seed + 3),
+            // As long as full lines of the media take.
+            incoming: Entrance::new(spec, Time(spec.media_write_occupancy.0 / sectors.max(1)), seed + 3),
             asked: Arbiter::new(spec.rpq_samples, seed + 4),
             link: Link::new(spec),
             buffer: Buffer::new((spec.buffer_replacement, spec.buffer_samples), spec.buffer_lines, seed),
@@ -91,12 +93,7 @@ impl Dimm {
     ///
     /// A line that is being read from the media is ready when that ends, and its sectors follow each other on the link.
     pub fn read(&mut self, line: u64, sector: u64, arrive: Time, stats: &mut DeviceStats) -> Time {
-        if self.incoming.is_late(arrive) {
-            let at = self.wpq.last();
-            while let Some(late) = self.incoming.late() {
-                self.put(late.line, late.sector, at, stats);
-            }
-        }
+        self.let_in(arrive, stats);
         let queued = self.rpq.wait(arrive);
         stats.count_read_wait(queued);
         let entered = arrive + queued;
@@ -189,22 +186,35 @@ impl Dimm {
         [sent, arrive]: [Time; 2],
         stats: &mut DeviceStats,
     ) -> Time {
-        let mut stall = self.wpq.wait(arrive);
+        self.let_in(arrive, stats);
+        let mut stall = self.incoming.place(&self.wpq).saturating_sub(arrive);
         if sent >= self.accepted && sent < self.accepted + self.drain {
             stall = stall.max(self.turn);
         }
-        let accepted = arrive + stall;
-        self.incoming.come(line, sector, arrive);
-        self.incoming.turn(arrive, accepted);
-        let mut taken = self.link.write(accepted.max(self.wpq.last()));
-        while let Some(next) = self.incoming.next() {
-            let at = taken + self.wear.wait(self.block(next.line), taken);
-            stats.migration_stall += at.saturating_sub(taken);
-            taken = self.put(next.line, next.sector, at, stats);
-        }
-        self.wpq.push(accepted, taken);
-        self.accepted = accepted;
+        self.accepted = arrive + stall;
+        self.incoming.come(line, sector, self.accepted);
+        self.let_in(arrive, stats);
         stall
+    }
+
+    /// Lets those writes into the queue whose turn has come at `now`.
+    #[inline]
+    fn let_in(&mut self, now: Time, stats: &mut DeviceStats) {
+        while let Some((turn, next)) = self.incoming.next(now) {
+            let begun = turn.max(self.wpq.last());
+            let sent = self.link.write(begun);
+            let moved = self.wear.wait(self.block(next.line), sent);
+            stats.migration_stall += moved;
+            let taken = self.put(next.line, next.sector, sent + moved, stats);
+            // A move is no part of the pace: it is rare, and long.
+            self.incoming.took(taken.saturating_sub(begun + moved));
+            self.wpq.push(turn, taken);
+        }
+    }
+
+    /// When the newest write will have left the queue.
+    pub fn last_leaves(&self) -> Time {
+        self.incoming.last(&self.wpq)
     }
 
     /// Writes a sector into the buffer: when it is there. A line of which every sector is written goes to the media at once.

@@ -11,6 +11,7 @@ mod buffer;
 mod busy;
 mod dimm;
 mod domain;
+mod entrance;
 mod link;
 mod media;
 mod pauses;
@@ -103,7 +104,7 @@ impl Pmem {
     pub fn write(&mut self, line: CacheLine, sent: Time, arrive: Time) -> Time {
         let (dimm, stall) = self.queue(line, sent, arrive);
         self.counts.count_write(stall);
-        let durable = if self.adr { arrive + stall } else { self.dimms[dimm].wpq.last() };
+        let durable = if self.adr { arrive + stall } else { self.dimms[dimm].last_leaves() };
         self.domain.sent(line, sent, durable);
         stall
     }

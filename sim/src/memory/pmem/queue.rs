@@ -27,6 +27,22 @@ impl Queue {
         self.leaves[self.oldest].saturating_sub(at)
     }
 
+    /// Places that there are.
+    #[inline]
+    pub const fn places(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// When a place is free for the next entry but `before`: of those not to come, the newest counts.
+    #[inline]
+    pub fn leaves(&self, before: usize) -> Time {
+        if before + 1 >= self.leaves.len() {
+            return self.last();
+        }
+        let at = self.oldest + before;
+        self.leaves[if at >= self.leaves.len() { at - self.leaves.len() } else { at }]
+    }
+
     /// When the newest entry leaves.
     #[inline]
     pub fn last(&self) -> Time {

@@ -84,6 +84,8 @@ pub(in crate::memory) fn plain(spec: PmemSpec) -> PmemSpec {
         rpq_lines: 1 << 16,
         read_buffer_lines: 0,
         wpq_samples: 64,
+        // Writes keep their order, so that lines of the media stay whole.
+        wpq_waiting: 1,
         rpq_samples: 64,
         sector_interval: Time::ZERO,
         link_read_occupancy: Time::ZERO,

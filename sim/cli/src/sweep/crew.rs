@@ -120,25 +120,19 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_gets_half() {
-        let crew = Crew::new(vec![(0..8).collect::<Vec<usize>>()]);
-        let sizes = Mutex::new(Vec::new());
-        let work = |mut piece: Vec<usize>| {
-            sizes.lock().unwrap().push(piece.len());
-            // The other one has come by the time that this ends.
-            while crew.left.lock().unwrap().idle + sizes.lock().unwrap().len() < 2 {
-                thread::yield_now();
-            }
-            piece.pop();
-            Ok(piece)
+    fn who_waits_gets_half_of_the_last_piece() {
+        let of = |pieces: &[usize], idle: usize| {
+            let crew = Crew::new(pieces.iter().map(|length| vec![0; *length]).collect());
+            crew.locked().unwrap().idle = idle;
+            let taken = crew.take().unwrap().unwrap().len();
+            let left = crew.left.into_inner().unwrap();
+            (taken, left.pieces.iter().map(Vec::len).collect::<Vec<_>>())
         };
-        thread::scope(|scope| {
-            let workers = [scope.spawn(|| crew.work(work)), scope.spawn(|| crew.work(work))];
-            workers.into_iter().for_each(|worker| worker.join().unwrap().unwrap());
-        });
-        let sizes = sizes.into_inner().unwrap();
-        assert!(sizes.contains(&4), "nobody got half of eight, or of the seven left: {sizes:?}");
-        assert_eq!(sizes.len(), 8);
+        assert_eq!(of(&[8], 1), (4, vec![4]));
+        assert_eq!(of(&[7], 2), (4, vec![3]));
+        assert_eq!(of(&[1], 1), (1, vec![]), "a point is not divided");
+        assert_eq!(of(&[8], 0), (8, vec![]), "nobody waits");
+        assert_eq!(of(&[8, 2], 1), (8, vec![2]), "there is another piece for who waits");
     }
 
     #[test]

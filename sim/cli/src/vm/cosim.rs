@@ -111,7 +111,7 @@ fn compare(reference: &Reference, cosim: &Cosim, plan: &Plan, release: &str, tol
     }
     let near = total - failed - by_chance;
     output::print(&format!(
-        "\n{near} of {total} rows within {} %, {by_chance} more but for an interrupt or an update of a file's times\n",
+        "\n{near} of {total} rows within {} %, {by_chance} more but for an interrupt, an update of a file's times, or a split of a node\n",
         100.0 * tolerance
     ))?;
     Ok(failed == 0)

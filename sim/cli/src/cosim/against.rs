@@ -167,6 +167,25 @@ enum Verdict {
     Off,
 }
 
+impl Verdict {
+    fn text(self) -> String {
+        match self {
+            Self::Near => "near".into(),
+            Self::But { chance, splits } => {
+                let chance = match chance {
+                    0 => None,
+                    1 => Some("chance".into()),
+                    times => Some(format!("{times} x chance")),
+                };
+                let split = (splits > 0).then(|| "a split".into());
+                let parts: Vec<String> = chance.into_iter().chain(split).collect();
+                format!("near, but for {}", parts.join(" and "))
+            }
+            Self::Off => "FAILS".into(),
+        }
+    }
+}
+
 /// One row of a comparison.
 #[derive(Clone, Debug)]
 struct Compared {
@@ -197,11 +216,12 @@ impl Compared {
             return Verdict::Near;
         }
         let most = MOST_EVENTS + (self.theirs[0] / INSTRUCTIONS_A_TICK) as i64;
-        let splits: std::ops::RangeInclusive<i64> = if self.splits.is_some() { -1..=1 } else { 0..=0 };
-        let few = splits.flat_map(|splits| (-most..=most).map(move |chance| (chance, splits)));
-        let fits = few.filter(|(chance, splits)| chance.abs() + splits.abs() <= most);
-        let fewest =
-            fits.filter(|few| self.is_near_but_for(*few)).min_by_key(|few| few.0.abs() + few.1.abs());
+        let most_splits = i64::from(self.splits.is_some());
+        let events = |few: &(i64, i64)| few.0.abs() + few.1.abs();
+        let fewest = (-most_splits..=most_splits)
+            .flat_map(|splits| (-most..=most).map(move |chance| (chance, splits)))
+            .filter(|few| events(few) <= most && self.is_near_but_for(*few))
+            .min_by_key(events);
         fewest.map_or(Verdict::Off, |(chance, splits)| Verdict::But {
             chance: chance.unsigned_abs(),
             splits: splits.unsigned_abs(),
@@ -236,7 +256,7 @@ impl Comparison {
         self.count(|verdict| verdict == Verdict::Off)
     }
 
-    /// Rows that are within it but for that.
+    /// Rows that are within it but for that, or for a split of a node.
     pub fn by_chance(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::But { .. }))
     }
@@ -264,22 +284,9 @@ impl Comparison {
                 // Writing to a string does not fail.
                 let _ = write!(off, "{}{:+.1} %", if at > 0 { " " } else { "" }, 100.0 * part);
             }
-            let verdict = match one.verdict() {
-                Verdict::Near => "near".into(),
-                Verdict::But { chance, splits } => {
-                    let chance = match chance {
-                        0 => None,
-                        1 => Some("chance".into()),
-                        times => Some(format!("{times} x chance")),
-                    };
-                    let split = (splits > 0).then(|| "a split".into());
-                    let parts: Vec<String> = chance.into_iter().chain(split).collect();
-                    format!("near, but for {}", parts.join(" and "))
-                }
-                Verdict::Off => "FAILS".into(),
-            };
             let operation: String = one.operation.chars().take(60).collect();
-            let cells = [operation, verdict, one.pass.to_string(), pair(0), pair(1), pair(2), off];
+            let cells =
+                [operation, one.verdict().text(), one.pass.to_string(), pair(0), pair(1), pair(2), off];
             rows.push(cells.to_vec());
         }
         rows
